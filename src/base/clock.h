@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest time: nanoseconds since the machine was powered on, and the timers that hang on it.
+ *
+ * Two sources: the host's monotonic clock, or the count of retired instructions (then the same input gives
+ * the same run). All functions but clock_now are called under the machine's lock.
+ */
+#ifndef UMBRA_BASE_CLOCK_H
+#define UMBRA_BASE_CLOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define CLOCK_NEVER UINT64_MAX
+
+enum clock_mode { CLOCK_HOST, CLOCK_INSTRUCTIONS };
+
+/* CLOCK_INSTRUCTIONS: one retired instruction lasts this long. */
+#define CLOCK_NS_PER_INSTRUCTION 4
+
+/* A timer is embedded in its owner; zero-initialise, set fn and arg, then arm. */
+struct clock_timer {
+    uint64_t due_ns;
+    void (*fn)(void *arg, uint64_t now_ns);
+    void *arg;
+    size_t heap_index; /* 0: not armed, else position + 1 */
+};
+
+struct clock;
+
+/*
+ * mode:           where time comes from
+ * instructions:   CLOCK_INSTRUCTIONS only: retired instructions so far
+ * on_earlier:     called when the next due time moved to an earlier moment (may be NULL)
+ */
+struct clock_config {
+    enum clock_mode mode;
+    uint64_t (*instructions)(void *arg);
+    void (*on_earlier)(void *arg);
+    void *arg;
+};
+
+enum err clock_create(struct clock **out, const struct clock_config *config) MUST_USE;
+void clock_destroy(struct clock *clock);
+
+enum clock_mode clock_mode(const struct clock *clock);
+
+/* Guest time in ns. Monotonic. Any thread in CLOCK_HOST mode; the vCPU's thread otherwise. */
+uint64_t clock_now(const struct clock *clock);
+
+/* CLOCK_INSTRUCTIONS: a halted machine jumps to the next due time. */
+void clock_skip_to(struct clock *clock, uint64_t now_ns);
+
+enum err clock_timer_arm(struct clock *clock, struct clock_timer *timer, uint64_t due_ns) MUST_USE;
+void clock_timer_cancel(struct clock *clock, struct clock_timer *timer);
+bool clock_timer_is_armed(const struct clock_timer *timer);
+
+/* Next due time, CLOCK_NEVER when no timer is armed. */
+uint64_t clock_next_due(const struct clock *clock);
+
+/* Runs every timer with due_ns <= now, in order of due time. A callback may arm timers again. */
+void clock_run_due(struct clock *clock);
+
+#endif

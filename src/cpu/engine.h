@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The contract of a CPU engine: one vCPU of any engine, the same architectural result on each.
+ *
+ * Threads: run, get_state and set_state on the vCPU's own thread (or with the vCPU stopped); kick, set_irq and
+ * raise_nmi from any thread. stats may be read by any thread (values may be slightly old).
+ */
+#ifndef UMBRA_CPU_ENGINE_H
+#define UMBRA_CPU_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/stats.h"
+#include "cpu/bus.h"
+#include "cpu/x86/state.h"
+#include "mem/mem.h"
+#include "mmu/mmu.h"
+
+enum engine_exit {
+    ENGINE_EXIT_KICKED,    /* somebody asked, or the bus asked for a stop */
+    ENGINE_EXIT_HALTED,    /* HLT with nothing pending; run again after set_irq or kick */
+    ENGINE_EXIT_SHUTDOWN,  /* triple fault */
+    ENGINE_EXIT_HOST_ERROR /* err_text() */
+};
+
+/* clang-format off */
+#define CPU_COUNTERS(X)                                                                             \
+    X(instructions,       "instructions retired")                                                  \
+    X(exits_port_in,      "exits: port input")                                                     \
+    X(exits_port_out,     "exits: port output")                                                    \
+    X(exits_mmio_read,    "exits: device memory read")                                             \
+    X(exits_mmio_write,   "exits: device memory write")                                            \
+    X(exits_msr,          "exits: MSR of the machine")                                             \
+    X(exits_halt,         "exits: HLT")                                                            \
+    X(exits_kick,         "exits: kicks")                                                          \
+    X(interrupts,         "interrupts delivered")                                                  \
+    X(nmis,               "NMIs delivered")                                                        \
+    X(exceptions,         "exceptions delivered")                                                  \
+    X(page_faults,        "page faults delivered to the guest")                                    \
+    X(tlb_hits_sampled,   "data TLB hits (estimated: loads and stores are counted by block)")       \
+    X(tlb_misses_data,    "data TLB misses")                                                       \
+    X(tlb_misses_fetch,   "fetch TLB misses")                                                      \
+    X(tlb_flushes,        "TLB flushes of everything")                                             \
+    X(blocks_decoded,     "blocks decoded")                                                        \
+    X(insns_decoded,      "instructions decoded")                                                  \
+    X(blocks_invalidated, "blocks dropped because their code was written")                         \
+    X(code_writes,        "writes to pages with decoded code")                                     \
+    X(cache_drops,        "times the whole decoded cache was dropped")
+/* clang-format on */
+
+struct cpu_stats {
+    CPU_COUNTERS(STATS_FIELD)
+};
+
+/*
+ * mmu_oracle:   run with the shadow oracle (every access translated slowly and compared)
+ * tsc_khz:      frequency of bus->tsc, told to the guest by CPUID
+ * apic_id:      this vCPU's local APIC id, told by CPUID
+ * budgeted:     stop exactly at the bus' poll budget (CLOCK_INSTRUCTIONS)
+ */
+struct vcpu_config {
+    struct guest_mem *mem;
+    const struct cpu_bus *bus;
+    uint64_t tsc_khz;
+    uint32_t apic_id;
+    bool mmu_oracle;
+    bool budgeted;
+};
+
+struct vcpu;
+
+struct engine_ops {
+    const char *name;
+    const char *summary;
+    /* false: *why says why this host cannot run it (static text) */
+    bool (*is_available)(const char **why);
+    enum err (*create)(struct vcpu **out, const struct vcpu_config *config);
+    void (*destroy)(struct vcpu *vcpu);
+    enum engine_exit (*run)(struct vcpu *vcpu);
+    void (*kick)(struct vcpu *vcpu);
+    /* level of the interrupt request line into the CPU; the vCPU acks through bus->irq_ack */
+    void (*set_irq)(struct vcpu *vcpu, bool level);
+    void (*raise_nmi)(struct vcpu *vcpu);
+    void (*get_state)(struct vcpu *vcpu, struct x86_state *out);
+    void (*set_state)(struct vcpu *vcpu, const struct x86_state *in);
+    /* retired so far, exact at instruction boundaries on the vCPU's thread */
+    uint64_t (*instructions)(const struct vcpu *vcpu);
+    const struct cpu_stats *(*stats)(const struct vcpu *vcpu);
+    struct mmu *(*mmu)(struct vcpu *vcpu);
+};
+
+/* Every engine starts its struct with this. */
+struct vcpu {
+    const struct engine_ops *ops;
+};
+
+/* The explicit list of engines, fastest first (engines.c); NULL-terminated. */
+extern const struct engine_ops *const engines[];
+
+/* By name, or "auto": the first available. NULL: err_text(). */
+const struct engine_ops *engine_find(const char *name);
+
+#endif

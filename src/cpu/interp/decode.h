@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From bytes to a uop: Zydis decodes, the family of the mnemonic chooses the handler.
+ *
+ * A family is a file with a build function; families.c lists them. build gets the decoded instruction and a
+ * uop whose operand fields (base, index, scale, disp, seg, opsize, addrsize, prefix, imm, off, len, n) are
+ * already filled by decode.c, and sets u->fn (and dst, src, ...). It answers false for a form that this CPU
+ * does not have: #UD.
+ */
+#ifndef UMBRA_CPU_INTERP_DECODE_H
+#define UMBRA_CPU_INTERP_DECODE_H
+
+#include <Zydis/Zydis.h>
+
+#include "cpu/interp/interp.h"
+
+struct dec {
+    const struct interp *c;
+    ZydisDecodedInstruction i;
+    ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+    unsigned ops;          /* visible (explicit) operands: op[0..ops-1] */
+    int mem_op;            /* index of the explicit memory operand in op[], -1: none */
+    enum code_mode mode;
+    bool ends_block;       /* set by the builder: branch, mode change, ... */
+};
+
+typedef bool build_fn(struct dec *d, struct uop *u);
+
+/* Byte offset in c->gpr of a Zydis general register (AH.. included); invariant: it is one. */
+uint8_t dec_gpr(ZydisRegister reg);
+
+/* Families (each in the file of its name). */
+build_fn build_integer;  /* integer.c: moves, ALU, shifts, bits, strings, near branches, BMI */
+build_fn build_system;   /* system.c: segments, far transfers, interrupts, control registers, MSRs, I/O, ... */
+build_fn build_fp;       /* fp.c: x87, MMX, SSE..SSE4.2, AES, XSAVE family, MXCSR */
+
+#endif

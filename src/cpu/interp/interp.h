@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the interp engine: the vCPU struct, the decoded instruction ("uop") and the rules that every
+ * instruction handler obeys.
+ *
+ * Decode once, run many times: block.c decodes straight-line runs of guest code into arrays of uops, keyed by
+ * guest-physical page, offset and code mode. A handler does its work and goes on with NEXT (next uop of the
+ * block) or, at a block's end, with one of the branch helpers of run.h.
+ *
+ * Rules for handlers
+ *   R1  Atomic on a fault: every check and every access that can fault comes before the first change of
+ *       guest-visible state (registers, flags, memory). An exception leaves by longjmp and never returns.
+ *   R2  Where the instruction is: insn_rip(c, u) and insn_next_rip(c, u); c->rip itself is only valid between
+ *       blocks.
+ *   R3  Guest memory only through mem.h (mem_ld*, mem_st*, mem_rmw_*, lin_*).
+ *   R4  Flags only through flags.h.
+ *   R5  An instruction that may change the mode, the mapping or interruptibility ends its block: its builder
+ *       sets d->ends_block and its handler finishes with goto_next_insn(c, u) (run.h).
+ *
+ * Registers are addressed by their byte offset in c->gpr ("reg" below): rax 0, rcx 8, ... r15 120; the
+ * byte registers ah, ch, dh, bh are 1, 9, 17, 25. GPR_ZERO reads as 0 and GPR_PAGE as the linear address of
+ * the page that holds the running block, so that an effective address is always base + index * scale + disp
+ * without a test.
+ */
+#ifndef UMBRA_CPU_INTERP_INTERP_H
+#define UMBRA_CPU_INTERP_INTERP_H
+
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/invariant.h"
+#include "base/log.h"
+#include "cpu/engine.h"
+#include "cpu/x86/state.h"
+#include "mmu/mmu.h"
+
+struct interp;
+struct uop;
+struct code_page;
+
+/* Returns the uop to run next, NULL: back to the outer loop (c->rip is valid then). */
+typedef const struct uop *uop_fn(struct interp *c, const struct uop *u);
+
+/*
+ * imm:    immediate, sign-extended to 64 bits; direct branches: displacement from the block's page start
+ * disp:   displacement of the memory operand (RIP-relative: adjusted to the page start, base GPR_PAGE)
+ * dst, src, src2: registers as byte offsets in gpr, or xmm/mm/st numbers; meaning by handler
+ * base, index: byte offsets in gpr; scale: shift 0..3; seg: enum x86_seg after overrides and defaults
+ * opsize, addrsize: 1, 2, 4, 8 bytes
+ * off:    offset of the first byte in its page; len: bytes; n: number of instructions of the block up to and
+ *         including this one
+ */
+struct uop {
+    uop_fn *fn;
+    int64_t imm;
+    const struct uop *link; /* branches: target in the same page, NULL until known */
+    void *extra;            /* family's own (static data only) */
+    int32_t disp;
+    uint8_t dst, src, src2;
+    uint8_t base, index, scale, seg;
+    uint8_t opsize, addrsize;
+    uint8_t len;
+    uint8_t prefix; /* UOP_* */
+    uint8_t cond;   /* family's own small number */
+    uint16_t off;
+    uint16_t n;
+};
+
+#define UOP_LOCK  0x01
+#define UOP_REP   0x02 /* F3 */
+#define UOP_REPNE 0x04 /* F2 */
+
+#define GPR_ZERO (16 * 8)
+#define GPR_PAGE (17 * 8)
+#define GPR_SLOTS 18
+
+/* The kind of code running: bits of the decode key. */
+enum code_mode { CODE_16, CODE_32, CODE_64, CODE_MODES };
+
+/*
+ * Software TLB entry for data: tag = linear page | view; equal means hit. An entry allows reads when rtag
+ * matches and direct writes when wtag matches. host = lin + addend.
+ */
+struct tlb_entry {
+    uint64_t rtag;
+    uint64_t wtag;
+    uint64_t addend;
+    uint64_t page_gpa;
+};
+
+struct fetch_entry {
+    uint64_t tag;
+    struct code_page *page;
+};
+
+#define TLB_ENTRIES   4096
+#define FETCH_ENTRIES 1024
+#define TLB_NO_TAG    1 /* never a real tag: low 12 bits of those are at least 4 (asid >= 1) */
+
+/*
+ * view       = asid << 2 | AC << 1 | user      (data; AC only where SMAP is on)
+ * fetch_view = asid << 2 | user                (a change of code mode clears the fetch entries)
+ */
+
+/* A pending exception, filled by exc_raise*. */
+struct interp_exception {
+    uint8_t vector;
+    bool has_error;
+    uint32_t error;
+    uint64_t cr2;
+};
+
+struct interp {
+    struct vcpu base; /* first */
+
+    /* --- hot --- */
+    uint64_t gpr[GPR_SLOTS];
+    uint64_t flags16;      /* arithmetic flags: see flags.h */
+    uint32_t view;         /* low 12 bits of data TLB tags: asid and privilege */
+    uint32_t fetch_view;   /* the same for fetches (SMAP plays no role) */
+    uint64_t icount;       /* retired, all finished blocks */
+    atomic_uint_fast64_t icount_stop; /* leave the block loop when icount reaches it; 0: at once */
+    uint64_t rip;          /* valid between blocks only (16/32-bit: EIP) */
+    const struct uop *cur; /* the uop whose slow path runs */
+    struct tlb_entry tlb[TLB_ENTRIES];
+    struct fetch_entry fetch[FETCH_ENTRIES];
+
+    /* --- architectural state but gpr, rip and arithmetic flags, which live above while running --- */
+    struct x86_state s; /* s.rflags holds all but RFLAGS_ARITH */
+    uint8_t cpl;
+    enum code_mode mode;
+    bool flat; /* segment bases are 0 and limits 4 GiB for CS, DS, ES, SS, or 64-bit mode: no checks needed */
+
+    /* --- control --- */
+    jmp_buf on_exception;
+    struct interp_exception exc;
+    bool delivering; /* an event is being delivered: a fault now is a nested one */
+    uint8_t delivering_vector;
+    atomic_bool irq_line;
+    atomic_bool nmi_pending;
+    atomic_bool kicked;
+    bool inhibit_irq; /* one instruction after STI or MOV SS */
+    bool shutdown;
+    bool budgeted;
+    bool slow_step;   /* TF or code breakpoints: one instruction at a time, through interp_step */
+    uint64_t dr6_pending; /* data breakpoints met by this instruction */
+
+    struct guest_mem *mem;
+    struct mmu *mmu;
+    const struct cpu_bus *bus;
+    struct code_cache *cache;
+    uint64_t tsc_khz;
+    uint32_t apic_id;
+    struct cpu_stats stats;
+    struct log_limit log_msr;
+    uint8_t rmw_buf[64]; /* bounce for read-modify-write that the TLB does not answer; see mem.h */
+    uint64_t rmw_lin;
+    unsigned rmw_bytes;
+};
+
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(UMBRA_NO_TAILCALL)
+/* Sibling calls: the compilers we build with turn these into jumps when optimizing. */
+#define GO(u_) return (u_)->fn(c, (u_))
+#else
+#define GO(u_) return (u_)
+#endif
+#define NEXT GO(u + 1)
+
+#define GPR8(off)  (*(uint8_t *)((char *)c->gpr + (off)))
+#define GPR16(off) (*(uint16_t *)((char *)c->gpr + (off)))
+#define GPR32(off) (*(uint32_t *)((char *)c->gpr + (off)))
+#define GPR64(off) (*(uint64_t *)((char *)c->gpr + (off)))
+
+/* A 32-bit register write clears the upper half; 8- and 16-bit writes keep the rest. */
+#define SET_GPR32(off, v) (GPR64(off) = (uint32_t)(v))
+
+/* The instruction's own address and that of the next one, as the guest sees them (RIP or EIP or IP). */
+uint64_t insn_rip(const struct interp *c, const struct uop *u);
+uint64_t insn_next_rip(const struct interp *c, const struct uop *u);
+
+/* --- exception.c: raise; never returns. u: the faulting instruction (RIP is pushed as its own address). --- */
+_Noreturn void exc_raise(struct interp *c, const struct uop *u, enum x86_vector vector);
+_Noreturn void exc_raise_code(struct interp *c, const struct uop *u, enum x86_vector vector, uint32_t error);
+_Noreturn void exc_raise_pf(struct interp *c, const struct uop *u, uint64_t cr2, uint32_t error);
+
+/*
+ * exception.c: the event kinds that deliver takes (SDM 3A 6). Called between blocks with c->rip valid; all the
+ * faults of delivery itself (double fault, triple fault) are resolved inside. After it c->rip is the handler's.
+ */
+enum event_kind { EVENT_FAULT, EVENT_TRAP, EVENT_SOFT_INT, EVENT_INT1, EVENT_EXTERNAL, EVENT_NMI };
+void exc_deliver(struct interp *c, enum event_kind kind, uint8_t vector, bool has_error, uint32_t error,
+                 uint64_t return_rip);
+
+/* --- sysreg.c / seg.c: state changes that have consequences for mode, views and MMU --- */
+
+/* Recomputes cpl, mode, flat, view, fetch_view and slow_step from c->s. After every change of CS, SS, CR0,
+ * CR4, EFER, DR7, TF or AC. */
+void interp_update_mode(struct interp *c);
+
+/* Hands c->s.cr0/cr3/cr4/efer to the MMU and takes the new asid into the views. */
+void interp_update_mmu(struct interp *c, enum mmu_switch how);
+
+/* --- tlb.c --- */
+extern const struct mmu_tlb_ops interp_tlb_ops;
+void tlb_flush_all(struct interp *c);
+
+/* Whole RFLAGS: arithmetic part from flags16, the rest from s.rflags; set splits again. */
+uint64_t interp_rflags(const struct interp *c);
+void interp_set_rflags(struct interp *c, uint64_t value);
+
+extern const struct engine_ops engine_interp;
+
+#endif
