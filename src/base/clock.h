@@ -35,12 +35,14 @@ struct clock;
  * mode:           where time comes from
  * instructions:   CLOCK_INSTRUCTIONS only: retired instructions so far
  * on_earlier:     called when the next due time moved to an earlier moment (may be NULL)
+ * host_tsc_khz:   CLOCK_HOST: frequency of the host's TSC where the caller knows it, 0: found out here
  */
 struct clock_config {
     enum clock_mode mode;
     uint64_t (*instructions)(void *arg);
     void (*on_earlier)(void *arg);
     void *arg;
+    uint64_t host_tsc_khz;
 };
 
 enum err clock_create(struct clock **out, const struct clock_config *config) MUST_USE;
@@ -50,6 +52,29 @@ enum clock_mode clock_mode(const struct clock *clock);
 
 /* Guest time in ns. Monotonic. Any thread in CLOCK_HOST mode; the vCPU's thread otherwise. */
 uint64_t clock_now(const struct clock *clock);
+
+/*
+ * A counter of tsc_khz that began at 0 with guest time; any thread as clock_now. Costs one RDTSC where the
+ * frequency is that of the host's invariant TSC.
+ */
+uint64_t clock_tsc(const struct clock *clock, uint64_t tsc_khz);
+
+/*
+ * Frequency of this host's TSC: from CPUID (0x15, or a hypervisor's 0x40000010), else measured for 20 ms
+ * against CLOCK_MONOTONIC.
+ */
+uint64_t host_tsc_khz(void);
+
+/* Exact (floor) without leaving 64 bits, for any khz below 2^43. */
+static inline uint64_t clock_ticks_from_ns(uint64_t ns, uint64_t khz)
+{
+    return ns / 1000000 * khz + ns % 1000000 * khz / 1000000;
+}
+
+static inline uint64_t clock_ns_from_ticks(uint64_t ticks, uint64_t khz)
+{
+    return ticks / khz * 1000000 + ticks % khz * 1000000 / khz;
+}
 
 /* CLOCK_INSTRUCTIONS: a halted machine jumps to the next due time. */
 void clock_skip_to(struct clock *clock, uint64_t now_ns);
@@ -61,7 +86,10 @@ bool clock_timer_is_armed(const struct clock_timer *timer);
 /* Next due time, CLOCK_NEVER when no timer is armed. */
 uint64_t clock_next_due(const struct clock *clock);
 
-/* Runs every timer with due_ns <= now, in order of due time. A callback may arm timers again. */
+/*
+ * Runs every timer with due_ns <= now, in order of due time; `now` is read once. A callback may arm timers
+ * again, for later than the `now_ns` it was given (a periodic owner skips the periods it missed).
+ */
 void clock_run_due(struct clock *clock);
 
 #endif
