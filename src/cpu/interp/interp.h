@@ -58,7 +58,7 @@ struct uop {
     int64_t imm;
     const struct uop *link; /* branches: target in the same page, NULL until known */
     void *extra;            /* family's own (static data only) */
-    int32_t disp;
+    int64_t disp;
     uint8_t dst, src, src2;
     uint8_t base, index, scale, seg;
     uint8_t opsize, addrsize;
@@ -102,8 +102,13 @@ struct fetch_entry {
 
 /*
  * view       = asid << 2 | AC << 1 | user      (data; AC only where SMAP is on)
- * fetch_view = asid << 2 | user                (a change of code mode clears the fetch entries)
+ * fetch_view = asid << 2 | user, and the code mode in bits 52..54: no canonical address has these alone
+ *
+ * VIEW_SLOW is never in a tag: every data access takes the slow path (alignment checks, data breakpoints, the
+ * shadow oracle).
  */
+#define VIEW_SLOW 3u
+#define FETCH_VIEW_MODE_SHIFT 52
 
 /* A pending exception, filled by exc_raise*. */
 struct interp_exception {
@@ -118,13 +123,19 @@ struct interp {
 
     /* --- hot --- */
     uint64_t gpr[GPR_SLOTS];
-    uint64_t flags16;      /* arithmetic flags: see flags.h */
-    uint32_t view;         /* low 12 bits of data TLB tags: asid and privilege */
-    uint32_t fetch_view;   /* the same for fetches (SMAP plays no role) */
+    uint16_t flags16;      /* arithmetic flags: see flags.h */
+    bool cs_limited;       /* CS has a limit below 4 GiB (never in 64-bit mode): checked before each block */
+    uint32_t view;         /* low 12 bits of data TLB tags: asid and privilege, or VIEW_SLOW */
+    uint64_t fetch_view;   /* XORed into fetch tags: asid, privilege and code mode */
+    char *arena;           /* block.c: uops of all blocks; slots hold offsets into it in units of 8 bytes */
     uint64_t icount;       /* retired, all finished blocks */
     atomic_uint_fast64_t icount_stop; /* leave the block loop when icount reaches it; 0: at once */
     uint64_t rip;          /* valid between blocks only (16/32-bit: EIP) */
-    const struct uop *cur; /* the uop whose slow path runs */
+    /*
+     * The uop that raises an exception (set by exc_raise*), or that talks to the bus now (set and cleared
+     * around bus calls, so that the count of instructions is exact for devices); NULL otherwise.
+     */
+    const struct uop *cur;
     struct tlb_entry tlb[TLB_ENTRIES];
     struct fetch_entry fetch[FETCH_ENTRIES];
 
@@ -145,7 +156,8 @@ struct interp {
     bool inhibit_irq; /* one instruction after STI or MOV SS */
     bool shutdown;
     bool budgeted;
-    bool slow_step;   /* TF or code breakpoints: one instruction at a time, through interp_step */
+    bool slow_step;   /* TF or any breakpoint in DR7: one instruction at a time, through interp_step */
+    bool mmu_oracle;
     uint64_t dr6_pending; /* data breakpoints met by this instruction */
 
     struct guest_mem *mem;
@@ -161,13 +173,19 @@ struct interp {
     unsigned rmw_bytes;
 };
 
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(UMBRA_NO_TAILCALL)
-/* Sibling calls: the compilers we build with turn these into jumps when optimizing. */
+/*
+ * How a handler goes on. Plain NEXT returns the next uop to the loop in interp.c: always right, a few ns slower.
+ * A file of hot handlers defines INTERP_HOT before it includes this header; its NEXT is then a sibling call,
+ * where the build makes those (UMBRA_TAILCALL). A handler of such a file must not take the address of a local,
+ * or the call becomes a real one and the host's stack grows with every instruction: use NEXT_LOOP in it.
+ */
+#if defined(UMBRA_TAILCALL) && defined(INTERP_HOT)
 #define GO(u_) return (u_)->fn(c, (u_))
 #else
 #define GO(u_) return (u_)
 #endif
 #define NEXT GO(u + 1)
+#define NEXT_LOOP return u + 1
 
 #define GPR8(off)  (*(uint8_t *)((char *)c->gpr + (off)))
 #define GPR16(off) (*(uint16_t *)((char *)c->gpr + (off)))
@@ -181,7 +199,11 @@ struct interp {
 uint64_t insn_rip(const struct interp *c, const struct uop *u);
 uint64_t insn_next_rip(const struct interp *c, const struct uop *u);
 
-/* --- exception.c: raise; never returns. u: the faulting instruction (RIP is pushed as its own address). --- */
+/*
+ * --- exception.c: raise; never returns. ---
+ * u: the faulting instruction (RIP is pushed as its own address). NULL: between instructions, c->rip and
+ * c->icount are valid already (a fetch fault).
+ */
 _Noreturn void exc_raise(struct interp *c, const struct uop *u, enum x86_vector vector);
 _Noreturn void exc_raise_code(struct interp *c, const struct uop *u, enum x86_vector vector, uint32_t error);
 _Noreturn void exc_raise_pf(struct interp *c, const struct uop *u, uint64_t cr2, uint32_t error);
@@ -194,10 +216,28 @@ enum event_kind { EVENT_FAULT, EVENT_TRAP, EVENT_SOFT_INT, EVENT_INT1, EVENT_EXT
 void exc_deliver(struct interp *c, enum event_kind kind, uint8_t vector, bool has_error, uint32_t error,
                  uint64_t return_rip);
 
+/*
+ * exception.c: called by the outer loop after a raise (longjmp): brings c->rip and c->icount to the faulting
+ * instruction c->cur (icount += n - 1; nothing when NULL), delivers c->exc, clears c->cur. Double and triple
+ * faults are resolved inside (c->shutdown).
+ */
+void exc_handle_raised(struct interp *c);
+
+/*
+ * exception.c: hooks around one instruction while c->slow_step. before: instruction breakpoints at c->rip; true
+ * when an event was delivered instead of running the instruction. after: single step (tf: RFLAGS.TF before the
+ * instruction) and data breakpoints (c->dr6_pending), as traps.
+ */
+bool debug_before_insn(struct interp *c);
+void debug_after_insn(struct interp *c, bool tf);
+
+/* Leaves the engine with ENGINE_EXIT_HOST_ERROR (err_text() is set). Like a raise, only in interp.c. */
+_Noreturn void leave_host_error(struct interp *c);
+
 /* --- sysreg.c / seg.c: state changes that have consequences for mode, views and MMU --- */
 
-/* Recomputes cpl, mode, flat, view, fetch_view and slow_step from c->s. After every change of CS, SS, CR0,
- * CR4, EFER, DR7, TF or AC. */
+/* Recomputes cpl, mode, flat, cs_limited, slow_step from c->s and calls tlb_update_views. After every change of
+ * CS, SS, DS, ES, CR0, CR4, EFER, DR7, TF or AC. */
 void interp_update_mode(struct interp *c);
 
 /* Hands c->s.cr0/cr3/cr4/efer to the MMU and takes the new asid into the views. */
@@ -206,6 +246,8 @@ void interp_update_mmu(struct interp *c, enum mmu_switch how);
 /* --- tlb.c --- */
 extern const struct mmu_tlb_ops interp_tlb_ops;
 void tlb_flush_all(struct interp *c);
+/* Recomputes view and fetch_view from cpl, mode, cs_limited, RFLAGS.AC, CR0, CR4, DR7 and the MMU's asid. */
+void tlb_update_views(struct interp *c);
 
 /* Whole RFLAGS: arithmetic part from flags16, the rest from s.rflags; set splits again. */
 uint64_t interp_rflags(const struct interp *c);

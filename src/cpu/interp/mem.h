@@ -17,7 +17,7 @@ static inline uint64_t uop_ea(const struct interp *c, const struct uop *u)
 {
     uint64_t ea = *(const uint64_t *)((const char *)c->gpr + u->base) +
                   (*(const uint64_t *)((const char *)c->gpr + u->index) << u->scale) +
-                  (uint64_t)(int64_t)u->disp;
+                  (uint64_t)u->disp;
     if (likely(u->addrsize == 8))
         return ea;
     return u->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea;
@@ -35,8 +35,12 @@ static inline uint64_t uop_lin(struct interp *c, const struct uop *u, unsigned b
                                enum mmu_access_kind kind)
 {
     uint64_t ea = uop_ea(c, u);
-    if (likely(c->mode == CODE_64 && u->seg < SEG_FS))
-        return ea;
+    if (likely(c->flat)) {
+        if (likely(u->seg < SEG_FS))
+            return ea;
+        if (c->mode == CODE_64)
+            return ea + c->s.seg[u->seg].base;
+    }
     return seg_linear(c, u, u->seg, ea, bytes, kind);
 }
 
@@ -45,10 +49,9 @@ static inline struct tlb_entry *tlb_slot(struct interp *c, uint64_t lin)
     return &c->tlb[(lin >> PAGE_SHIFT) % TLB_ENTRIES];
 }
 
-/* Tag of the page holding the access' last byte with the low bits of lin's page view: crossing never hits. */
-static inline uint64_t tlb_want(const struct interp *c, uint64_t lin, unsigned bytes)
+/* Tag that answers for lin now. */
+static inline uint64_t tlb_want(const struct interp *c, uint64_t lin)
 {
-    (void)bytes;
     return (lin & PAGE_MASK) | c->view;
 }
 
@@ -62,7 +65,7 @@ void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigne
     static inline uint##bits##_t lin_ld##bits(struct interp *c, const struct uop *u, uint64_t lin) \
     {                                                                                              \
         const struct tlb_entry *e = tlb_slot(c, lin);                                              \
-        if (likely(e->rtag == tlb_want(c, lin, bits / 8) && MEM_FITS(lin, bits / 8))) {            \
+        if (likely(e->rtag == tlb_want(c, lin) && MEM_FITS(lin, bits / 8))) {            \
             uint##bits##_t v;                                                                      \
             memcpy(&v, (const void *)(uintptr_t)(lin + e->addend), sizeof v);                      \
             return v;                                                                              \
@@ -73,7 +76,7 @@ void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigne
                                     uint##bits##_t v)                                              \
     {                                                                                              \
         const struct tlb_entry *e = tlb_slot(c, lin);                                              \
-        if (likely(e->wtag == tlb_want(c, lin, bits / 8) && MEM_FITS(lin, bits / 8))) {            \
+        if (likely(e->wtag == tlb_want(c, lin) && MEM_FITS(lin, bits / 8))) {            \
             memcpy((void *)(uintptr_t)(lin + e->addend), &v, sizeof v);                            \
             return;                                                                                \
         }                                                                                          \
@@ -127,7 +130,7 @@ void rmw_end_slow(struct interp *c, const struct uop *u);
 static inline void *rmw_begin(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes)
 {
     const struct tlb_entry *e = tlb_slot(c, lin);
-    if (likely(e->wtag == tlb_want(c, lin, bytes) && MEM_FITS(lin, bytes)))
+    if (likely(e->wtag == tlb_want(c, lin) && MEM_FITS(lin, bytes)))
         return (void *)(uintptr_t)(lin + e->addend);
     return rmw_begin_slow(c, u, lin, bytes);
 }
