@@ -44,8 +44,10 @@ struct mem_slot {
 /* Hears of what happens to frames. Observers are called in the order of registration. Any field may be NULL. */
 struct mem_observer {
     void *arg;
-    /* the frame's HVA or permission changes: drop every translation to it */
+    /* the frame's HVA or permission changes: drop every translation to it (called before it changes) */
     void (*unmap)(void *arg, gfn_t gfn);
+    /* the same for all frames at once; NULL: unmap is called for each frame that is not absent */
+    void (*unmap_all)(void *arg);
     /* a frame starts to be tracked: withdraw write access from every translation to it */
     void (*write_protect)(void *arg, gfn_t gfn);
     /* bytes of a tracked frame were written by somebody (a device, boot code, an engine's slow path) */
@@ -69,7 +71,9 @@ uint64_t mem_size_bytes(const struct guest_mem *mem);
 const struct mem_slot *mem_slots(const struct guest_mem *mem, size_t *count);
 const struct mem_slot *mem_find_slot(const struct guest_mem *mem, gfn_t gfn); /* NULL: not RAM */
 
+/* ERR_INTERNAL when there are too many. The observer is known by its arg, which must stay valid. */
 enum err mem_add_observer(struct guest_mem *mem, const struct mem_observer *observer) MUST_USE;
+void mem_remove_observer(struct guest_mem *mem, const void *arg);
 
 enum mem_intent { MEM_FOR_READ, MEM_FOR_WRITE };
 
@@ -77,6 +81,7 @@ enum mem_answer {
     MEM_OK,         /* *hva is valid for the intent */
     MEM_NOT_RAM,    /* no slot: a device or a hole */
     MEM_HOST_ERROR, /* err_text() says what */
+    MEM_NOT_READY,  /* mem_peek only: mem_make_resident has work to do */
 };
 
 /*
@@ -87,7 +92,19 @@ enum mem_answer {
 enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent, hva_t *hva,
                                   bool *writable);
 
+/*
+ * The same without side effects: MEM_OK only when the frame can be used for the intent as it is; an absent
+ * frame, or a zero one asked for writing, answers MEM_NOT_READY.
+ */
+enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent intent, hva_t *hva,
+                         bool *writable);
+
+/* PAGE_ABSENT for frames that are not RAM. */
 enum page_state mem_page_state(const struct guest_mem *mem, gfn_t gfn);
+
+/* A resident frame stays resident, or may leave again. False: not RAM, or the host failed (err_text()). */
+bool mem_pin(struct guest_mem *mem, gfn_t gfn) MUST_USE;
+void mem_unpin(struct guest_mem *mem, gfn_t gfn);
 
 struct mem_ledger {
     uint64_t pages[PAGE_STATES];
