@@ -27,6 +27,9 @@ enum err {
 #define err_new(code, ...)   err_set((code), __FILE__, __LINE__, 0, __VA_ARGS__)
 #define err_errno(code, ...) err_set((code), __FILE__, __LINE__, 1, __VA_ARGS__)
 
+/* For functions that answer with a bool or another value and leave only the text. */
+#define err_note(code, ...) ((void)!err_new((code), __VA_ARGS__))
+
 /* Sets the thread's error text (printf format); with_errno appends ": " and strerror(errno). Returns code. */
 enum err err_set(enum err code, const char *file, int line, int with_errno, const char *fmt, ...)
     __attribute__((format(printf, 5, 6))) MUST_USE;

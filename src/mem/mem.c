@@ -226,7 +226,7 @@ bool mem_check(const struct guest_mem *mem)
 
     for (uint64_t i = 0; i < mem->total_pages; i++) {
         if (mem->state[i] >= PAGE_STATES) {
-            (void)err_new(ERR_INTERNAL, "page index %" PRIu64 " has no state: %u", i, mem->state[i]);
+            err_note(ERR_INTERNAL, "page index %" PRIu64 " has no state: %u", i, mem->state[i]);
             return false;
         }
         seen.pages[mem->state[i]]++;
@@ -234,20 +234,20 @@ bool mem_check(const struct guest_mem *mem)
     for (unsigned s = 0; s < PAGE_STATES; s++) {
         sum += mem->ledger.pages[s];
         if (seen.pages[s] != mem->ledger.pages[s]) {
-            (void)err_new(ERR_INTERNAL,
+            err_note(ERR_INTERNAL,
                           "ledger says %" PRIu64 " pages in state %u, counted are %" PRIu64,
                           mem->ledger.pages[s], s, seen.pages[s]);
             return false;
         }
     }
     if (sum != mem->total_pages) {
-        (void)err_new(ERR_INTERNAL, "ledger sums to %" PRIu64 " pages of %" PRIu64, sum,
+        err_note(ERR_INTERNAL, "ledger sums to %" PRIu64 " pages of %" PRIu64, sum,
                       mem->total_pages);
         return false;
     }
     for (size_t s = 1; s < mem->slot_count; s++) {
         if (mem->slots[s].base_gfn.v < mem->slots[s - 1].base_gfn.v + mem->slots[s - 1].pages) {
-            (void)err_new(ERR_INTERNAL, "slots %zu and %zu overlap", s - 1, s);
+            err_note(ERR_INTERNAL, "slots %zu and %zu overlap", s - 1, s);
             return false;
         }
     }
