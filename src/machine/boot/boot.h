@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From files to a CPU that can start: finds out what the kernel file is, loads it and the initrd into guest
- * memory and answers the first CPU state. One file per protocol:
+ * From files to a CPU that can start: finds out what the kernel file is, loads it and the initrd
+ * into guest memory and answers the first CPU state. One file per protocol:
  *
- *   bzimage.c    Linux bzImage: unpacked on the host (LZ4, gzip, xz, zstd) and entered by PVH where the
- *                kernel has the note, else by the 64-bit boot protocol
- *   elf_pvh.c    ELF with a PVH note (XEN_ELFNOTE_PHYS32_ENTRY)
- *   multiboot.c  Multiboot 1
+ *   bzimage.c    Linux bzImage: unpacked on the host (LZ4, gzip, xz, zstd) and entered by PVH where
+ * the kernel has the note, else by the 64-bit boot protocol elf_pvh.c    ELF with a PVH note
+ * (XEN_ELFNOTE_PHYS32_ENTRY) multiboot.c  Multiboot 1
  */
 #ifndef UMBRA_MACHINE_BOOT_BOOT_H
 #define UMBRA_MACHINE_BOOT_BOOT_H
@@ -45,9 +44,10 @@ struct boot_info {
 };
 
 /*
- * ERR_INVAL with a text that says what to do for everything wrong with the user's files or sizes; ERR_IO and
- * ERR_NOMEM for the host's failures.
+ * ERR_INVAL with a text that says what to do for everything wrong with the user's files or sizes;
+ * ERR_IO and ERR_NOMEM for the host's failures.
  */
-enum err boot_load(const struct boot_config *config, struct x86_state *state, struct boot_info *info) MUST_USE;
+enum err boot_load(const struct boot_config *config, struct x86_state *state,
+                   struct boot_info *info) MUST_USE;
 
 #endif
