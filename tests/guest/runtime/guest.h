@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runtime of the guest tests: a freestanding Multiboot image, 32-bit or 64-bit, that checks the CPU it runs on
- * and tells the outcome by COM1 and by the debug-exit port.
+ * Runtime of the guest tests: a freestanding Multiboot image, 32-bit or 64-bit, that checks the CPU it runs
+ * on and tells the outcome by COM1 and by the debug-exit port.
  *
  *   entry        start.S    GDT, stack, long mode (64-bit guests), guest_start
  *   traps        trap.S     256 IDT stubs, rings; trap.c: recorder, FAULTS, hooks
@@ -67,7 +67,8 @@ _Noreturn void pass(void);
 /* --- traps --- */
 enum {
     DE = 0, DB = 1, NMI = 2, BP = 3, OF = 4, BR = 5, UD = 6, NM = 7, DF = 8, TS = 10, NP = 11, SS = 12,
-    GP = 13, PF = 14, MF = 16, AC = 17, XM = 19, NO_FAULT = 0x100, VECTOR_LEAVE_USER = 0x81
+    GP = 13, PF = 14, MF = 16, AC = 17, XM = 19, NO_FAULT = 0x100, VECTOR_LEAVE_USER = 0x81,
+    VECTOR_USER_FAILED = 0x82
 };
 
 /* What the stubs leave on the stack, lowest address first. sp and ss: 32-bit only when the ring changed. */
@@ -167,6 +168,13 @@ uint64_t pte_read(word va, unsigned level);
 void pte_write(word va, unsigned level, uint64_t value);
 /* Fresh zeroed page, identity mapped. */
 void *page_alloc(void);
+
+/* Paging of some kind: PAE in 32-bit guests, where it was off. */
+static inline void paging_on(void)
+{
+    if (paging_format == PAGING_NONE)
+        paging_start(PAGING_PAE);
+}
 
 #define SCRATCH 0x40000000ul /* virtual addresses that nothing uses, one GiB */
 

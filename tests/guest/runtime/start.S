@@ -24,6 +24,9 @@ start:
     or $0x22, %eax /* MP, NE; caches and FPU on */
     and $~0x6000000c, %eax
     mov %eax, %cr0
+    mov %cr4, %eax
+    or $0x600, %eax /* OSFXSR, OSXMMEXCPT */
+    mov %eax, %cr4
 #ifdef __x86_64__
     /* PML4 -> PDPT -> PD of the first and of the fourth GiB, 2 MiB pages */
     movl $boot_pdpt + 7, boot_pml4

@@ -6,6 +6,7 @@ extern const uint8_t trap_stubs[256][16];
 void leave_user(void);
 void user_entry(void);
 void trap_handle(struct frame *f);
+_Noreturn void report_failure(void);
 extern word guarded_sp;
 
 struct trap last;
@@ -63,6 +64,7 @@ void idt_load(void)
         gate_set(idt_slot(v), (word)trap_stubs[v], SEL_KCODE, 0x8e, 0);
     idt_set(VECTOR_LEAVE_USER, leave_user, 0xee);
     asm volatile("lidt %0" ::"m"(idt_ptr));
+    idt_dpl(VECTOR_USER_FAILED, 3);
     gdt[SEL_TSS / 8] = descriptor((uint32_t)(word)tss, sizeof(tss) - 1, 0x89, 0);
     gdt[SEL_TSS / 8 + 1] = 0;
     if (GUEST_BITS == 32)
@@ -93,6 +95,8 @@ static void unexpected(struct frame *f)
 
 void trap_handle(struct frame *f)
 {
+    if (f->vector == VECTOR_USER_FAILED)
+        report_failure();
     if (hook[f->vector]) {
         hook[f->vector](f);
         return;
