@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/api/qmp_client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "control/paths.h"
+
+#define ANSWER_SECONDS 3
+
+/* Removes the socket of a dead VM, unless a new one of that name is just being made. */
+static void remove_stale(const char *dir, const struct sockaddr_un *address)
+{
+    int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (dir_fd >= 0 && fd >= 0 && !flock(dir_fd, LOCK_EX | LOCK_NB) &&
+        connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED)
+        unlink(address->sun_path);
+    if (fd >= 0)
+        close(fd);
+    if (dir_fd >= 0)
+        close(dir_fd);
+}
+
+/* The next message of the server. A new reference, or NULL with an error set. */
+static enum err next_message(struct qmp_link *link, const char *name, json_t **message)
+{
+    const char *why;
+
+    for (;;) {
+        while (link->pending_at < link->pending_used) {
+            switch (json_stream_feed(&link->in, link->pending[link->pending_at++], message, &why)) {
+            case JSON_STREAM_MORE:
+                break;
+            case JSON_STREAM_VALUE:
+                return ERR_OK;
+            case JSON_STREAM_BAD:
+                return err_new(ERR_IO, "VM '%s' answers with something that is not JSON", name);
+            }
+        }
+        ssize_t n = recv(link->fd, link->pending, sizeof(link->pending), 0);
+
+        if (n == 0)
+            return err_new(ERR_IO, "VM '%s' closed the connection", name);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_new(ERR_IO, "VM '%s' does not answer", name);
+        link->pending_used = (size_t)n;
+        link->pending_at = 0;
+    }
+}
+
+enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **result)
+{
+    char text[128];
+    int length = snprintf(text, sizeof(text), "{\"execute\": \"%s\"}\r\n", command);
+    json_t *message = NULL;
+
+    *result = NULL;
+    if (send(link->fd, text, (size_t)length, MSG_NOSIGNAL) != length)
+        return err_errno(ERR_IO, "cannot send to the VM");
+    for (;;) {
+        enum err err = next_message(link, "of this socket", &message);
+        json_t *got;
+
+        if (err)
+            return err;
+        got = json_object_get(message, "error");
+        if (got) {
+            err = err_new(ERR_IO, "the VM refuses '%s': %s", command,
+                          json_string_value(json_object_get(got, "desc")));
+            json_decref(message);
+            return err;
+        }
+        got = json_object_get(message, "return");
+        if (got) {
+            *result = json_incref(got);
+            json_decref(message);
+            return ERR_OK;
+        }
+        json_decref(message); /* an event */
+    }
+}
+
+enum err qmp_link_open(struct qmp_link *link, const char *name)
+{
+    struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char dir[SOCKET_PATH_MAX];
+    json_t *message = NULL;
+    enum err err;
+
+    memset(link, 0, sizeof(*link));
+    link->fd = -1;
+    err = paths_check_name(name);
+    if (!err) {
+        err = paths_socket_dir(dir, sizeof(dir), PATHS_MUST_EXIST);
+        if (err == ERR_NOTFOUND)
+            return err_new(ERR_NOTFOUND, "no VM named '%s' is running; umbra ps lists them", name);
+    }
+    if (!err)
+        err = paths_socket(address.sun_path, sizeof(address.sun_path), dir, name);
+    if (err)
+        return err;
+    link->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (link->fd < 0)
+        return err_errno(ERR_IO, "cannot make a socket");
+    if (setsockopt(link->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) ||
+        setsockopt(link->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)))
+        return err_errno(ERR_IO, "cannot set the socket's timeout");
+    if (connect(link->fd, (struct sockaddr *)&address, sizeof(address))) {
+        bool dead = errno == ECONNREFUSED;
+
+        err = dead || errno == ENOENT
+                  ? err_new(ERR_NOTFOUND, "no VM named '%s' is running; umbra ps lists them", name)
+                  : err_errno(ERR_IO, "cannot reach VM '%s'", name);
+        qmp_link_close(link);
+        if (dead)
+            remove_stale(dir, &address);
+        return err;
+    }
+    err = next_message(link, name, &message);
+    json_decref(message);
+    if (!err) {
+        err = qmp_link_call(link, "qmp_capabilities", &message);
+        json_decref(message);
+    }
+    if (err)
+        qmp_link_close(link);
+    return err;
+}
+
+void qmp_link_close(struct qmp_link *link)
+{
+    if (link->fd >= 0)
+        close(link->fd);
+    link->fd = -1;
+    json_stream_fini(&link->in);
+}
+
+bool qmp_link_wait_end(struct qmp_link *link, unsigned seconds)
+{
+    for (unsigned waited_ms = 0; waited_ms < seconds * 1000; waited_ms += 100) {
+        struct pollfd fd = {.fd = link->fd, .events = POLLIN};
+
+        if (poll(&fd, 1, 100) > 0 && recv(link->fd, link->pending, sizeof(link->pending), MSG_DONTWAIT) == 0)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The other end of the control socket, for ps, stat and stop. Every call ends within a few seconds. */
+#ifndef UMBRA_CONTROL_API_QMP_CLIENT_H
+#define UMBRA_CONTROL_API_QMP_CLIENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "control/api/json_stream.h"
+
+/* Zero-initialise; fd is valid after a successful open. */
+struct qmp_link {
+    int fd;
+    struct json_stream in;
+    char pending[4096];
+    size_t pending_used, pending_at;
+};
+
+/*
+ * Connects to the VM `name` and does the handshake. ERR_NOTFOUND: no such VM runs (a dead one's socket is
+ * removed); ERR_IO: it does not answer.
+ */
+enum err qmp_link_open(struct qmp_link *link, const char *name) MUST_USE;
+void qmp_link_close(struct qmp_link *link);
+
+/* Runs a command without arguments. *result is a new reference. ERR_IO with the server's words on an error. */
+enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **result) MUST_USE;
+
+/* Waits until the VM closes the connection. False: it did not within `seconds`. */
+bool qmp_link_wait_end(struct qmp_link *link, unsigned seconds);
+
+#endif

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/api/qmp_server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "control/api/json_stream.h"
+#include "control/api/qmp_commands.h"
+#include "control/paths.h"
+
+/* A client that does not read is cut off when this much waits for it; above half of it we stop listening. */
+#define OUT_MAX_BYTES (1024u * 1024)
+
+/* How long the last words may take at the end of the VM. */
+#define FAREWELL_MS 200
+
+struct qmp_client {
+    int fd; /* -1: free */
+    bool ready; /* has sent qmp_capabilities */
+    struct json_stream in;
+    char *out;
+    size_t out_used;
+};
+
+struct qmp_server {
+    struct vm *vm;
+    int listen_fd;
+    char path[SOCKET_PATH_MAX];
+    bool bound;
+    unsigned resets_told;
+    bool host_reset;
+    struct qmp_client clients[QMP_CLIENTS_MAX];
+};
+
+/* ---- clients ---- */
+
+static void client_close(struct qmp_client *c)
+{
+    close(c->fd);
+    c->fd = -1;
+    json_stream_fini(&c->in);
+    free(c->out);
+    c->out = NULL;
+    c->out_used = 0;
+    c->ready = false;
+}
+
+static void client_flush(struct qmp_client *c)
+{
+    ssize_t n;
+
+    if (c->fd < 0 || !c->out_used)
+        return;
+    n = send(c->fd, c->out, c->out_used, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EINTR)
+            client_close(c);
+        return;
+    }
+    memmove(c->out, c->out + n, c->out_used - (size_t)n);
+    c->out_used -= (size_t)n;
+}
+
+/* One message: one line, CRLF, one write. Takes `message` over. */
+static void client_send(struct qmp_client *c, json_t *message)
+{
+    char *text = message ? json_dumps(message, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+    size_t length = text ? strlen(text) : 0;
+    char *out;
+
+    json_decref(message);
+    if (!text)
+        return;
+    out = c->out_used + length + 2 <= OUT_MAX_BYTES ? realloc(c->out, c->out_used + length + 2) : NULL;
+    if (!out) {
+        free(text);
+        client_close(c);
+        return;
+    }
+    memcpy(out + c->out_used, text, length);
+    memcpy(out + c->out_used + length, "\r\n", 2);
+    c->out = out;
+    c->out_used += length + 2;
+    free(text);
+    client_flush(c);
+}
+
+/* ---- requests ---- */
+
+static json_t *make_error(const char *class, const char *text)
+{
+    return json_pack("{s:{s:s, s:s}}", "error", "class", class, "desc", text);
+}
+
+/* Checks the shape of a request. NULL: fine, else an error reply. */
+static json_t *check_request(const json_t *request)
+{
+    const char *key;
+    json_t *value;
+    char text[160];
+
+    if (!json_is_object(request))
+        return make_error(QMP_GENERIC, "QMP input must be a JSON object");
+    json_object_foreach((json_t *)request, key, value)
+    {
+        if (!strcmp(key, "execute") && !json_is_string(value))
+            return make_error(QMP_GENERIC, "QMP input member 'execute' must be a string");
+        if (!strcmp(key, "arguments") && !json_is_object(value))
+            return make_error(QMP_GENERIC, "QMP input member 'arguments' must be an object");
+        if (strcmp(key, "execute") && strcmp(key, "arguments") && strcmp(key, "id")) {
+            snprintf(text, sizeof(text), "QMP input member '%.60s' is unexpected", key);
+            return make_error(QMP_GENERIC, text);
+        }
+    }
+    if (!json_object_get(request, "execute"))
+        return make_error(QMP_GENERIC, "QMP input lacks member 'execute'");
+    return NULL;
+}
+
+static json_t *run_capabilities(struct qmp_client *c, const json_t *arguments)
+{
+    const json_t *enable = json_object_get(arguments, "enable");
+
+    if (c->ready)
+        return make_error(QMP_NOT_FOUND, "Capabilities negotiation is already complete, command ignored");
+    if (json_object_size(arguments) > (enable ? 1u : 0u))
+        return make_error(QMP_GENERIC, "Parameter is unexpected; qmp_capabilities takes 'enable' only");
+    if (enable && !json_is_array(enable))
+        return make_error(QMP_GENERIC, "Invalid parameter type for 'enable', expected: array");
+    if (json_array_size(enable))
+        return make_error(QMP_GENERIC, "this server has no capabilities to enable");
+    c->ready = true;
+    return json_pack("{s:{}}", "return");
+}
+
+static json_t *run_command(struct qmp_server *server, const char *name, struct qmp_call *call)
+{
+    json_t *result = qmp_command_run(name, call);
+
+    server->host_reset |= call->host_reset;
+    return result ? json_pack("{s:o}", "return", result) : make_error(call->error_class, call->error_text);
+}
+
+static void answer(struct qmp_server *server, struct qmp_client *c, const json_t *request)
+{
+    json_t *none = json_object();
+    const json_t *arguments = json_object_get(request, "arguments");
+    struct qmp_call call = {.vm = server->vm, .arguments = arguments ? arguments : none};
+    json_t *reply = check_request(request);
+    json_t *id = json_object_get(request, "id");
+
+    if (!reply) {
+        const char *name = json_string_value(json_object_get(request, "execute"));
+
+        if (!strcmp(name, "qmp_capabilities"))
+            reply = run_capabilities(c, call.arguments);
+        else if (!c->ready)
+            reply = make_error(QMP_NOT_FOUND,
+                               "Expecting capabilities negotiation with 'qmp_capabilities'");
+        else
+            reply = run_command(server, name, &call);
+    }
+    if (id && reply)
+        json_object_set(reply, "id", id);
+    client_send(c, reply);
+    if (call.event)
+        qmp_server_event(server, call.event, NULL);
+    if (call.host_quit)
+        vm_stop(server->vm);
+    json_decref(none);
+}
+
+static void client_read(struct qmp_server *server, struct qmp_client *c)
+{
+    char bytes[4096];
+    ssize_t n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        client_close(c);
+    for (ssize_t i = 0; i < n && c->fd >= 0; i++) {
+        json_t *value = NULL;
+        const char *why = "";
+
+        switch (json_stream_feed(&c->in, bytes[i], &value, &why)) {
+        case JSON_STREAM_MORE:
+            break;
+        case JSON_STREAM_BAD:
+            client_send(c, make_error(QMP_GENERIC, why));
+            break;
+        case JSON_STREAM_VALUE:
+            answer(server, c, value);
+            json_decref(value);
+            break;
+        }
+    }
+}
+
+static void accept_client(struct qmp_server *server)
+{
+    int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0)
+        return;
+    for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
+        struct qmp_client *c = &server->clients[i];
+
+        if (c->fd >= 0)
+            continue;
+        c->fd = fd;
+        client_send(c, json_pack("{s:{s:o, s:[]}}", "QMP", "version", qmp_version(), "capabilities"));
+        return;
+    }
+    close(fd);
+}
+
+/* ---- the socket ---- */
+
+/* Under the folder's lock: true when nobody listens on `address`. */
+static bool is_stale(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool stale;
+
+    if (fd < 0)
+        return false;
+    stale = connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED;
+    close(fd);
+    return stale;
+}
+
+static enum err bind_socket(struct qmp_server *server, const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    memcpy(address.sun_path, server->path, sizeof(server->path));
+    server->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (server->listen_fd < 0)
+        return err_errno(ERR_IO, "cannot make a socket");
+    if (bind(server->listen_fd, (struct sockaddr *)&address, sizeof(address))) {
+        if (errno != EADDRINUSE)
+            return err_errno(ERR_IO, "cannot make %s", server->path);
+        if (!is_stale(&address))
+            return err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name", name);
+        if (unlink(server->path) ||
+            bind(server->listen_fd, (struct sockaddr *)&address, sizeof(address)))
+            return err_errno(ERR_IO, "cannot replace %s", server->path);
+    }
+    server->bound = true;
+    /* The folder is closed to others already. */
+    if (chmod(server->path, 0600) || listen(server->listen_fd, QMP_CLIENTS_MAX))
+        return err_errno(ERR_IO, "cannot listen on %s", server->path);
+    return ERR_OK;
+}
+
+enum err qmp_server_create(struct qmp_server **out, struct vm *vm)
+{
+    struct qmp_server *server = calloc(1, sizeof(*server));
+    const char *name = vm_get_config(vm)->name;
+    char dir[SOCKET_PATH_MAX];
+    int dir_fd = -1;
+    enum err err;
+
+    *out = NULL;
+    if (!server)
+        return err_new(ERR_NOMEM, "no memory for the control socket");
+    server->vm = vm;
+    server->listen_fd = -1;
+    for (size_t i = 0; i < QMP_CLIENTS_MAX; i++)
+        server->clients[i].fd = -1;
+    err = paths_socket_dir(dir, sizeof(dir), PATHS_CREATE);
+    if (!err)
+        err = paths_socket(server->path, sizeof(server->path), dir, name);
+    if (!err) {
+        /* Two starts of one name: the lock makes "is it stale? then replace" one step. */
+        dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (dir_fd < 0 || flock(dir_fd, LOCK_EX))
+            err = err_errno(ERR_IO, "cannot lock %s", dir);
+        else
+            err = bind_socket(server, name);
+        if (dir_fd >= 0)
+            close(dir_fd);
+    }
+    if (err) {
+        qmp_server_destroy(server);
+        return err;
+    }
+    *out = server;
+    return ERR_OK;
+}
+
+void qmp_server_destroy(struct qmp_server *server)
+{
+    if (!server)
+        return;
+    for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
+        struct qmp_client *c = &server->clients[i];
+        struct pollfd fd = {.fd = c->fd, .events = POLLOUT};
+
+        if (c->fd < 0)
+            continue;
+        if (c->out_used && poll(&fd, 1, FAREWELL_MS) > 0)
+            client_flush(c);
+        if (c->fd >= 0)
+            client_close(c);
+    }
+    if (server->bound)
+        unlink(server->path);
+    if (server->listen_fd >= 0)
+        close(server->listen_fd);
+    free(server);
+}
+
+size_t qmp_server_pollfds(struct qmp_server *server, struct pollfd *fds)
+{
+    size_t count = 0;
+
+    fds[count++] = (struct pollfd){.fd = server->listen_fd, .events = POLLIN};
+    for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
+        const struct qmp_client *c = &server->clients[i];
+
+        if (c->fd < 0)
+            continue;
+        fds[count++] = (struct pollfd){
+            .fd = c->fd,
+            .events = (short)((c->out_used < OUT_MAX_BYTES / 2 ? POLLIN : 0) |
+                              (c->out_used ? POLLOUT : 0)),
+        };
+    }
+    return count;
+}
+
+void qmp_server_handle(struct qmp_server *server, const struct pollfd *fds, size_t count)
+{
+    for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
+        struct qmp_client *c = &server->clients[i];
+
+        for (size_t j = 1; j < count && c->fd >= 0; j++) {
+            if (fds[j].fd != c->fd)
+                continue;
+            if (fds[j].revents & POLLOUT)
+                client_flush(c);
+            if (c->fd >= 0 && (fds[j].revents & (POLLIN | POLLHUP | POLLERR)))
+                client_read(server, c);
+            break;
+        }
+    }
+    if (count && (fds[0].revents & POLLIN))
+        accept_client(server);
+}
+
+void qmp_server_event(struct qmp_server *server, const char *name, json_t *data)
+{
+    struct timeval now;
+
+    gettimeofday(&now, NULL);
+    for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
+        struct qmp_client *c = &server->clients[i];
+        json_t *event;
+
+        if (c->fd < 0 || !c->ready)
+            continue;
+        event = json_pack("{s:s, s:{s:I, s:I}}", "event", name, "timestamp", "seconds",
+                          (json_int_t)now.tv_sec, "microseconds", (json_int_t)now.tv_usec);
+        if (event && data)
+            json_object_set(event, "data", data);
+        client_send(c, event);
+    }
+    json_decref(data);
+}
+
+void qmp_server_tell_resets(struct qmp_server *server)
+{
+    unsigned resets = vm_resets(server->vm);
+
+    if (resets == server->resets_told)
+        return;
+    server->resets_told = resets;
+    qmp_server_event(server, "RESET",
+                     json_pack("{s:b, s:s}", "guest", !server->host_reset, "reason",
+                               server->host_reset ? "host-qmp-system-reset" : "guest-reset"));
+    server->host_reset = false;
+}
+
+void qmp_server_tell_end(struct qmp_server *server, const char *reason, bool by_guest)
+{
+    qmp_server_event(server, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", by_guest, "reason", reason));
+}

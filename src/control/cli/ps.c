@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* umbra ps: the running VMs of this user. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/api/qmp_client.h"
+#include "control/cli/command.h"
+#include "control/paths.h"
+#include "control/size.h"
+
+static int is_socket_name(const struct dirent *entry)
+{
+    size_t length = strlen(entry->d_name);
+
+    return length > 5 && length <= NAME_MAX_BYTES + 5 && !strcmp(entry->d_name + length - 5, ".sock");
+}
+
+/* One VM's counters; for one that does not answer only its name and a state that says so. NULL: not there. */
+static json_t *ask(const char *name)
+{
+    struct qmp_link link;
+    json_t *stats = NULL;
+    enum err err = qmp_link_open(&link, name);
+
+    if (!err) {
+        err = qmp_link_call(&link, "x-umbra-stat", &stats);
+        qmp_link_close(&link);
+    }
+    if (err == ERR_NOTFOUND)
+        return NULL;
+    return err ? json_pack("{s:s, s:s}", "name", name, "state", "not answering") : stats;
+}
+
+static enum err collect(json_t *list)
+{
+    char dir[SOCKET_PATH_MAX];
+    struct dirent **entries = NULL;
+    enum err err = paths_socket_dir(dir, sizeof(dir), PATHS_MUST_EXIST);
+    int count;
+
+    if (err == ERR_NOTFOUND)
+        return ERR_OK;
+    if (err)
+        return err;
+    count = scandir(dir, &entries, is_socket_name, alphasort);
+    for (int i = 0; i < count; i++) {
+        json_t *stats;
+
+        entries[i]->d_name[strlen(entries[i]->d_name) - 5] = '\0';
+        stats = ask(entries[i]->d_name);
+        if (stats)
+            json_array_append_new(list, stats);
+        free(entries[i]);
+    }
+    free(entries);
+    return count < 0 ? err_errno(ERR_IO, "cannot read %s", dir) : ERR_OK;
+}
+
+static void print_table(const json_t *list)
+{
+    size_t index;
+    json_t *vm;
+
+    printf("%-20s %8s %-13s %-10s %8s %8s %8s %8s\n", "NAME", "PID", "STATE", "ENGINE", "MEMORY", "RESIDENT",
+           "SECONDS", "MIPS");
+    json_array_foreach(list, index, vm)
+    {
+        const json_t *memory = json_object_get(vm, "memory");
+        const char *engine = json_string_value(json_object_get(vm, "engine"));
+        char size[16], resident[16];
+
+        size_format(size, sizeof(size), (uint64_t)json_integer_value(json_object_get(memory, "guest_bytes")));
+        size_format(resident, sizeof(resident),
+                    (uint64_t)json_integer_value(json_object_get(memory, "resident_bytes")));
+        printf("%-20s %8" JSON_INTEGER_FORMAT " %-13s %-10s %8s %8s %8.0f %8.1f\n",
+               json_string_value(json_object_get(vm, "name")), json_integer_value(json_object_get(vm, "pid")),
+               json_string_value(json_object_get(vm, "state")), engine ? engine : "-", size, resident,
+               json_real_value(json_object_get(vm, "wall_seconds")),
+               json_real_value(json_object_get(vm, "mips")));
+    }
+}
+
+static enum err set_json(void *arg, const struct option_spec *spec, const char *value)
+{
+    (void)spec;
+    (void)value;
+    *(bool *)arg = true;
+    return ERR_OK;
+}
+
+int command_ps(int count, char *const *words)
+{
+    bool json = false, want_help;
+    const struct option_sink sink = {.arg = &json, .set = set_json};
+    enum err err = options_parse(cli_json_options, count, words, &sink, &want_help);
+    json_t *list;
+
+    if (err)
+        return cli_fail(err);
+    if (want_help) {
+        puts("umbra ps [--json]\n\nExamples:\n  umbra ps           the running VMs, one a line\n"
+             "  umbra ps --json    the same with all counters, for programs\n\nOptions:");
+        options_print(cli_json_options, stdout);
+        return STATUS_OK;
+    }
+    list = json_array();
+    err = collect(list);
+    if (!err && json) {
+        json_dumpf(list, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else if (!err) {
+        print_table(list);
+    }
+    json_decref(list);
+    return err ? cli_fail(err) : STATUS_OK;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/cli/run_options.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control/paths.h"
+#include "control/size.h"
+
+/*
+ * Console on the first serial port; a guest that panics restarts after five seconds, long enough to read why.
+ */
+#define CACHED_GUEST_APPEND "console=ttyS0 panic=5"
+
+const struct option_spec run_option_specs[] = {
+    {"kernel", "FILE", "bzImage, ELF with a PVH note, or Multiboot 1; default: the cached guest", false},
+    {"initrd", "FILE", "initial RAM disk", false},
+    {"append", "TEXT", "kernel command line", false},
+    {"memory", "SIZE", "what the guest believes it has (default 512M)", false},
+    {"name", "NAME", "name for ps, stat and stop (default vm-PID)", false},
+    {"cpus", "N", "CPUs; 1 is what this version can do", false},
+    {"engine", "NAME", "auto or interp (default auto: the fastest that works here)", false},
+    {"shadow", "HOW", "shadow tables: lazy (follow at page faults and flushes)", false},
+    {"clock", "SOURCE", "guest time from: host, or instructions (two runs are identical)", false},
+    {"no-reboot", NULL, "end with status 0 when the guest resets, instead of restarting it", false},
+    {"debug-exit", NULL, "a write of v to I/O port 0xf4 ends the run with status (v << 1) | 1", false},
+    {"stats", "FILE", "write all counters as JSON at the end", false},
+    {"audit", NULL, "at the end check memory and shadow tables against each other", false},
+    {"oracle", NULL, "test mode: compare every translation with a plain walk (slow)", false},
+    {"disk", "FILE", "", true},
+    {"limit", "SIZE", "", true},
+    {"reservation", "SIZE", "", true},
+    {"pool", "NAME", "", true},
+    {NULL, NULL, NULL, false},
+};
+
+static bool is(const struct option_spec *spec, const char *name)
+{
+    return !strcmp(spec->name, name);
+}
+
+/* A value that the contract knows but this version cannot serve gets its own words. */
+static enum err choose(const char *option, const char *value, const char *const *served,
+                       const char *const *announced)
+{
+    for (size_t i = 0; served[i]; i++) {
+        if (!strcmp(value, served[i]))
+            return ERR_OK;
+    }
+    for (size_t i = 0; announced[i]; i++) {
+        if (!strcmp(value, announced[i]))
+            return err_new(ERR_UNSUPPORTED, "--%s %s is not built yet in this version; use --%s %s", option,
+                           value, option, served[0]);
+    }
+    return err_new(ERR_INVAL, "--%s: unknown value '%.40s'; use %s%s%s", option, value, served[0],
+                   served[1] ? " or " : "", served[1] ? served[1] : "");
+}
+
+static enum err set_memory(struct run_options *o, const char *value)
+{
+    uint64_t bytes;
+    enum err err = size_parse(value, &bytes);
+
+    if (err)
+        return err;
+    if (bytes < RUN_MEMORY_MIN) {
+        size_t last = strlen(value) - 1;
+
+        if (bytes >= 16 && value[last] >= '0' && value[last] <= '9')
+            return err_new(ERR_INVAL, "--memory %s is %s bytes, too little; did you mean --memory %sM?", value,
+                           value, value);
+        return err_new(ERR_INVAL, "--memory %s is too little; the least is 2M, and Linux wants 64M or more",
+                       value);
+    }
+    if (bytes % PAGE_SIZE)
+        return err_new(ERR_INVAL, "--memory %s is not a multiple of 4K, the size of a page", value);
+    o->vm.memory_bytes = bytes;
+    return ERR_OK;
+}
+
+static enum err set_cpus(const char *value)
+{
+    if (!strcmp(value, "1"))
+        return ERR_OK;
+    if (value[0] >= '1' && value[0] <= '9' && strspn(value, "0123456789") == strlen(value))
+        return err_new(ERR_UNSUPPORTED, "--cpus %s is not built yet: this version runs guests with 1 CPU", value);
+    return err_new(ERR_INVAL, "--cpus: '%.40s' is not a number of CPUs; use 1", value);
+}
+
+static enum err set_chosen(struct run_options *o, const struct option_spec *spec, const char *value)
+{
+    static const char *const engines_served[] = {"auto", "interp", NULL};
+    static const char *const engines_announced[] = {"translate", "kvm", NULL};
+    static const char *const shadows_served[] = {"lazy", NULL};
+    static const char *const shadows_announced[] = {"trace", "adaptive", NULL};
+    static const char *const clocks_served[] = {"host", "instructions", NULL};
+    static const char *const nothing[] = {NULL};
+    enum err err;
+
+    if (is(spec, "engine")) {
+        o->vm.engine = value;
+        return choose("engine", value, engines_served, engines_announced);
+    }
+    if (is(spec, "shadow"))
+        return choose("shadow", value, shadows_served, shadows_announced);
+    err = choose("clock", value, clocks_served, nothing);
+    if (!err)
+        o->vm.clock = !strcmp(value, "host") ? CLOCK_HOST : CLOCK_INSTRUCTIONS;
+    return err;
+}
+
+static enum err set_option(void *arg, const struct option_spec *spec, const char *value)
+{
+    struct run_options *o = arg;
+
+    if (is(spec, "kernel")) {
+        o->vm.kernel = value;
+        o->has_kernel = true;
+    } else if (is(spec, "initrd")) {
+        o->vm.initrd = value;
+        o->has_initrd = true;
+    } else if (is(spec, "append")) {
+        o->vm.append = value;
+        o->has_append = true;
+    } else if (is(spec, "name")) {
+        o->vm.name = value;
+        return paths_check_name(value);
+    } else if (is(spec, "memory")) {
+        return set_memory(o, value);
+    } else if (is(spec, "cpus")) {
+        return set_cpus(value);
+    } else if (is(spec, "no-reboot")) {
+        o->vm.reboot = VM_REBOOT_ENDS;
+    } else if (is(spec, "debug-exit")) {
+        o->vm.debug_exit = true;
+    } else if (is(spec, "stats")) {
+        o->stats_path = value;
+    } else if (is(spec, "audit")) {
+        o->vm.audit = true;
+    } else if (is(spec, "oracle")) {
+        o->vm.mmu_oracle = true;
+    } else {
+        return set_chosen(o, spec, value);
+    }
+    return ERR_OK;
+}
+
+enum err run_options_parse(struct run_options *out, int count, char *const *words, uint64_t host_bytes,
+                           bool *want_help)
+{
+    const struct option_sink sink = {.arg = out, .set = set_option};
+    enum err err;
+
+    memset(out, 0, sizeof(*out));
+    snprintf(out->name, sizeof(out->name), "vm-%d", (int)getpid());
+    out->vm = (struct vm_config){
+        .name = out->name,
+        .memory_bytes = RUN_MEMORY_DEFAULT,
+        .cpus = 1,
+        .append = "",
+        .engine = "auto",
+        .clock = CLOCK_HOST,
+        .reboot = VM_REBOOT_RESTARTS,
+        .input_file = -1,
+    };
+    err = options_parse(run_option_specs, count, words, &sink, want_help);
+    if (err || *want_help)
+        return err;
+    if (out->vm.memory_bytes > host_bytes) {
+        char guest[16], host[16];
+
+        return err_new(ERR_INVAL, "a guest of %s does not fit: this host has %s; give --memory less",
+                       size_format(guest, sizeof(guest), out->vm.memory_bytes),
+                       size_format(host, sizeof(host), host_bytes));
+    }
+    return ERR_OK;
+}
+
+enum err run_options_use_cached_guest(struct run_options *o)
+{
+    enum err err = paths_guest_file(o->kernel, sizeof(o->kernel), "vmlinuz");
+
+    if (!err)
+        err = paths_guest_file(o->initrd, sizeof(o->initrd), "initrd.img");
+    if (err)
+        return err;
+    if (access(o->kernel, R_OK) || access(o->initrd, R_OK))
+        return err_new(ERR_NOTFOUND, "there is no cached guest yet; get one with: make guest "
+                                     "(or name a kernel with --kernel)");
+    o->vm.kernel = o->kernel;
+    if (!o->has_initrd)
+        o->vm.initrd = o->initrd;
+    if (!o->has_append)
+        o->vm.append = CACHED_GUEST_APPEND;
+    return ERR_OK;
+}

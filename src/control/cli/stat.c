@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* umbra stat N: the counters of a running VM. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "control/api/qmp_client.h"
+#include "control/cli/command.h"
+#include "control/stats.h"
+
+#define CPU_TEXT(name, text) {#name, text, 0},
+static const struct stats_desc cpu_texts[] = {CPU_COUNTERS(CPU_TEXT){NULL, NULL, 0}};
+static const struct stats_desc mmu_texts[] = {MMU_COUNTERS(CPU_TEXT){NULL, NULL, 0}};
+
+static void print_counters(const json_t *stats, const char *group, const struct stats_desc *texts)
+{
+    const json_t *object = json_object_get(stats, group);
+
+    for (; texts->name; texts++) {
+        json_int_t value = json_integer_value(json_object_get(object, texts->name));
+
+        if (value)
+            printf("  %14" JSON_INTEGER_FORMAT "  %s\n", value, texts->text);
+    }
+}
+
+static const char *string_of(const json_t *stats, const char *key)
+{
+    const char *text = json_string_value(json_object_get(stats, key));
+
+    return text ? text : "?";
+}
+
+static void print_text(const json_t *stats)
+{
+    printf("%s: %s, engine %s, shadow %s, clock %s, boot %s, pid %" JSON_INTEGER_FORMAT "\n",
+           string_of(stats, "name"), string_of(stats, "state"), string_of(stats, "engine"),
+           string_of(stats, "shadow"), string_of(stats, "clock"), string_of(stats, "boot_protocol"),
+           json_integer_value(json_object_get(stats, "pid")));
+    printf("%.1f s of wall time, %.1f s of guest time, %.1f MIPS\n\n",
+           json_real_value(json_object_get(stats, "wall_seconds")),
+           json_real_value(json_object_get(stats, "guest_seconds")),
+           json_real_value(json_object_get(stats, "mips")));
+    stats_print_memory(stats, stdout);
+    puts("\nCPU (what is zero is left out):");
+    print_counters(stats, "cpu", cpu_texts);
+    puts("\nShadow MMU:");
+    print_counters(stats, "mmu", mmu_texts);
+}
+
+int command_stat(int count, char *const *words)
+{
+    struct cli_vm_words given;
+    struct qmp_link link;
+    json_t *stats = NULL;
+    bool want_help;
+    enum err err = cli_take_vm(&given, cli_json_options, count, words, &want_help);
+
+    if (err)
+        return cli_fail(err);
+    if (want_help) {
+        puts("umbra stat NAME [--json]\n\nExamples:\n"
+             "  umbra stat web1           counters of the VM web1, in words\n"
+             "  umbra stat web1 --json    the same for programs\n\nOptions:");
+        options_print(cli_json_options, stdout);
+        return STATUS_OK;
+    }
+    err = qmp_link_open(&link, given.name);
+    if (!err) {
+        err = qmp_link_call(&link, "x-umbra-stat", &stats);
+        qmp_link_close(&link);
+    }
+    if (err)
+        return cli_fail(err);
+    if (given.json) {
+        json_dumpf(stats, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else {
+        print_text(stats);
+    }
+    json_decref(stats);
+    return STATUS_OK;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/options.h"
+
+#include <string.h>
+
+#define WORD_MAX 31
+
+static unsigned min3(unsigned a, unsigned b, unsigned c)
+{
+    unsigned m = a < b ? a : b;
+
+    return m < c ? m : c;
+}
+
+unsigned options_distance(const char *a, const char *b)
+{
+    unsigned d[WORD_MAX + 1][WORD_MAX + 1];
+    size_t la = strnlen(a, WORD_MAX);
+    size_t lb = strnlen(b, WORD_MAX);
+
+    for (size_t i = 0; i <= la; i++)
+        d[i][0] = (unsigned)i;
+    for (size_t j = 0; j <= lb; j++)
+        d[0][j] = (unsigned)j;
+    for (size_t i = 1; i <= la; i++) {
+        for (size_t j = 1; j <= lb; j++) {
+            d[i][j] = min3(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                d[i - 2][j - 2] + 1 < d[i][j])
+                d[i][j] = d[i - 2][j - 2] + 1;
+        }
+    }
+    return d[la][lb];
+}
+
+bool options_is_typo_of(const char *word, const char *candidate)
+{
+    size_t length = strlen(candidate);
+
+    if (length > 2 && strlen(word) > 2 && !strncmp(word, candidate, strlen(word)))
+        return true;
+    return options_distance(word, candidate) <= (length > 4 ? 2u : 1u);
+}
+
+static const struct option_spec *find_spec(const struct option_spec *specs, const char *name, size_t length)
+{
+    for (; specs->name; specs++) {
+        if (strlen(specs->name) == length && !memcmp(specs->name, name, length))
+            return specs;
+    }
+    return NULL;
+}
+
+static enum err unknown_option(const struct option_spec *specs, const char *word, size_t length)
+{
+    char name[WORD_MAX + 1];
+    const struct option_spec *best = NULL;
+
+    snprintf(name, sizeof(name), "%.*s", (int)length, word);
+    for (; specs->name; specs++) {
+        if (options_is_typo_of(name, specs->name) &&
+            (!best || options_distance(name, specs->name) < options_distance(name, best->name)))
+            best = specs;
+    }
+    if (best)
+        return err_new(ERR_INVAL, "unknown option '--%s'; did you mean '--%s'?", name, best->name);
+    return err_new(ERR_INVAL, "unknown option '--%s'; --help lists the options", name);
+}
+
+static enum err parse_long(const struct option_spec *specs, int count, char *const *words, int *at,
+                           const struct option_sink *sink)
+{
+    const char *name = words[*at] + 2;
+    size_t length = strcspn(name, "=");
+    const char *value = name[length] ? name + length + 1 : NULL;
+    const struct option_spec *spec = find_spec(specs, name, length);
+
+    if (!spec)
+        return unknown_option(specs, name, length);
+    if (spec->not_built)
+        return err_new(ERR_UNSUPPORTED, "--%s is not built yet in this version; leave it out", spec->name);
+    if (!spec->value && value)
+        return err_new(ERR_INVAL, "--%s takes no value", spec->name);
+    if (spec->value && !value) {
+        if (*at + 1 >= count)
+            return err_new(ERR_INVAL, "--%s needs a value: --%s %s", spec->name, spec->name, spec->value);
+        value = words[++*at];
+    }
+    return sink->set(sink->arg, spec, value);
+}
+
+enum err options_parse(const struct option_spec *specs, int count, char *const *words,
+                       const struct option_sink *sink, bool *want_help)
+{
+    bool only_words = false;
+
+    *want_help = false;
+    for (int i = 0; i < count; i++) {
+        const char *word = words[i];
+        enum err err;
+
+        if (!only_words && !strcmp(word, "--")) {
+            only_words = true;
+            continue;
+        }
+        if (!only_words && (!strcmp(word, "--help") || !strcmp(word, "-h"))) {
+            *want_help = true;
+            return ERR_OK;
+        }
+        if (!only_words && word[0] == '-' && word[1] == '-')
+            err = parse_long(specs, count, words, &i, sink);
+        else if (!only_words && word[0] == '-' && word[1])
+            err = err_new(ERR_INVAL, "unknown option '%s'; --help lists the options", word);
+        else if (sink->positional)
+            err = sink->positional(sink->arg, word);
+        else
+            err = err_new(ERR_INVAL, "unexpected word '%s'; --help shows how to call this", word);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+void options_print(const struct option_spec *specs, FILE *out)
+{
+    bool any_missing = false;
+
+    for (const struct option_spec *s = specs; s->name; s++) {
+        char left[48];
+
+        if (s->not_built) {
+            any_missing = true;
+            continue;
+        }
+        snprintf(left, sizeof(left), "--%s%s%s", s->name, s->value ? " " : "", s->value ? s->value : "");
+        fprintf(out, "  %-26s %s\n", left, s->help);
+    }
+    fprintf(out, "  %-26s %s\n", "--help", "this text");
+    if (!any_missing)
+        return;
+    fputs("\nNot built yet:", out);
+    for (const struct option_spec *s = specs; s->name; s++) {
+        if (s->not_built)
+            fprintf(out, " --%s", s->name);
+    }
+    fputc('\n', out);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/paths.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum err paths_check_name(const char *name)
+{
+    size_t length = strlen(name);
+
+    if (!length || length > NAME_MAX_BYTES)
+        return err_new(ERR_INVAL, "a VM's name has 1 to %d characters", NAME_MAX_BYTES);
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)name[i];
+
+        if (c >= 0x80 || (!isalnum(c) && !(i && strchr(".-", c)) && c != '_'))
+            return err_new(ERR_INVAL, "'%s' cannot be a VM's name; use letters, digits, '.', '_' and '-'",
+                           name);
+    }
+    return ERR_OK;
+}
+
+static enum err check_private_dir(const char *dir)
+{
+    struct stat st;
+
+    if (lstat(dir, &st))
+        return errno == ENOENT ? err_new(ERR_NOTFOUND, "%s does not exist", dir)
+                               : err_errno(ERR_IO, "cannot look at %s", dir);
+    if (!S_ISDIR(st.st_mode))
+        return err_new(ERR_IO, "%s is not a folder", dir);
+    if (st.st_uid != geteuid())
+        return err_new(ERR_IO, "%s belongs to somebody else; set XDG_RUNTIME_DIR to a folder of yours", dir);
+    if (st.st_mode & 077)
+        return err_new(ERR_IO, "%s is open to others; run: chmod 700 %s", dir, dir);
+    return ERR_OK;
+}
+
+enum err paths_socket_dir(char *buf, size_t buf_bytes, enum paths_create create)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    int length;
+
+    if (runtime && runtime[0] == '/')
+        length = snprintf(buf, buf_bytes, "%s/umbra", runtime);
+    else if (geteuid() == 0)
+        length = snprintf(buf, buf_bytes, "/run/umbra");
+    else
+        length = snprintf(buf, buf_bytes, "/tmp/umbra-%u", (unsigned)geteuid());
+    if (length < 0 || (size_t)length >= buf_bytes)
+        return err_new(ERR_IO, "XDG_RUNTIME_DIR is too long for a socket's address");
+    if (create == PATHS_CREATE && mkdir(buf, 0700) && errno != EEXIST)
+        return err_errno(ERR_IO, "cannot make %s", buf);
+    return check_private_dir(buf);
+}
+
+enum err paths_socket(char *buf, size_t buf_bytes, const char *dir, const char *name)
+{
+    int length = snprintf(buf, buf_bytes, "%s/%s.sock", dir, name);
+
+    if (length < 0 || (size_t)length >= buf_bytes || length >= SOCKET_PATH_MAX)
+        return err_new(ERR_INVAL, "'%s' is too long a name for a socket in %s", name, dir);
+    return ERR_OK;
+}
+
+enum err paths_guest_file(char *buf, size_t buf_bytes, const char *file)
+{
+    const char *cache = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    int length;
+
+    if (cache && cache[0] == '/')
+        length = snprintf(buf, buf_bytes, "%s/umbra/guest/%s", cache, file);
+    else if (home && home[0] == '/')
+        length = snprintf(buf, buf_bytes, "%s/.cache/umbra/guest/%s", home, file);
+    else
+        return err_new(ERR_NOTFOUND, "neither XDG_CACHE_HOME nor HOME names a folder");
+    if (length < 0 || (size_t)length >= buf_bytes)
+        return err_new(ERR_NOTFOUND, "the name of the cache folder is too long");
+    return ERR_OK;
+}

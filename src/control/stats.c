@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/stats.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/size.h"
+
+#define CPU_ROW(name, text) {#name, text, offsetof(struct cpu_stats, name)},
+#define MMU_ROW(name, text) {#name, text, offsetof(struct mmu_stats, name)},
+
+static const struct stats_desc cpu_rows[] = {CPU_COUNTERS(CPU_ROW){NULL, NULL, 0}};
+static const struct stats_desc mmu_rows[] = {MMU_COUNTERS(MMU_ROW){NULL, NULL, 0}};
+
+/* Names of enum page_state, and what they say to people. */
+static const char *const page_names[PAGE_STATES] = {"absent", "zero", "resident", "pinned"};
+
+static json_t *rows_json(const struct stats_desc *rows, const void *values)
+{
+    json_t *object = json_object();
+
+    for (; rows->name; rows++) {
+        uint64_t value;
+
+        memcpy(&value, (const char *)values + rows->offset, sizeof(value));
+        json_object_set_new(object, rows->name, json_integer((json_int_t)value));
+    }
+    return object;
+}
+
+static json_t *memory_json(struct vm *vm)
+{
+    struct mem_ledger ledger = mem_ledger(vm_mem(vm));
+    uint64_t shadow = mmu_stats(vm_mmu(vm))->shadow_bytes;
+    json_t *pages = json_object();
+
+    for (unsigned i = 0; i < PAGE_STATES; i++)
+        json_object_set_new(pages, page_names[i], json_integer((json_int_t)ledger.pages[i]));
+    return json_pack("{s:I, s:I, s:I, s:o}", "guest_bytes", (json_int_t)mem_size_bytes(vm_mem(vm)),
+                     "resident_bytes",
+                     (json_int_t)((ledger.pages[PAGE_RESIDENT] + ledger.pages[PAGE_PINNED]) * PAGE_SIZE),
+                     "shadow_bytes", (json_int_t)shadow, "pages", pages);
+}
+
+static const char *end_name(enum vm_end_kind kind)
+{
+    switch (kind) {
+    case VM_END_NONE:
+        return "running";
+    case VM_END_POWER_OFF:
+        return "power-off";
+    case VM_END_RESET:
+        return "reset";
+    case VM_END_DEBUG_EXIT:
+        return "debug-exit";
+    case VM_END_GUEST_CRASH:
+        return "guest-crash";
+    case VM_END_HOST_ERROR:
+        return "host-error";
+    case VM_END_STOPPED:
+        return "stopped";
+    }
+    return "unknown";
+}
+
+json_t *stats_make(struct vm *vm)
+{
+    const struct vm_config *config = vm_get_config(vm);
+    const struct cpu_stats *cpu = vm_cpu_stats(vm);
+    double wall = (double)vm_wall_ns(vm) / 1e9;
+    double mips = wall > 0 ? (double)cpu->instructions / wall / 1e6 : 0;
+    struct vm_end end = vm_end(vm);
+
+    return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:I, s:f, s:o, s:o, s:o}",
+                     "name", config->name, "uuid", vm_uuid(vm), "pid", (int)getpid(), "state",
+                     vm_is_paused(vm) && end.kind == VM_END_NONE ? "paused" : end_name(end.kind), "engine",
+                     vm_engine(vm)->name, "shadow", "lazy", "clock",
+                     config->clock == CLOCK_INSTRUCTIONS ? "instructions" : "host", "boot_protocol",
+                     vm_boot_protocol(vm) ? vm_boot_protocol(vm) : "none", "resets", (int)vm_resets(vm),
+                     "wall_seconds", wall, "guest_seconds", (double)vm_guest_ns(vm) / 1e9, "instructions",
+                     (json_int_t)cpu->instructions, "mips", mips, "memory", memory_json(vm), "cpu",
+                     rows_json(cpu_rows, cpu), "mmu", rows_json(mmu_rows, mmu_stats(vm_mmu(vm))));
+}
+
+static bool is_special(const char *path)
+{
+    struct stat st;
+
+    return !stat(path, &st) && !S_ISREG(st.st_mode);
+}
+
+enum err stats_check_path(const char *path)
+{
+    char copy[4096];
+    struct stat st;
+
+    if (!path[0] || strlen(path) >= sizeof(copy))
+        return err_new(ERR_INVAL, "--stats: '%.40s' cannot be a file's name", path);
+    if (!stat(path, &st) && S_ISDIR(st.st_mode))
+        return err_new(ERR_INVAL, "--stats: %s is a folder; name a file in it", path);
+    if (is_special(path))
+        return ERR_OK;
+    snprintf(copy, sizeof(copy), "%s", path);
+    if (access(dirname(copy), W_OK | X_OK))
+        return err_errno(ERR_INVAL, "--stats: cannot write to the folder of %s", path);
+    return ERR_OK;
+}
+
+static enum err write_file(const json_t *stats, const char *path)
+{
+    FILE *f = fopen(path, "we");
+    bool bad;
+
+    if (!f)
+        return err_errno(ERR_IO, "cannot open %s", path);
+    bad = json_dumpf(stats, f, JSON_INDENT(2)) != 0;
+    bad |= fputc('\n', f) == EOF;
+    bad |= fflush(f) != 0;
+    bad |= fclose(f) != 0;
+    return bad ? err_errno(ERR_IO, "cannot write %s", path) : ERR_OK;
+}
+
+enum err stats_write(const json_t *stats, const char *path)
+{
+    char temp[4200];
+    enum err err;
+
+    if (!stats)
+        return err_new(ERR_NOMEM, "no memory for the counters");
+    if (is_special(path))
+        return write_file(stats, path);
+    snprintf(temp, sizeof(temp), "%s.tmp%d", path, (int)getpid());
+    err = write_file(stats, temp);
+    if (!err && rename(temp, path))
+        err = err_errno(ERR_IO, "cannot rename %s", temp);
+    if (err)
+        unlink(temp);
+    return err;
+}
+
+static void print_line(FILE *out, uint64_t pages, uint64_t total, const char *what)
+{
+    char size[16];
+
+    fprintf(out, "  %8s  %10" PRIu64 " pages  %5.1f %%  %s\n", size_format(size, sizeof(size), pages * PAGE_SIZE),
+            pages, total ? 100.0 * (double)pages / (double)total : 0.0, what);
+}
+
+void stats_print_memory(const json_t *stats, FILE *out)
+{
+    static const char *const words[PAGE_STATES] = {
+        "absent: never touched, costs nothing",
+        "zero: only read so far, all share one page of zeros",
+        "resident: host memory of its own",
+        "pinned: resident, must stay",
+    };
+    const json_t *memory = json_object_get(stats, "memory");
+    const json_t *pages = json_object_get(memory, "pages");
+    uint64_t bytes = (uint64_t)json_integer_value(json_object_get(memory, "guest_bytes"));
+    uint64_t shadow = (uint64_t)json_integer_value(json_object_get(memory, "shadow_bytes"));
+    char size[16];
+
+    fprintf(out, "where the memory is: the guest believes it has %s\n", size_format(size, sizeof(size), bytes));
+    for (unsigned i = 0; i < PAGE_STATES; i++) {
+        uint64_t n = (uint64_t)json_integer_value(json_object_get(pages, page_names[i]));
+
+        if (n || i == PAGE_RESIDENT)
+            print_line(out, n, bytes / PAGE_SIZE, words[i]);
+    }
+    fprintf(out, "  %8s  on top of that: shadow page tables and reverse map\n",
+            size_format(size, sizeof(size), shadow));
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The counters of a VM as JSON, made from the modules' own X-macro lists: the same object is the --stats file
+ * and the answer of x-umbra-stat. Fields: docs in umbra-stat(1).
+ */
+#ifndef UMBRA_CONTROL_STATS_H
+#define UMBRA_CONTROL_STATS_H
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "control/vm.h"
+
+/* The vCPU is parked or joined. A new reference; NULL when the host has no memory. */
+json_t *stats_make(struct vm *vm);
+
+/* Checks early that a file can be made at `path`, before a long run ends without one. */
+enum err stats_check_path(const char *path) MUST_USE;
+
+/* Writes `stats` to `path`: whole or not at all (a temporary file beside it, renamed). */
+enum err stats_write(const json_t *stats, const char *path) MUST_USE;
+
+/* "Where the memory is" in words, made from such an object. */
+void stats_print_memory(const json_t *stats, FILE *out);
+
+#endif

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Assembly, requests and the way out. The vCPU thread is in vm_cpu.c. */
+#include "vm_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "machine/boot/boot.h"
+
+uint64_t vm_host_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+/* Makes wake_fd readable. A full eventfd counter is readable already. */
+void vm_poke(struct vm *vm)
+{
+    uint64_t one = 1;
+    ssize_t n = write(vm->wake_fd, &one, sizeof(one));
+
+    (void)n;
+}
+
+void vm_wake_seen(struct vm *vm)
+{
+    uint64_t count;
+    ssize_t n = read(vm->wake_fd, &count, sizeof(count));
+
+    (void)n;
+}
+
+/* ---- callbacks of clock and board; the board's lock is held ---- */
+
+static uint64_t cb_instructions(void *arg)
+{
+    struct vm *vm = arg;
+
+    return vm->vcpu ? vm->engine->instructions(vm->vcpu) : 0;
+}
+
+static void cb_timer_earlier(void *arg)
+{
+    struct vm *vm = arg;
+
+    if (vm->config.clock == CLOCK_HOST)
+        vm_timer_arm(vm, clock_next_due(vm->clock));
+    pthread_mutex_lock(&vm->lock);
+    vm->timers_moved = true;
+    pthread_cond_broadcast(&vm->cond);
+    pthread_mutex_unlock(&vm->lock);
+}
+
+static void wake_cpu(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm->irq_wake = true;
+    pthread_cond_broadcast(&vm->cond);
+    pthread_mutex_unlock(&vm->lock);
+}
+
+static void cb_set_irq(void *arg, unsigned cpu, bool level)
+{
+    struct vm *vm = arg;
+
+    (void)cpu;
+    if (!vm->vcpu)
+        return;
+    vm->engine->set_irq(vm->vcpu, level);
+    if (level)
+        wake_cpu(vm);
+}
+
+static void cb_raise_nmi(void *arg, unsigned cpu)
+{
+    struct vm *vm = arg;
+
+    (void)cpu;
+    if (!vm->vcpu)
+        return;
+    vm->engine->raise_nmi(vm->vcpu);
+    wake_cpu(vm);
+}
+
+static void cb_event(void *arg, enum board_event event, uint32_t code)
+{
+    struct vm *vm = arg;
+
+    switch (event) {
+    case BOARD_POWER_OFF:
+        vm_set_end(vm, VM_END_POWER_OFF, 0, "the guest powered off");
+        break;
+    case BOARD_DEBUG_EXIT:
+        vm_set_end(vm, VM_END_DEBUG_EXIT, code, "the guest wrote to the debug exit port");
+        break;
+    case BOARD_RESET:
+        vm_reset(vm);
+        break;
+    }
+}
+
+/* ---- assembly ---- */
+
+/* A random UUID (RFC 4122 4.4). */
+static enum err make_uuid(char text[37])
+{
+    uint8_t b[16];
+
+    if (getrandom(b, sizeof(b), 0) != (ssize_t)sizeof(b))
+        return err_errno(ERR_IO, "cannot get random bytes");
+    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+    snprintf(text, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+    return ERR_OK;
+}
+
+static enum err make_sync(struct vm *vm)
+{
+    pthread_condattr_t attr;
+
+    if (pthread_mutex_init(&vm->lock, NULL))
+        return err_new(ERR_NOMEM, "cannot make a lock");
+    if (pthread_condattr_init(&attr) || pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) ||
+        pthread_cond_init(&vm->cond, &attr))
+        return err_new(ERR_NOMEM, "cannot make a condition");
+    pthread_condattr_destroy(&attr);
+    vm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (vm->wake_fd < 0)
+        return err_errno(ERR_IO, "cannot make an eventfd");
+    vm->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (vm->timer_fd < 0)
+        return err_errno(ERR_IO, "cannot make a timerfd");
+    vm->timer_armed_ns = CLOCK_NEVER;
+    return ERR_OK;
+}
+
+static enum err make_machine(struct vm *vm)
+{
+    const struct clock_config clock_config = {
+        .mode = vm->config.clock,
+        .instructions = cb_instructions,
+        .on_earlier = cb_timer_earlier,
+        .arg = vm,
+    };
+    struct board_config board_config = {
+        .cpus = vm->config.cpus,
+        .tsc_khz = VM_TSC_KHZ,
+        .debug_exit = vm->config.debug_exit,
+        .host = {.arg = vm,
+                 .serial_out = console_serial_out,
+                 .set_irq = cb_set_irq,
+                 .raise_nmi = cb_raise_nmi,
+                 .event = cb_event,
+                 .serial_room = console_serial_room},
+    };
+    enum err err = mem_create(&vm->mem, vm->config.memory_bytes);
+
+    if (!err)
+        err = clock_create(&vm->clock, &clock_config);
+    if (err)
+        return err;
+    board_config.mem = vm->mem;
+    board_config.clock = vm->clock;
+    return board_create(&vm->board, &board_config);
+}
+
+static enum err make_cpu(struct vm *vm)
+{
+    struct vcpu_config config = {
+        .mem = vm->mem,
+        .bus = &vm->bus,
+        .tsc_khz = VM_TSC_KHZ,
+        .apic_id = 0,
+        .mmu_oracle = vm->config.mmu_oracle,
+        .budgeted = vm->config.clock == CLOCK_INSTRUCTIONS,
+    };
+
+    vm->board_bus = board_cpu_bus(vm->board, 0);
+    vm->bus = *vm->board_bus;
+    vm->bus.arg = vm->board_bus->arg;
+    vm->bus.poll = vm_bus_poll;
+    return vm->engine->create(&vm->vcpu, &config);
+}
+
+/* Boot files into fresh memory, and the CPU state that starts them. */
+enum err vm_load(struct vm *vm)
+{
+    struct boot_config config = {
+        .mem = vm->mem,
+        .kernel = vm->config.kernel,
+        .initrd = vm->config.initrd,
+        .append = vm->config.append ? vm->config.append : "",
+    };
+    struct boot_info info = {0};
+    struct x86_state state;
+    enum err err = board_write_acpi(vm->board, &config.rsdp);
+
+    if (err)
+        return err;
+    x86_state_reset(&state);
+    err = boot_load(&config, &state, &info);
+    if (err)
+        return err;
+    vm->protocol = info.protocol;
+    vm->engine->set_state(vm->vcpu, &state);
+    return ERR_OK;
+}
+
+enum err vm_create(struct vm **out, const struct vm_config *config)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+    enum err err;
+
+    *out = NULL;
+    if (!vm)
+        return err_new(ERR_NOMEM, "no memory for a VM");
+    vm->config = *config;
+    vm->wake_fd = vm->timer_fd = -1;
+    vm->engine = engine_find(config->engine);
+    if (!vm->engine) {
+        free(vm);
+        return ERR_UNSUPPORTED;
+    }
+    err = make_sync(vm);
+    if (!err)
+        err = make_uuid(vm->uuid);
+    if (!err)
+        err = console_init(vm);
+    if (!err)
+        err = make_machine(vm);
+    if (!err)
+        err = make_cpu(vm);
+    if (!err)
+        err = vm_load(vm);
+    if (err) {
+        vm_destroy(vm);
+        return err;
+    }
+    *out = vm;
+    return ERR_OK;
+}
+
+void vm_destroy(struct vm *vm)
+{
+    if (!vm)
+        return;
+    if (vm->thread_started) {
+        vm_stop(vm);
+        vm_join(vm);
+    }
+    if (vm->vcpu)
+        vm->engine->destroy(vm->vcpu);
+    if (vm->board)
+        board_destroy(vm->board);
+    if (vm->clock)
+        clock_destroy(vm->clock);
+    if (vm->mem)
+        mem_destroy(vm->mem);
+    console_fini(vm);
+    if (vm->timer_fd >= 0)
+        close(vm->timer_fd);
+    if (vm->wake_fd >= 0)
+        close(vm->wake_fd);
+    pthread_cond_destroy(&vm->cond);
+    pthread_mutex_destroy(&vm->lock);
+    free(vm);
+}
+
+enum err vm_start(struct vm *vm)
+{
+    vm->start_ns = vm_host_ns();
+    errno = pthread_create(&vm->thread, NULL, vm_cpu_main, vm);
+    if (errno)
+        return err_errno(ERR_NOMEM, "cannot start the vCPU's thread");
+    vm->thread_started = true;
+    return ERR_OK;
+}
+
+void vm_join(struct vm *vm)
+{
+    if (vm->thread_started && !vm->thread_joined) {
+        pthread_join(vm->thread, NULL);
+        vm->thread_joined = true;
+    }
+}
+
+/* ---- requests ---- */
+
+void vm_set_end(struct vm *vm, enum vm_end_kind kind, uint32_t code, const char *text)
+{
+    pthread_mutex_lock(&vm->lock);
+    if (vm->end.kind == VM_END_NONE) {
+        vm->end.kind = kind;
+        vm->end.code = code;
+        snprintf(vm->end.text, sizeof(vm->end.text), "%s", text);
+        vm->end_ns = vm_host_ns();
+    }
+    pthread_cond_broadcast(&vm->cond);
+    pthread_mutex_unlock(&vm->lock);
+    vm->engine->kick(vm->vcpu);
+    vm_poke(vm);
+}
+
+static void request(struct vm *vm, bool *flag, bool value)
+{
+    pthread_mutex_lock(&vm->lock);
+    *flag = value;
+    pthread_cond_broadcast(&vm->cond);
+    pthread_mutex_unlock(&vm->lock);
+    vm->engine->kick(vm->vcpu);
+}
+
+void vm_pause(struct vm *vm)
+{
+    request(vm, &vm->paused, true);
+}
+
+void vm_resume(struct vm *vm)
+{
+    request(vm, &vm->paused, false);
+}
+
+void vm_reset(struct vm *vm)
+{
+    if (vm->config.reboot == VM_REBOOT_ENDS)
+        vm_set_end(vm, VM_END_RESET, 0, "the guest asked for a reset");
+    else
+        request(vm, &vm->reset_wanted, true);
+}
+
+void vm_stop(struct vm *vm)
+{
+    vm_set_end(vm, VM_END_STOPPED, 0, "stopped");
+}
+
+void vm_hold(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm->hold++;
+    pthread_cond_broadcast(&vm->cond);
+    pthread_mutex_unlock(&vm->lock);
+    vm->engine->kick(vm->vcpu);
+    pthread_mutex_lock(&vm->lock);
+    while (vm->thread_started && !vm->parked && !vm->thread_done)
+        pthread_cond_wait(&vm->cond, &vm->lock);
+    pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_release(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm->hold--;
+    pthread_cond_broadcast(&vm->cond);
+    pthread_mutex_unlock(&vm->lock);
+}
+
+/* ---- questions ---- */
+
+bool vm_is_paused(const struct vm *vm)
+{
+    return vm->paused; /* written by the main thread only */
+}
+
+struct vm_end vm_end(struct vm *vm)
+{
+    struct vm_end end;
+
+    pthread_mutex_lock(&vm->lock);
+    end = vm->end;
+    pthread_mutex_unlock(&vm->lock);
+    return end;
+}
+
+unsigned vm_resets(struct vm *vm)
+{
+    unsigned resets;
+
+    pthread_mutex_lock(&vm->lock);
+    resets = vm->resets;
+    pthread_mutex_unlock(&vm->lock);
+    return resets;
+}
+
+void vm_cpu_state(struct vm *vm, struct x86_state *out)
+{
+    vm->engine->get_state(vm->vcpu, out);
+}
+
+struct guest_mem *vm_mem(struct vm *vm)
+{
+    return vm->mem;
+}
+
+struct mmu *vm_mmu(struct vm *vm)
+{
+    return vm->engine->mmu(vm->vcpu);
+}
+
+const struct cpu_stats *vm_cpu_stats(struct vm *vm)
+{
+    return vm->engine->stats(vm->vcpu);
+}
+
+uint64_t vm_wall_ns(struct vm *vm)
+{
+    uint64_t end = vm->end_ns;
+
+    if (!vm->start_ns)
+        return 0;
+    return (end ? end : vm_host_ns()) - vm->start_ns;
+}
+
+uint64_t vm_guest_ns(struct vm *vm)
+{
+    return clock_now(vm->clock);
+}
+
+const struct vm_config *vm_get_config(const struct vm *vm)
+{
+    return &vm->config;
+}
+
+const struct engine_ops *vm_engine(const struct vm *vm)
+{
+    return vm->engine;
+}
+
+const char *vm_uuid(const struct vm *vm)
+{
+    return vm->uuid;
+}
+
+const char *vm_boot_protocol(const struct vm *vm)
+{
+    return vm->protocol;
+}
+
+int vm_thread_id(struct vm *vm)
+{
+    int id;
+
+    pthread_mutex_lock(&vm->lock);
+    id = vm->thread_id;
+    pthread_mutex_unlock(&vm->lock);
+    return id;
+}
+
+enum err vm_audit(struct vm *vm)
+{
+    if (!mem_check(vm->mem))
+        return err_new(ERR_INTERNAL, "audit: guest memory: %s", err_text());
+    if (!mmu_audit(vm_mmu(vm)))
+        return err_new(ERR_INTERNAL, "audit: shadow tables: %s", err_text());
+    return ERR_OK;
+}

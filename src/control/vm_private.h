@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared by vm.c (assembly, requests), vm_cpu.c (the vCPU thread) and vm_console.c (serial queues) only. */
+#ifndef UMBRA_CONTROL_VM_PRIVATE_H
+#define UMBRA_CONTROL_VM_PRIVATE_H
+
+#include <pthread.h>
+
+#include "control/vm.h"
+#include "machine/board.h"
+
+/*
+ * Output: above SOFT the vCPU parks at its next gate until the reader has caught up; HARD is the end of the
+ * buffer, out of reach unless one instruction writes more than the difference.
+ */
+#define CONSOLE_OUT_SOFT (32u * 1024)
+#define CONSOLE_OUT_HARD (64u * 1024)
+#define CONSOLE_IN_BYTES 1024u
+
+/* CLOCK_INSTRUCTIONS: console input enters the guest at multiples of this. */
+#define CONSOLE_TICK_NS UINT64_C(2000000)
+
+struct byte_ring {
+    uint8_t *bytes;
+    size_t size; /* power of two */
+    size_t head, tail;
+};
+
+/*
+ * Invariants
+ *   V1  the vCPU's engine is entered only by its thread, or by the main thread while `parked` and hold > 0
+ *   V2  end.kind leaves VM_END_NONE once
+ *   V3  board calls are made without `lock` held
+ */
+struct vm {
+    struct vm_config config;
+    char uuid[37];
+    const char *protocol;
+    struct guest_mem *mem;
+    struct clock *clock;
+    struct board *board;
+    const struct engine_ops *engine;
+    struct vcpu *vcpu;
+    struct cpu_bus bus; /* the board's, with our poll */
+    const struct cpu_bus *board_bus;
+
+    pthread_t thread;
+    bool thread_started, thread_joined;
+    int wake_fd, timer_fd;
+    uint64_t start_ns, end_ns; /* host monotonic */
+    uint64_t next_input_ns;    /* vCPU thread only */
+    bool input_file_done;      /* vCPU thread only */
+
+    pthread_mutex_t lock; /* all below */
+    pthread_cond_t cond;
+    struct vm_end end;
+    unsigned hold, resets;
+    int thread_id;
+    bool paused, reset_wanted, parked, thread_done;
+    bool irq_wake;     /* something the CPU must look at arrived */
+    bool timers_moved; /* the next due time may be earlier than the idle loop believes */
+    uint64_t timer_armed_ns;
+    struct byte_ring out, in;
+    uint64_t out_dropped;
+};
+
+/* vm.c */
+enum err vm_load(struct vm *vm) MUST_USE;
+void vm_set_end(struct vm *vm, enum vm_end_kind kind, uint32_t code, const char *text);
+void vm_poke(struct vm *vm);
+uint64_t vm_host_ns(void);
+
+/* vm_cpu.c */
+void *vm_cpu_main(void *arg);
+uint64_t vm_bus_poll(void *arg);
+void vm_timer_arm(struct vm *vm, uint64_t due_ns);
+
+/* vm_console.c */
+enum err console_init(struct vm *vm) MUST_USE;
+void console_fini(struct vm *vm);
+void console_serial_out(void *arg, const uint8_t *bytes, size_t count);
+void console_serial_room(void *arg);
+bool console_out_is_full(const struct vm *vm); /* lock held */
+/* Moves queued input into the UART; any thread, lock not held. */
+void console_feed(struct vm *vm);
+/* CLOCK_INSTRUCTIONS, vCPU thread: feeds when the tick is due. Answers the next tick, CLOCK_NEVER if none. */
+uint64_t console_tick(struct vm *vm, uint64_t now_ns);
+
+#endif
