@@ -171,6 +171,7 @@ struct interp {
     uint8_t rmw_buf[64]; /* bounce for read-modify-write that the TLB does not answer; see mem.h */
     uint64_t rmw_lin;
     unsigned rmw_bytes;
+    uint8_t fp_buf[32] __attribute__((aligned(16))); /* a vector memory operand that is not used in place */
 };
 
 /*
