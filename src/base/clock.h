@@ -76,6 +76,17 @@ static inline uint64_t clock_ns_from_ticks(uint64_t ticks, uint64_t khz)
     return ticks / khz * 1000000 + ticks % khz * 1000000 / khz;
 }
 
+/* The same for frequencies in Hz (below 2^34); the way back rounds up, so that by then the tick has come. */
+static inline uint64_t clock_ticks_of_hz(uint64_t ns, uint64_t hz)
+{
+    return ns / 1000000000 * hz + ns % 1000000000 * hz / 1000000000;
+}
+
+static inline uint64_t clock_ns_of_hz(uint64_t ticks, uint64_t hz)
+{
+    return ticks / hz * 1000000000 + (ticks % hz * 1000000000 + hz - 1) / hz;
+}
+
 /* CLOCK_INSTRUCTIONS: a halted machine jumps to the next due time. */
 void clock_skip_to(struct clock *clock, uint64_t now_ns);
 
