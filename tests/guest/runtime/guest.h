@@ -123,6 +123,24 @@ word enter_user(word ip, word cs, word sp, word ss, word arg);
 extern word user_flags;
 extern uint8_t user_stack[4096], user_stack_top[];
 
+/* 32-bit guests, paging off: runs code (ends with lret) at 1000:0000 in real mode; see real.S. */
+void real_run(const void *code, size_t size);
+/* REAL_CODE(name, text): 16-bit code for real_run(name, name##_size) */
+#define REAL_CODE(name, text)                                                                      \
+    extern const uint8_t name[], name##_end[];                                                     \
+    asm(".pushsection .text\n.code16\n" #name ":\n" text "\n" #name "_end:\n.code32\n.popsection")
+#define REAL_RUN(name) real_run(name, (size_t)(name##_end - name))
+#define REAL_DATA      ((volatile uint8_t *)0x20000)  /* its DS and ES */
+#define REAL_STACK     ((volatile uint8_t *)0x30000)
+static inline uint32_t real16(unsigned offset)
+{
+    return *(volatile uint16_t *)(REAL_DATA + offset);
+}
+static inline uint32_t real32(unsigned offset)
+{
+    return *(volatile uint32_t *)(REAL_DATA + offset);
+}
+
 /* --- descriptors --- */
 struct __attribute__((packed)) table_ptr {
     uint16_t limit;

@@ -70,7 +70,7 @@ void idt_load(void)
     if (GUEST_BITS == 32)
         tss[2] = SEL_KDATA;
     tss[25] = sizeof(tss) << 16; /* no I/O bitmap */
-    asm volatile("ltr %w0" ::"r"(SEL_TSS));
+    asm volatile("lldt %w0\n\tltr %w1" ::"r"(0), "r"(SEL_TSS));
 }
 
 static void unexpected(struct frame *f)
