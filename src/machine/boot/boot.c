@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "machine/boot/boot.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,8 +48,7 @@ static enum err refuse(const struct boot_image *image)
                        name);
     return err_new(ERR_INVAL,
                    "kernel '%s' is no kernel that can be started: give a Linux bzImage (vmlinuz) "
-                   "for x86, an ELF file "
-                   "with a PVH note, or a Multiboot image",
+                   "for x86, an ELF file with a PVH note, or a Multiboot image",
                    name);
 }
 
@@ -74,11 +74,10 @@ static enum err read_kernel(const char *path, struct boot_image *image, uint8_t 
         return err;
     if (file.size > KERNEL_FILE_MAX)
         err = err_new(ERR_INVAL,
-                      "kernel '%s' has %llu MiB, more than any kernel: is it a disk image?", path,
-                      (unsigned long long)(file.size / MIB));
+                      "kernel '%s' has %" PRIu64 " MiB, more than any kernel: is it a disk image?",
+                      path, file.size / MIB);
     else if (!(data = malloc(file.size)))
-        err = err_errno(ERR_NOMEM, "cannot read kernel '%s' (%llu bytes)", path,
-                        (unsigned long long)file.size);
+        err = err_errno(ERR_NOMEM, "cannot read kernel '%s' (%" PRIu64 " bytes)", path, file.size);
     else
         err = boot_file_read(&file, 0, data, file.size);
     boot_file_close(&file);

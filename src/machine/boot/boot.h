@@ -3,9 +3,10 @@
  * From files to a CPU that can start: finds out what the kernel file is, loads it and the initrd
  * into guest memory and answers the first CPU state. One file per protocol:
  *
- *   bzimage.c    Linux bzImage: unpacked on the host (LZ4, gzip, xz, zstd) and entered by PVH where
- * the kernel has the note, else by the 64-bit boot protocol elf_pvh.c    ELF with a PVH note
- * (XEN_ELFNOTE_PHYS32_ENTRY) multiboot.c  Multiboot 1
+ *   bzimage.c    Linux bzImage: unpacked on the host and entered by PVH where the kernel has the
+ *                note, else by the 64-bit or 32-bit boot protocol (linux64.c)
+ *   elf_pvh.c    ELF with a PVH note (XEN_ELFNOTE_PHYS32_ENTRY)
+ *   multiboot.c  Multiboot 1
  */
 #ifndef UMBRA_MACHINE_BOOT_BOOT_H
 #define UMBRA_MACHINE_BOOT_BOOT_H
@@ -35,7 +36,7 @@ struct boot_config {
     gpa_t rsdp;
 };
 
-/* protocol: "pvh", "linux64", "multiboot"; entry: address for messages. */
+/* protocol: "pvh", "linux64", "linux32", "multiboot"; entry: address for messages. */
 struct boot_info {
     const char *protocol;
     uint64_t entry;

@@ -12,6 +12,7 @@
  */
 #include "machine/boot/load.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,14 +64,16 @@ static enum err parse(const struct boot_image *image, struct bzimage *bz)
     uint64_t said = (uint64_t)le32(h + H_SYSSIZE) * 16;
     /* the last 16 bytes may be there in part only */
     if (said == 0 || !image_has(image, bz->code_offset, said > 16 ? said - 15 : 1))
-        return err_new(
-            ERR_INVAL,
-            "kernel '%s' is truncated: it has %zu bytes and should have %llu: fetch it again",
-            image->name, image->size, (unsigned long long)(bz->code_offset + said));
+        return err_new(ERR_INVAL,
+                       "kernel '%s' is truncated: it has %zu bytes and should have %" PRIu64
+                       ": fetch it again",
+                       image->name, image->size, bz->code_offset + said);
     bz->code_bytes = image->size - bz->code_offset;
 
     bz->initrd_limit = (uint64_t)le32(h + H_INITRD_ADDR_MAX) + 1;
     bz->cmdline_max = le32(h + H_CMDLINE_SIZE);
+    if (bz->cmdline_max > BOOT_CMDLINE_MAX)
+        bz->cmdline_max = BOOT_CMDLINE_MAX;
     bz->has_entry64 = bz->version >= XLOAD_VERSION && (le16(h + H_XLOADFLAGS) & XLF_KERNEL_64);
     bz->load_address = le32(h + H_CODE32_START);
     bz->memory_end = bz->load_address + bz->code_bytes;
@@ -120,6 +123,9 @@ enum err bzimage_load(struct boot_job *job, const struct boot_image *image)
     size_t inner_bytes = 0;
 
     enum err err = parse(image, &bz);
+    /* init_size says what the kernel takes however it is entered: known before the unpacking */
+    if (err == ERR_OK && bz.memory_end > boot_low_ram_end(job->config->mem))
+        err = boot_no_room(job, "kernel", image->name, bz.memory_end);
     if (err == ERR_OK)
         err = unpack(job, &bz, &inner, &inner_bytes);
     if (err != ERR_OK)

@@ -4,6 +4,10 @@
 #include <elf.h>
 #include <string.h>
 
+/* Far above what linkers make; they bound the work that a hostile file can ask for. */
+#define HEADERS_MAX 256u
+#define NOTES_MAX   MIB
+
 bool elf_is_elf(const struct boot_image *image)
 {
     return image_has(image, 0, SELFMAG) && memcmp(image->data, ELFMAG, SELFMAG) == 0;
@@ -70,6 +74,9 @@ enum err elf_open(struct elf_image *elf, const struct boot_image *image)
         elf->count = le16(data + offsetof(Elf32_Ehdr, e_phnum));
         want_bytes = sizeof(Elf32_Phdr);
     }
+    if (elf->count > HEADERS_MAX)
+        return err_new(ERR_INVAL, "kernel '%s' has %u program headers: more than %u is no kernel",
+                       image->name, elf->count, HEADERS_MAX);
     if (elf->count == 0)
         return err_new(ERR_INVAL,
                        "kernel '%s' is an ELF file without program headers: link it as a program",
@@ -133,34 +140,34 @@ static enum err load_segment(struct boot_job *job, const struct boot_image *imag
     return err;
 }
 
-/*
- * All places are checked before the first byte is copied by asking for the end of the highest
- * segment first: so the message about too little memory names the whole need.
- */
-static enum err check_highest(struct boot_job *job, const struct elf_image *elf)
+/* Asked first, so that the message about too little memory names the whole need. */
+static enum err check_end(struct boot_job *job, const struct elf_image *elf)
 {
-    struct elf_segment highest = {0};
+    uint64_t ram_end = boot_low_ram_end(job->config->mem), end = 0;
 
     for (unsigned i = 0; i < elf->count; i++) {
         struct elf_segment s = elf_segment(elf, i);
-        if (s.type == PT_LOAD && s.memory_bytes != 0 && s.paddr >= highest.paddr)
-            highest = s;
+        uint64_t its_end;
+        if (s.type != PT_LOAD || __builtin_add_overflow(s.paddr, s.memory_bytes, &its_end))
+            continue;
+        if (its_end > end && s.paddr < MEM_HOLE_START)
+            end = its_end;
     }
-    if (highest.memory_bytes == 0)
-        return err_new(ERR_INVAL, "kernel '%s' has nothing to load: no segment of it takes memory",
-                       elf->image->name);
-    return boot_claim_kernel(job, elf->image->name, highest.paddr, highest.memory_bytes);
+    return end > ram_end ? boot_no_room(job, "kernel", elf->image->name, end) : ERR_OK;
 }
 
 enum err elf_load(struct boot_job *job, const struct elf_image *elf)
 {
-    enum err err = check_highest(job, elf);
+    enum err err = check_end(job, elf);
 
     for (unsigned i = 0; i < elf->count && err == ERR_OK; i++) {
         struct elf_segment s = elf_segment(elf, i);
         if (s.type == PT_LOAD)
             err = load_segment(job, elf->image, &s);
     }
+    if (err == ERR_OK && job->info->kernel_end == 0)
+        err = err_new(ERR_INVAL, "kernel '%s' has nothing to load: no segment of it takes memory",
+                      elf->image->name);
     return err;
 }
 
@@ -183,7 +190,8 @@ const uint8_t *elf_find_note(const struct elf_image *elf, const char *owner, uin
     for (unsigned i = 0; i < elf->count; i++) {
         struct elf_segment s = elf_segment(elf, i);
         uint64_t align = s.align == 8 ? 8 : 4;
-        if (s.type != PT_NOTE || !image_has(image, s.offset, s.file_bytes))
+        if (s.type != PT_NOTE || !image_has(image, s.offset, s.file_bytes) ||
+            s.file_bytes > NOTES_MAX)
             continue;
         const uint8_t *segment = image->data + s.offset;
         for (uint64_t at = 0; s.file_bytes - at >= sizeof(Elf32_Nhdr);) {

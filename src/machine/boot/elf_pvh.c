@@ -11,6 +11,7 @@
 #include "machine/boot/elf_image.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
 
 #define NOTE_OWNER         "Xen"
@@ -99,18 +100,18 @@ enum err pvh_load(struct boot_job *job, const struct boot_image *image, uint64_t
     if (err != ERR_OK)
         return err;
     if (!find_entry(&elf, &entry))
-        return err_new(
-            ERR_INVAL,
-            "kernel '%s' is an ELF file without a PVH note or Multiboot header: give a bzImage "
-            "(vmlinuz), or build it with CONFIG_PVH",
-            image->name);
+        return err_new(ERR_INVAL,
+                       "kernel '%s' is an ELF file without a PVH note or Multiboot header: give a "
+                       "bzImage (vmlinuz), or build it with CONFIG_PVH",
+                       image->name);
     err = elf_load(job, &elf);
     if (err != ERR_OK)
         return err;
     if (entry < job->info->kernel_start || entry >= job->info->kernel_end || entry > UINT32_MAX)
         return err_new(ERR_INVAL,
-                       "kernel '%s' is damaged: its PVH entry point 0x%llx lies outside of it",
-                       image->name, (unsigned long long)entry);
+                       "kernel '%s' is damaged: its PVH entry point 0x%" PRIx64
+                       " lies outside of it",
+                       image->name, entry);
 
     err = put_modules(job, &si, initrd_limit);
     if (err == ERR_OK)

@@ -113,8 +113,15 @@ struct boot_job {
 };
 
 /*
- * Takes [start, start + bytes) for the kernel and widens info->kernel_*; a kernel's own parts may
- * overlap. ERR_INVAL when it is not RAM: says how much --memory it takes where that helps.
+ * ERR_INVAL because `what` at path `name` takes RAM up to need_end, which the guest has not: says
+ * how much --memory would do, or that none would.
+ */
+enum err boot_no_room(const struct boot_job *job, const char *what, const char *name,
+                      uint64_t need_end) MUST_USE;
+
+/*
+ * Takes [start, start + bytes) for the kernel and widens info->kernel_*. ERR_INVAL when it is taken
+ * or no RAM: says how much --memory it takes where that helps.
  */
 enum err boot_claim_kernel(struct boot_job *job, const char *name, uint64_t start,
                            uint64_t bytes) MUST_USE;

@@ -8,6 +8,7 @@
 #include "machine/boot/elf_image.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,8 +106,9 @@ static enum err load_by_addresses(struct boot_job *job, const struct boot_image 
             image->name);
     if (!image_has(image, offset, bytes))
         return err_new(ERR_INVAL,
-                       "kernel '%s' is truncated: its Multiboot header names %llu bytes of code",
-                       image->name, (unsigned long long)bytes);
+                       "kernel '%s' is truncated: its Multiboot header names %" PRIu64
+                       " bytes of code",
+                       image->name, bytes);
     uint64_t bss = bss_end > load + bytes ? bss_end - (load + bytes) : 0;
 
     enum err err = boot_claim_kernel(job, image->name, load, bytes + bss);
@@ -135,11 +137,10 @@ static enum err load_image(struct boot_job *job, const struct boot_image *image,
     if (flags & HAS_ADDRESSES)
         return load_by_addresses(job, image, at, entry);
     if (!elf_is_elf(image))
-        return err_new(
-            ERR_INVAL,
-            "kernel '%s' has a Multiboot header without addresses (flag 16) and is no ELF file: "
-            "link it as ELF, or set the flag",
-            image->name);
+        return err_new(ERR_INVAL,
+                       "kernel '%s' has a Multiboot header without addresses (flag 16) and is no "
+                       "ELF file: link it as ELF, or set the flag",
+                       image->name);
     enum err err = elf_open(&elf, image);
     if (err == ERR_OK)
         err = elf_load(job, &elf);
@@ -231,10 +232,10 @@ enum err multiboot_load(struct boot_job *job, const struct boot_image *image)
     if (err != ERR_OK)
         return err;
     if (entry < job->info->kernel_start || entry >= job->info->kernel_end || entry > UINT32_MAX)
-        return err_new(
-            ERR_INVAL,
-            "kernel '%s' has its entry point 0x%llx outside of what is loaded: link it again",
-            image->name, (unsigned long long)entry);
+        return err_new(ERR_INVAL,
+                       "kernel '%s' has its entry point 0x%" PRIx64
+                       " outside of what is loaded: link it again",
+                       image->name, entry);
 
     err = put_modules(job, &mi);
     if (err == ERR_OK)

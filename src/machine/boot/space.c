@@ -8,6 +8,7 @@
  */
 #include "machine/boot/load.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define HIGH_START UINT64_C(0x100000)
@@ -50,25 +51,36 @@ bool boot_is_usable(const struct guest_mem *mem, uint64_t start, uint64_t bytes)
     return false;
 }
 
-/* The reason why `what` cannot lie there, and what to do. need_end: end of the memory it takes
- * below the hole. */
-static enum err no_room(struct boot_job *job, const char *what, const char *name, uint64_t need_end)
+enum err boot_no_room(const struct boot_job *job, const char *what, const char *name,
+                      uint64_t need_end)
 {
     const struct guest_mem *mem = job->config->mem;
     uint64_t size = mem_size_bytes(mem);
 
     if (need_end > MEM_HOLE_START)
-        return err_new(
-            ERR_INVAL,
-            "%s '%s' needs memory up to address 0x%llx, but the guest has none from 0x%llx to "
-            "0x%llx: use a smaller one",
-            what, name, (unsigned long long)need_end, (unsigned long long)MEM_HOLE_START,
-            (unsigned long long)MEM_HOLE_END);
-    return err_new(
-        ERR_INVAL,
-        "%s '%s' does not fit into %llu MiB of guest memory: give at least --memory %lluM", what,
-        name, (unsigned long long)(size / MIB),
-        (unsigned long long)(align_up(need_end, MIB) / MIB));
+        return err_new(ERR_INVAL,
+                       "%s '%s' needs memory up to address 0x%" PRIx64
+                       ", but the guest has none from 0x%" PRIx64 " to 0x%" PRIx64
+                       ": use a smaller one",
+                       what, name, need_end, MEM_HOLE_START, MEM_HOLE_END);
+    return err_new(ERR_INVAL,
+                   "%s '%s' does not fit into %" PRIu64
+                   " MiB of guest memory: give at least --memory %" PRIu64 "M",
+                   what, name, size / MIB, align_up(need_end, MIB) / MIB);
+}
+
+/* Is any of [start, end) taken? Then the first claim found is in *its_start, *its_end. */
+static bool is_taken(const struct boot_job *job, uint64_t start, uint64_t end, uint64_t *its_start,
+                     uint64_t *its_end)
+{
+    for (unsigned i = 0; i < job->claims_used; i++) {
+        if (start < job->claims[i].end && job->claims[i].start < end) {
+            *its_start = job->claims[i].start;
+            *its_end = job->claims[i].end;
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum err claim(struct boot_job *job, uint64_t start, uint64_t end)
@@ -85,7 +97,7 @@ static enum err claim(struct boot_job *job, uint64_t start, uint64_t end)
 enum err boot_claim_kernel(struct boot_job *job, const char *name, uint64_t start, uint64_t bytes)
 {
     struct boot_info *info = job->info;
-    uint64_t end;
+    uint64_t end, taken_start, taken_end;
 
     if (bytes == 0)
         return ERR_OK;
@@ -94,14 +106,14 @@ enum err boot_claim_kernel(struct boot_job *job, const char *name, uint64_t star
                        "kernel '%s' is damaged: a part of it ends beyond the address space", name);
     if (!boot_is_usable(job->config->mem, start, bytes)) {
         if (start >= HIGH_START && start < MEM_HOLE_START)
-            return no_room(job, "kernel", name, end);
+            return boot_no_room(job, "kernel", name, end);
         return err_new(ERR_INVAL,
-                       "kernel '%s' wants to be at 0x%llx..0x%llx, where the guest has no free "
-                       "RAM: link it at "
-                       "0x%llx or above",
-                       name, (unsigned long long)start, (unsigned long long)end,
-                       (unsigned long long)HIGH_START);
+                       "kernel '%s' wants to be at 0x%" PRIx64 "..0x%" PRIx64
+                       ", where the guest has no free RAM: link it at 0x%" PRIx64 " or above",
+                       name, start, end, HIGH_START);
     }
+    if (is_taken(job, start, end, &taken_start, &taken_end))
+        return err_new(ERR_INVAL, "kernel '%s' is damaged: two of its segments overlap", name);
     if (info->kernel_end == 0 || start < info->kernel_start)
         info->kernel_start = start;
     if (end > info->kernel_end)
@@ -109,32 +121,18 @@ enum err boot_claim_kernel(struct boot_job *job, const char *name, uint64_t star
     return claim(job, start, end);
 }
 
-/* The claim that overlaps [start, end), NULL when it is free. */
-static const void *overlap(const struct boot_job *job, uint64_t start, uint64_t end,
-                           uint64_t *its_start, uint64_t *its_end)
-{
-    for (unsigned i = 0; i < job->claims_used; i++) {
-        if (start < job->claims[i].end && job->claims[i].start < end) {
-            *its_start = job->claims[i].start;
-            *its_end = job->claims[i].end;
-            return &job->claims[i];
-        }
-    }
-    return NULL;
-}
-
 enum err boot_place_low(struct boot_job *job, uint64_t bytes, uint64_t align, gpa_t *out)
 {
     uint64_t at = align_up(BOOT_LOW_START, align);
     uint64_t taken_start, taken_end;
 
-    while (at < BOOT_LOW_END && overlap(job, at, at + bytes, &taken_start, &taken_end))
+    while (at < BOOT_LOW_END && is_taken(job, at, at + bytes, &taken_start, &taken_end))
         at = align_up(taken_end, align);
     if (at >= BOOT_LOW_END || bytes > BOOT_LOW_END - at)
-        return err_new(
-            ERR_INVAL,
-            "kernel '%s' leaves no room for boot data below 0x%llx: link it at 0x%llx or above",
-            job->config->kernel, (unsigned long long)BOOT_LOW_END, (unsigned long long)HIGH_START);
+        return err_new(ERR_INVAL,
+                       "kernel '%s' leaves no room for boot data below 0x%" PRIx64
+                       ": link it at 0x%" PRIx64 " or above",
+                       job->config->kernel, BOOT_LOW_END, HIGH_START);
     *out = gpa_make(at);
     return claim(job, at, at + bytes);
 }
@@ -147,7 +145,7 @@ static bool place_high(struct boot_job *job, uint64_t bytes, uint64_t limit, uin
 
     bytes = align_up(bytes, PAGE_SIZE);
     while (end >= HIGH_START && bytes <= end - HIGH_START) {
-        if (!overlap(job, end - bytes, end, &taken_start, &taken_end)) {
+        if (!is_taken(job, end - bytes, end, &taken_start, &taken_end)) {
             *out = end - bytes;
             return true;
         }
@@ -206,10 +204,10 @@ enum err boot_put_cmdline(struct boot_job *job, uint64_t max, gpa_t *out)
     size_t length = strlen(job->config->append);
 
     if (length > max)
-        return err_new(
-            ERR_INVAL,
-            "--append has %zu characters, but kernel '%s' takes at most %llu: shorten it", length,
-            job->config->kernel, (unsigned long long)max);
+        return err_new(ERR_INVAL,
+                       "--append has %zu characters, but kernel '%s' takes at most %" PRIu64
+                       ": shorten it",
+                       length, job->config->kernel, max);
     return boot_put_low(job, job->config->append, length + 1, 16, out);
 }
 
@@ -243,18 +241,17 @@ enum err boot_load_initrd(struct boot_job *job, uint64_t limit)
         return err;
 
     if (file.size >= MEM_HOLE_START) {
-        err = no_room(job, "initrd", file.path, file.size);
+        err = boot_no_room(job, "initrd", file.path, file.size);
     } else if (!place_high(job, file.size, limit < ram_end ? limit : ram_end, &at)) {
         uint64_t kernel_end =
             job->info->kernel_end > HIGH_START ? job->info->kernel_end : HIGH_START;
         uint64_t need = align_up(kernel_end, PAGE_SIZE) + align_up(file.size, PAGE_SIZE);
         err = need > limit && need <= MEM_HOLE_START
                   ? err_new(ERR_INVAL,
-                            "initrd '%s' of %llu MiB is too large for this kernel, which wants it "
-                            "below 0x%llx",
-                            file.path, (unsigned long long)(file.size / MIB),
-                            (unsigned long long)limit)
-                  : no_room(job, "initrd", file.path, need);
+                            "initrd '%s' of %" PRIu64
+                            " MiB is too large for this kernel, which wants it below 0x%" PRIx64,
+                            file.path, file.size / MIB, limit)
+                  : boot_no_room(job, "initrd", file.path, need);
     } else {
         err = claim(job, at, at + file.size);
         if (err == ERR_OK)

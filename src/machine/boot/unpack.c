@@ -8,6 +8,7 @@
 #include "machine/boot/load.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <lz4.h>
 #include <lzma.h>
 #include <stdlib.h>
@@ -151,16 +152,15 @@ enum err unpack_payload(const struct boot_image *payload, uint64_t max_bytes, ui
         return err_new(ERR_INVAL, "kernel '%s' is damaged: its packed part is empty",
                        payload->name);
     if (bytes > max_bytes)
-        return err_new(
-            ERR_INVAL,
-            "kernel '%s' unpacks to %llu MiB, more than the guest's %llu MiB: give more --memory",
-            payload->name, (unsigned long long)(align_up(bytes, MIB) / MIB),
-            (unsigned long long)(max_bytes / MIB));
+        return err_new(ERR_INVAL,
+                       "kernel '%s' unpacks to %" PRIu64 " MiB, more than the guest's %" PRIu64
+                       " MiB: give more --memory",
+                       payload->name, align_up(bytes, MIB) / MIB, max_bytes / MIB);
 
     uint8_t *buf = malloc(bytes);
     if (!buf)
-        return err_errno(ERR_NOMEM, "cannot unpack kernel '%s' (%llu MiB)", payload->name,
-                         (unsigned long long)(bytes / MIB));
+        return err_errno(ERR_NOMEM, "cannot unpack kernel '%s' (%" PRIu64 " MiB)", payload->name,
+                         bytes / MIB);
     if (!format->unpack(payload->data, payload->size - (format->has_own_size ? 0 : 4), buf,
                         bytes)) {
         free(buf);
