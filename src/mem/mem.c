@@ -185,6 +185,11 @@ enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent
     return MEM_OK;
 }
 
+hva_t mem_zero_page(const struct guest_mem *mem)
+{
+    return mem->zero_page;
+}
+
 enum page_state mem_page_state(const struct guest_mem *mem, gfn_t gfn)
 {
     const struct mem_slot *slot;

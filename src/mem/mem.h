@@ -99,6 +99,9 @@ enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_int
 enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent intent, hva_t *hva,
                          bool *writable);
 
+/* The shared page that absent and zero frames are read from; never to be written. */
+hva_t mem_zero_page(const struct guest_mem *mem);
+
 /* PAGE_ABSENT for frames that are not RAM. */
 enum page_state mem_page_state(const struct guest_mem *mem, gfn_t gfn);
 

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the shadow MMU: shared by the files of src/mmu/ only.
+ *
+ * Invariants (audit.c proves S1 to S5 and S8 on demand)
+ *   S1  a shadow page is known by (guest table frame, linear address it begins at, role) and only once
+ *   S2  every present leaf with a frame is on that frame's chain of the reverse map, and nothing else is
+ *   S3  every link is on its child's chain of parents, and nothing else is
+ *   S4  no entry describes a guest entry that was not present
+ *   S5  a cached HVA is the slot formula's, and writable only while the frame is resident
+ *   S6  a link is followed only after its guest entry was compared with what it was when it was linked
+ *   S7  leaves of a page are used only if each was right at some moment since the last flush that covers
+ *       them: page.verified >= need, need the newest of the flushes of the context and page.linked of the way
+ *   S8  the count of pages never passes the quota; room is made before the guest's tables are read; the
+ *       current root is not reclaimed
+ */
+#ifndef UMBRA_MMU_INTERNAL_H
+#define UMBRA_MMU_INTERNAL_H
+
+#include "base/invariant.h"
+#include "base/log.h"
+#include "mmu/format.h"
+#include "mmu/mmu.h"
+#include "mmu/rights.h"
+#include "mmu/walk.h"
+
+/*
+ * A shadow entry: flags, protection key and an address.
+ *
+ *   63      56 55  52 51                                12 11                            0
+ *  +----------+------+------------------------------------+--+--+--+--+--+--+--+--+--+--+--+
+ *  |    0     | pkey |  address (see below)               |  G  D NX  U  W HW DV LG LK  P  |
+ *  +----------+------+------------------------------------+--+--+--+--+--+--+--+--+--+--+--+
+ *
+ *   4 KiB leaf   HVA of the frame by its slot's formula; not HW: the frame reads as zeros
+ *   LG leaf      GPA of the large page; the HVA is found per 4 KiB when an answer is given
+ *   DV leaf      GPA of a page that is not RAM
+ *   LK           pointer to the child shadow page (64-byte aligned)
+ */
+#define SPTE_P  UINT64_C(0x001) /* present */
+#define SPTE_LK UINT64_C(0x002) /* link to a shadow page */
+#define SPTE_LG UINT64_C(0x004) /* large page */
+#define SPTE_DV UINT64_C(0x008) /* device */
+#define SPTE_HW UINT64_C(0x010) /* host page may be written */
+#define SPTE_W  UINT64_C(0x020)
+#define SPTE_U  UINT64_C(0x040)
+#define SPTE_NX UINT64_C(0x080)
+#define SPTE_D  UINT64_C(0x100) /* dirty in the guest's table */
+#define SPTE_G  UINT64_C(0x200) /* global in the guest's table */
+#define SPTE_ADDR UINT64_C(0x000ffffffffff000)
+#define SPTE_PKEY_SHIFT 52
+
+static inline struct rights spte_rights(uint64_t spte)
+{
+    return (struct rights){.user = spte & SPTE_U,
+                           .write = spte & SPTE_W,
+                           .nx = spte & SPTE_NX,
+                           .pkey = (uint8_t)(spte >> SPTE_PKEY_SHIFT & 15)};
+}
+
+/*
+ * Role: all but place that changes what a shadow page's entries mean. Format, level, what the levels above
+ * allow (u, w, nx), EFER.NXE, CR4.PSE; for PAE roots also bits 11:5 of CR3, since four tables of 32 bytes
+ * begin in different places of one frame.
+ */
+#define ROLE_FORMAT_SHIFT 0
+#define ROLE_LEVEL_SHIFT  3
+#define ROLE_USER         0x0040u
+#define ROLE_WRITE        0x0080u
+#define ROLE_NX           0x0100u
+#define ROLE_NXE          0x0200u
+#define ROLE_LARGE        0x0400u
+#define ROLE_SUB_SHIFT    11
+#define ROLE_ACCESS       (ROLE_USER | ROLE_WRITE | ROLE_NX)
+
+/* One place in a chain: page id << NODE_INDEX_BITS | entry index; 0: none. */
+typedef uint32_t node_id;
+#define NODE_INDEX_BITS 10
+#define NODE_INDEX_MASK ((1u << NODE_INDEX_BITS) - 1)
+#define ENTRIES_MAX     (1u << NODE_INDEX_BITS)
+
+struct chain_links {
+    node_id prev, next;
+};
+
+/*
+ * verified: all leaves were right at some moment not before this
+ * linked:   when a link to this page was last made (S7)
+ * table:    the guest's table as host memory; NULL: ask mem again
+ * raw:      guest entry that spte[i] was made from
+ * chain:    neighbours of spte[i] on a frame's chain (leaf) or on the child's chain of parents (link)
+ */
+struct shadow_page {
+    gfn_t gfn;
+    uint64_t gva;
+    uint32_t role;
+    uint32_t id;
+    uint8_t level, shift, entry_bytes;
+    bool in_registers;
+    bool referenced;
+    bool is_root; /* some root may point here */
+    uint16_t entries;
+    uint16_t present_count;
+    node_id parents;
+    uint64_t verified, linked;
+    const void *table;
+    struct shadow_page *hash_next, *older, *newer;
+    uint64_t present[ENTRIES_MAX / 64];
+    uint64_t *spte, *raw;
+    struct chain_links *chain;
+};
+
+/*
+ * A root: everything that gives linear addresses a meaning and a view. Its TLB tag is asid.
+ *
+ * page:  NULL: not made yet, reclaimed, or the guest's root table is not RAM
+ * need:  leaves must be at least that fresh (S7)
+ * left:  when it stopped being current
+ */
+struct root {
+    bool used;
+    uint64_t cr3;
+    uint32_t role, pcid, view, pkru;
+    struct shadow_page *page;
+    unsigned asid;
+    uint64_t asid_made, need, left;
+};
+
+#define ROOTS     256u
+#define ASIDS     1024u
+#define PCIDS     4096u
+#define HASH_SIZE 4096u
+#define LARGE_FILL_BITS 4096u
+
+/* How the shadow follows the guest's tables. */
+struct sync_ops {
+    const char *name;
+    /* leaves of the page must be right at `need` or later before they are used */
+    void (*freshen)(struct mmu *mmu, struct shadow_page *page);
+    /* may the link be followed? */
+    bool (*link_is_current)(struct mmu *mmu, struct shadow_page *page, unsigned index);
+    /* the guest flushed one address of the current context */
+    void (*flush_address)(struct mmu *mmu, gva_t gva);
+};
+
+struct oracle;
+
+struct mmu {
+    struct paging pg;
+    struct root *cur;
+    struct guest_mem *mem;
+    struct mmu_tlb_ops tlb;
+    const struct sync_ops *sync;
+    struct mmu_stats stats;
+    hva_t zero_page;
+
+    /* shadow pages */
+    struct shadow_page **by_id;
+    uint32_t id_count, id_max;
+    struct shadow_page *spare; /* not in use, chained by hash_next */
+    struct shadow_page *hash[HASH_SIZE];
+    struct shadow_page *newest, *oldest;
+    uint64_t quota_pages;
+
+    /* heads of the chains of the reverse map, by frame */
+    node_id *rmap[2];
+
+    /* roots, tags and the clock of flushes */
+    struct root roots[ROOTS];
+    unsigned next_asid;
+    uint64_t asid_floor; /* tags made before this are void */
+    uint64_t now;
+    uint64_t flushed_all, flushed_address;
+    uint64_t flushed_pcid[PCIDS];
+    bool pcide;
+    uint64_t large_fill[LARGE_FILL_BITS / 64]; /* 2 MiB regions whose TLB fills came from a large page */
+    bool huge_fill;                            /* the same for 1 GiB pages, everywhere */
+
+    unsigned maxphyaddr;
+    struct oracle *oracle;
+    struct log_limit log_host;
+};
+
+/* --- shadow.c --- */
+enum err shadow_init(struct mmu *mmu) MUST_USE;
+void shadow_fini(struct mmu *mmu);
+
+/* Makes room for one fault's pages within the quota. May drop any page but the current root's. */
+void shadow_make_room(struct mmu *mmu);
+
+/* Finds or makes the page; NULL: the table is not RAM, or the host has no memory for it. */
+struct shadow_page *shadow_get(struct mmu *mmu, gfn_t gfn, uint64_t gva, uint32_t role);
+
+void shadow_set_leaf(struct mmu *mmu, struct shadow_page *page, unsigned index, uint64_t raw, uint64_t spte);
+void shadow_set_link(struct mmu *mmu, struct shadow_page *page, unsigned index, uint64_t raw,
+                     struct shadow_page *child);
+void shadow_drop(struct mmu *mmu, struct shadow_page *page, unsigned index);
+void shadow_zap(struct mmu *mmu, struct shadow_page *page);
+void shadow_zap_all(struct mmu *mmu);
+
+/* The guest's table as host memory; NULL: the host failed (err_text()). */
+const void *shadow_table(struct mmu *mmu, struct shadow_page *page);
+
+/* The frame got another HVA: pages that shadow a table in it ask again. */
+void shadow_forget_table(struct mmu *mmu, gfn_t gfn);
+
+static inline struct shadow_page *spte_child(uint64_t spte)
+{
+    return (struct shadow_page *)(uintptr_t)(spte & ~UINT64_C(63));
+}
+
+static inline unsigned shadow_index(const struct shadow_page *page, gva_t gva)
+{
+    return (unsigned)(gva.v >> page->shift) & (page->entries - 1u);
+}
+
+/* First byte of the page that leaf spte[index] maps, in guest physical memory. */
+gpa_t shadow_leaf_gpa(const struct shadow_page *page, unsigned index);
+
+/* --- rmap.c --- */
+enum err rmap_init(struct mmu *mmu) MUST_USE;
+void rmap_fini(struct mmu *mmu);
+
+/* Head of the chain of a frame; NULL: not RAM. */
+node_id *rmap_head(struct mmu *mmu, gfn_t gfn);
+void chain_add(struct mmu *mmu, node_id *head, struct shadow_page *page, unsigned index);
+void chain_del(struct mmu *mmu, node_id *head, struct shadow_page *page, unsigned index);
+
+static inline struct shadow_page *node_page(const struct mmu *mmu, node_id node)
+{
+    return mmu->by_id[node >> NODE_INDEX_BITS];
+}
+
+static inline unsigned node_index(node_id node)
+{
+    return node & NODE_INDEX_MASK;
+}
+
+extern const struct mem_observer mmu_mem_observer;
+
+/* --- root.c --- */
+/* The shadow page of the current root; NULL as for shadow_get. */
+struct shadow_page *root_page(struct mmu *mmu);
+void root_forget_page(struct mmu *mmu, const struct shadow_page *page);
+uint32_t role_for(const struct paging *pg, unsigned level);
+
+/* Drops what the TLB has of a GVA in every tag, large pages wholly. */
+void root_flush_tlb_page(struct mmu *mmu, gva_t gva);
+
+/* --- lazy.c --- */
+extern const struct sync_ops sync_lazy;
+
+/* --- oracle.c --- */
+enum err oracle_create(struct oracle **out, struct mmu *mmu) MUST_USE;
+void oracle_destroy(struct oracle *oracle);
+/* from_shadow: the answer came from the shadow, so the guest's tables may have moved on since */
+void oracle_check(struct oracle *oracle, const struct mmu_access *access, bool ac,
+                  const struct mmu_result *answer, bool from_shadow);
+void oracle_context(struct oracle *oracle, const struct mmu_context *ctx, enum mmu_switch how);
+void oracle_invlpg(struct oracle *oracle, gva_t gva);
+void oracle_invpcid(struct oracle *oracle, unsigned type, unsigned pcid, gva_t gva);
+
+#endif

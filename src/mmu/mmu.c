@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Creation, and the small questions asked from outside. */
+#include "mmu/mmu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "mmu/internal.h"
+
+#define MAXPHYADDR_MIN 32u
+#define MAXPHYADDR_MAX 52u
+
+static enum err init(struct mmu *mmu, const struct mmu_config *config)
+{
+    mmu->mem = config->mem;
+    mmu->tlb = config->tlb;
+    mmu->maxphyaddr = config->maxphyaddr;
+    mmu->sync = &sync_lazy;
+    mmu->next_asid = 1;
+    mmu->now = 1;
+    mmu->zero_page = mem_zero_page(config->mem);
+
+    enum err err = shadow_init(mmu);
+    if (!err)
+        err = rmap_init(mmu);
+    if (!err && config->oracle)
+        err = oracle_create(&mmu->oracle, mmu);
+    if (!err) {
+        struct mem_observer observer = mmu_mem_observer;
+        observer.arg = mmu;
+        err = mem_add_observer(mmu->mem, &observer);
+    }
+    return err;
+}
+
+enum err mmu_create(struct mmu **out, const struct mmu_config *config)
+{
+    *out = NULL;
+    if (config->maxphyaddr < MAXPHYADDR_MIN || config->maxphyaddr > MAXPHYADDR_MAX)
+        return err_new(ERR_INVAL, "physical addresses of %u bits: use 32 to 52", config->maxphyaddr);
+
+    struct mmu *mmu = calloc(1, sizeof *mmu);
+    if (!mmu)
+        return err_errno(ERR_NOMEM, "shadow MMU");
+    enum err err = init(mmu, config);
+    if (err) {
+        mmu_destroy(mmu);
+        return err;
+    }
+    /* As after reset: paging is off until somebody says otherwise. */
+    const struct mmu_context reset = {0};
+    mmu_set_context(mmu, &reset, MMU_SWITCH_FLUSH_ALL);
+    *out = mmu;
+    return ERR_OK;
+}
+
+void mmu_destroy(struct mmu *mmu)
+{
+    if (!mmu)
+        return;
+    mem_remove_observer(mmu->mem, mmu);
+    oracle_destroy(mmu->oracle);
+    shadow_fini(mmu);
+    rmap_fini(mmu);
+    free(mmu);
+}
+
+bool mmu_load_pdptes(struct mmu *mmu, uint64_t cr3, uint64_t pdpte[4])
+{
+    const gpa_t table = gpa_make(cr3 & 0xffffffe0u);
+    uint64_t fresh[4];
+
+    memset(fresh, 0, sizeof fresh);
+    if (mem_is_ram(mmu->mem, table, sizeof fresh) && !mem_read(mmu->mem, table, fresh, sizeof fresh))
+        return false;
+    for (unsigned i = 0; i < 4; i++) {
+        if (paging_pdpte_is_bad(fresh[i], mmu->maxphyaddr))
+            return false;
+    }
+    memcpy(pdpte, fresh, sizeof fresh);
+    return true;
+}
+
+bool mmu_probe(struct mmu *mmu, gva_t gva, gpa_t *gpa)
+{
+    const struct mmu_access access = {.gva = gva, .kind = MMU_READ};
+    struct walk w;
+
+    walk_guest(mmu->mem, &mmu->pg, &access, false, WALK_PROBE, &w);
+    if (w.kind != WALK_OK)
+        return false;
+    *gpa = gpa_add(w.page_gpa, gva.v & (PAGE_SIZE - 1));
+    return true;
+}
+
+const struct mmu_stats *mmu_stats(const struct mmu *mmu)
+{
+    return &mmu->stats;
+}

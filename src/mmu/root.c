@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Roots and TLB tags.
+ *
+ * A root is one address space seen one way: CR3, format role, PCID, and the bits of the view (WP, SMEP, SMAP,
+ * PKE, PKRU). Changing any of them finds another root with another tag, so nothing has to be thrown away.
+ * A tag is given once between two whole flushes of the TLB: entries of a flushed context can stay where they
+ * are, nobody asks for their tag any more.
+ */
+#include <string.h>
+
+#include "mmu/internal.h"
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint32_t view_bits(const struct paging *pg)
+{
+    return (pg->wp ? 1u : 0) | (pg->smep ? 2u : 0) | (pg->smap ? 4u : 0) | (pg->pke ? 8u : 0);
+}
+
+uint32_t role_for(const struct paging *pg, unsigned level)
+{
+    return (uint32_t)pg->format->id << ROLE_FORMAT_SHIFT | level << ROLE_LEVEL_SHIFT |
+           (pg->nxe ? ROLE_NXE : 0) | (pg->large ? ROLE_LARGE : 0);
+}
+
+static void flush_tlb(struct mmu *mmu)
+{
+    if (mmu->tlb.flush_all)
+        mmu->tlb.flush_all(mmu->tlb.arg);
+    memset(mmu->large_fill, 0, sizeof mmu->large_fill);
+    mmu->huge_fill = false;
+}
+
+/* Takes the flushes that concern the current root into its need and its tag. */
+static void refresh_current(struct mmu *mmu)
+{
+    struct root *r = mmu->cur;
+    uint64_t flushed = later(mmu->flushed_all, mmu->flushed_pcid[r->pcid]);
+
+    r->need = later(r->need, flushed);
+    if (r->asid && r->asid_made >= later(mmu->asid_floor, flushed))
+        return;
+    if (mmu->next_asid == ASIDS) {
+        flush_tlb(mmu);
+        mmu->next_asid = 1;
+        mmu->asid_floor = ++mmu->now;
+    }
+    r->asid = mmu->next_asid++;
+    r->asid_made = mmu->now;
+}
+
+/* The root's place in the cache; whoever else was there only loses its tag. */
+static struct root *find_root(struct mmu *mmu, const struct root *key, bool *hit)
+{
+    uint64_t h = (key->cr3 >> 5) ^ (uint64_t)key->role << 32 ^ (uint64_t)key->pcid << 44 ^
+                 (uint64_t)key->view << 20 ^ (uint64_t)key->pkru << 7;
+    struct root *r = &mmu->roots[(h * UINT64_C(0x9e3779b97f4a7c15)) >> 56];
+
+    *hit = r->used && r->cr3 == key->cr3 && r->role == key->role && r->pcid == key->pcid &&
+           r->view == key->view && r->pkru == key->pkru;
+    if (!*hit) {
+        *r = *key;
+        r->used = true;
+        r->left = mmu->now;
+        r->need = ++mmu->now; /* what it shares with others must be proved anew */
+    }
+    return r;
+}
+
+void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_switch how)
+{
+    bool pcide = (ctx->cr4 & CTX_CR4_PCIDE) && (ctx->cr0 & CTX_CR0_PG);
+    uint32_t pcid = pcide ? (uint32_t)ctx->cr3 & (PCIDS - 1) : 0;
+    bool hit;
+
+    if (mmu->oracle)
+        oracle_context(mmu->oracle, ctx, how);
+    if (how == MMU_SWITCH_FLUSH_ALL) {
+        mmu->flushed_all = ++mmu->now;
+        mmu->stats.flush_all++;
+    } else if (how == MMU_SWITCH_FLUSH) {
+        mmu->flushed_pcid[pcid] = ++mmu->now;
+        mmu->stats.flush_context++;
+    }
+    paging_init(&mmu->pg, ctx, mmu->maxphyaddr);
+
+    struct root key = {
+        .cr3 = gfn_gpa(mmu->pg.root).v,
+        .role = role_for(&mmu->pg, mmu->pg.format->top) | ROLE_USER | ROLE_WRITE,
+        .pcid = pcid,
+        .view = view_bits(&mmu->pg),
+        .pkru = mmu->pg.pkru,
+    };
+    if (mmu->pg.format->id == FORMAT_PAE) {
+        key.cr3 |= ctx->cr3 & 0xfe0;
+        key.role |= (uint32_t)(ctx->cr3 >> 5 & 0x7f) << ROLE_SUB_SHIFT;
+    }
+    if (mmu->cur)
+        mmu->cur->left = mmu->now;
+    mmu->cur = find_root(mmu, &key, &hit);
+    mmu->stats.root_switches++;
+    mmu->stats.root_hits += hit;
+    /* Single addresses flushed meanwhile were dropped only on the way of the root of that time. */
+    if (mmu->flushed_address > mmu->cur->left)
+        mmu->cur->need = later(mmu->cur->need, mmu->flushed_address);
+    refresh_current(mmu);
+}
+
+unsigned mmu_asid(const struct mmu *mmu)
+{
+    return mmu->cur->asid;
+}
+
+struct shadow_page *root_page(struct mmu *mmu)
+{
+    struct root *r = mmu->cur;
+
+    if (!r->page) {
+        r->page = shadow_get(mmu, mmu->pg.root, 0, r->role);
+        if (r->page)
+            r->page->is_root = true;
+    }
+    return r->page;
+}
+
+void root_forget_page(struct mmu *mmu, const struct shadow_page *page)
+{
+    for (unsigned i = 0; i < ROOTS; i++) {
+        if (mmu->roots[i].page == page)
+            mmu->roots[i].page = NULL;
+    }
+}
+
+/*
+ * INVLPG drops the whole translation of a large page (SDM 3A 4.10.4.1), of which the TLB may hold many
+ * 4 KiB pieces. A filter remembers where such pieces may be.
+ */
+void root_flush_tlb_page(struct mmu *mmu, gva_t gva)
+{
+    unsigned shift = mmu->pg.format->level[2].shift;
+    unsigned bit = (unsigned)(gva.v >> (shift ? shift : 21)) % LARGE_FILL_BITS;
+
+    if (mmu->huge_fill) {
+        flush_tlb(mmu);
+        return;
+    }
+    if (!mmu->tlb.flush_page)
+        return;
+    if (!(mmu->large_fill[bit / 64] >> bit % 64 & 1)) {
+        mmu->tlb.flush_page(mmu->tlb.arg, gva_make(gva.v & PAGE_MASK));
+        return;
+    }
+    uint64_t bytes = UINT64_C(1) << (shift ? shift : 21);
+    uint64_t base = gva.v & ~(bytes - 1);
+    for (uint64_t off = 0; off < bytes; off += PAGE_SIZE)
+        mmu->tlb.flush_page(mmu->tlb.arg, gva_make(base + off));
+}
+
+static void flush_one(struct mmu *mmu, gva_t gva)
+{
+    mmu->stats.flush_invlpg++;
+    mmu->flushed_address = ++mmu->now;
+    root_flush_tlb_page(mmu, gva);
+}
+
+void mmu_invlpg(struct mmu *mmu, gva_t gva)
+{
+    if (mmu->oracle)
+        oracle_invlpg(mmu->oracle, gva);
+    mmu->sync->flush_address(mmu, gva);
+    flush_one(mmu, gva);
+}
+
+void mmu_invpcid(struct mmu *mmu, unsigned type, unsigned pcid, gva_t gva)
+{
+    pcid %= PCIDS;
+    if (mmu->oracle)
+        oracle_invpcid(mmu->oracle, type, pcid, gva);
+    switch (type) {
+    case 0:
+        if (pcid == mmu->cur->pcid)
+            mmu->sync->flush_address(mmu, gva);
+        flush_one(mmu, gva);
+        break;
+    case 1:
+        mmu->flushed_pcid[pcid] = ++mmu->now;
+        mmu->stats.flush_context++;
+        break;
+    default:
+        /* Type 3 spares global translations; dropping them too is allowed (SDM 3A 4.10.4.1). */
+        mmu->flushed_all = ++mmu->now;
+        mmu->stats.flush_all++;
+        break;
+    }
+    refresh_current(mmu);
+}
