@@ -36,6 +36,7 @@ int cli_fail(enum err err);
 /* For commands that take one VM's name (and perhaps --json). */
 struct cli_vm_words {
     const char *name;
+    const char *file;
     bool json;
 };
 extern const struct option_spec cli_json_options[];

@@ -122,13 +122,14 @@ const struct option_spec cli_json_options[] = {
     {NULL, NULL, NULL, false},
 };
 
-static enum err set_json(void *arg, const struct option_spec *spec, const char *value)
+static enum err set_word_option(void *arg, const struct option_spec *spec, const char *value)
 {
     struct cli_vm_words *words = arg;
 
-    (void)spec;
-    (void)value;
-    words->json = true;
+    if (!strcmp(spec->name, "file"))
+        words->file = value;
+    else
+        words->json = true;
     return ERR_OK;
 }
 
@@ -145,12 +146,12 @@ static enum err take_name(void *arg, const char *word)
 enum err cli_take_vm(struct cli_vm_words *out, const struct option_spec *specs, int count, char *const *words,
                      bool *want_help)
 {
-    const struct option_sink sink = {.arg = out, .set = set_json, .positional = take_name};
+    const struct option_sink sink = {.arg = out, .set = set_word_option, .positional = take_name};
     enum err err;
 
     memset(out, 0, sizeof(*out));
     err = options_parse(specs, count, words, &sink, want_help);
-    if (!err && !*want_help && !out->name)
+    if (!err && !*want_help && !out->name && !out->file)
         return err_new(ERR_INVAL, "name the VM; umbra ps lists those that run");
     return err;
 }

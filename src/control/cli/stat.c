@@ -48,28 +48,55 @@ static void print_text(const json_t *stats)
     print_counters(stats, "mmu", mmu_texts);
 }
 
+static const struct option_spec stat_options[] = {
+    {"json", NULL, "print JSON for programs", false},
+    {"file", "FILE", "instead of a running VM: a file that run --stats wrote", false},
+    {NULL, NULL, NULL, false},
+};
+
+static enum err from_file(const char *path, json_t **stats)
+{
+    json_error_t error;
+
+    *stats = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    if (!*stats)
+        return err_new(ERR_INVAL, "%s: %s", path, error.text);
+    if (json_is_object(json_object_get(*stats, "memory")))
+        return ERR_OK;
+    json_decref(*stats);
+    return err_new(ERR_INVAL, "%s holds no counters of a VM; run --stats writes such a file", path);
+}
+
+static enum err from_vm(const char *name, json_t **stats)
+{
+    struct qmp_link link;
+    enum err err = qmp_link_open(&link, name);
+
+    if (err)
+        return err;
+    err = qmp_link_call(&link, "x-umbra-stat", stats);
+    qmp_link_close(&link);
+    return err;
+}
+
 int command_stat(int count, char *const *words)
 {
     struct cli_vm_words given;
-    struct qmp_link link;
     json_t *stats = NULL;
     bool want_help;
-    enum err err = cli_take_vm(&given, cli_json_options, count, words, &want_help);
+    enum err err = cli_take_vm(&given, stat_options, count, words, &want_help);
 
     if (err)
         return cli_fail(err);
     if (want_help) {
-        puts("umbra stat NAME [--json]\n\nExamples:\n"
+        puts("umbra stat NAME | --file F.json [--json]\n\nExamples:\n"
              "  umbra stat web1           counters of the VM web1, in words\n"
-             "  umbra stat web1 --json    the same for programs\n\nOptions:");
-        options_print(cli_json_options, stdout);
+             "  umbra stat web1 --json    the same for programs\n"
+             "  umbra stat --file F.json  counters that an ended VM left (run --stats F.json)\n\nOptions:");
+        options_print(stat_options, stdout);
         return STATUS_OK;
     }
-    err = qmp_link_open(&link, given.name);
-    if (!err) {
-        err = qmp_link_call(&link, "x-umbra-stat", &stats);
-        qmp_link_close(&link);
-    }
+    err = given.file ? from_file(given.file, &stats) : from_vm(given.name, &stats);
     if (err)
         return cli_fail(err);
     if (given.json) {

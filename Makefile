@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door: installs what is missing and calls Meson and Ninja. `make help` lists what it can do.
+# make SANITIZE=1 ...   the same in build-sanitize/ with address and undefined-behaviour sanitizers
+# make CC=clang BUILD=build-clang ...   another compiler beside the first
+
+BUILD ?= $(if $(SANITIZE),build-sanitize,build)
+SETUP  = $(if $(SANITIZE),-Db_sanitize=address$(comma)undefined -Db_lundef=false)
+comma := ,
+
+.PHONY: all deps run check guest install clean help
+
+all: deps $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+deps:
+	@tools/install-deps build
+
+$(BUILD)/build.ninja: | deps
+	@meson setup $(BUILD) $(SETUP)
+
+guest: deps
+	@tools/get-guest
+
+run: all guest
+	@tools/run-guest $(BUILD)/umbra
+
+check:
+	@tools/install-deps build test
+	@$(MAKE) --no-print-directory all
+	@tools/check $(BUILD)
+
+install: all
+	@meson install -C $(BUILD)
+
+clean:
+	@rm -rf build build-sanitize
+
+help:
+	@echo 'make            install what is missing, build build/umbra'
+	@echo 'make run        boot the guest: a shell on a terminal, a demonstration without one'
+	@echo 'make check      build and run all tests'
+	@echo 'make guest      fetch the Debian kernel and busybox into your cache folder (no root)'
+	@echo 'make install    install umbra and its man pages under /usr/local'
+	@echo 'make clean      remove build folders'
+	@echo 'SANITIZE=1      with any of these: address and undefined-behaviour sanitizers'

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A guest on a terminal: typing, help, escape, quitting, suspension, and a window that is sane afterwards.
+. "$(dirname "$0")/lib.sh"
+need_guest
+command -v tmux > /dev/null || skip_all "no tmux"
+server=umbra-test-$$
+window() { tmux -L "$server" "$@"; }
+trap 'window kill-server 2> /dev/null; kill $(jobs -p) 2> /dev/null; rm -rf "$tmp"' EXIT
+
+window -f /dev/null new-session -d -x 100 -y 40 "env XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR PS1='host> ' sh"
+shows() { window capture-pane -p -J -S -500 | grep -q -- "$1"; }
+keys() { window send-keys "$@"; }
+start() { keys "clear; $umbra run --name t --memory 128M; echo status \$?; stty -a > $tmp/stty" Enter; }
+sane() { grep -q ' icanon' "$tmp/stty" && grep -q ' echo ' "$tmp/stty" && grep -q ' isig' "$tmp/stty"; }
+
+keys "stty -a > $tmp/before" Enter
+wait_for 10 test -s "$tmp/before"
+start
+check "a prompt of the guest" wait_for 240 shows "a shell; 'exit' powers off"
+keys 'echo $((6 * 7))' Enter
+check "typing reaches the guest" wait_for 20 shows '^42'
+keys C-a h
+check "Ctrl-A H shows help" wait_for 10 shows "Ctrl-A X"
+keys 'sleep 100' Enter
+sleep 1
+keys C-c
+keys 'echo alive $((1 + 1))' Enter
+check "Ctrl-C goes to the guest" wait_for 20 shows '^alive 2'
+keys C-a x
+check "Ctrl-A X ends it" wait_for 10 shows '^status 0'
+check "the terminal is as before" cmp "$tmp/before" "$tmp/stty"
+
+rm -f "$tmp/stty"
+start
+wait_for 240 shows "a shell; 'exit' powers off"
+keys 'exit' Enter
+check "leaving the shell powers off" wait_for 60 shows '^status 0'
+check "the terminal is as before" cmp "$tmp/before" "$tmp/stty"
+
+# The shell must not report the kill before stty has run.
+for number in TERM SEGV ABRT; do
+    rm -f "$tmp/stty"
+    start
+    wait_for 20 test -S "$XDG_RUNTIME_DIR/umbra/t.sock"
+    sleep 1
+    kill -$number "$(pgrep -f "$umbra run --name t " | head -n 1)"
+    check "after SIG$number" wait_for 20 test -s "$tmp/stty"
+    check "the terminal is as before" cmp "$tmp/before" "$tmp/stty"
+done
+finish
