@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# --clock instructions: two runs of one guest give the same console output and the same instruction count.
+. "$(dirname "$0")/lib.sh"
+need_guest
+for i in 1 2; do
+    boot 300 --memory 128M --clock instructions --append "console=ttyS0 panic=-1 umbra.demo" --stats "$tmp/stats$i"
+    check "run $i: status 0" [ "$status" = 0 ]
+    mv "$tmp/out" "$tmp/out$i"
+done
+check "the same console output" cmp "$tmp/out1" "$tmp/out2"
+check "there is output" grep -q "init reached" "$tmp/out1"
+check "the same instruction count" \
+    [ "$(field "$tmp/stats1" instructions)" = "$(field "$tmp/stats2" instructions)" ]
+
+# Console input from a file is part of "the same input".
+printf 'echo sum $((40 + 2))\nexit\n' > "$tmp/input"
+for i in 1 2; do
+    timeout 300 "$umbra" run --no-reboot --memory 128M --clock instructions --append "console=ttyS0 panic=-1" \
+        --stats "$tmp/stats$i" < "$tmp/input" > "$tmp/out$i" 2> "$tmp/err"
+    check "run $i with input: status 0" [ $? = 0 ]
+done
+check "the shell has read the input" grep -q "sum 42" "$tmp/out1"
+check "the same console output with input" cmp "$tmp/out1" "$tmp/out2"
+check "the same instruction count with input" \
+    [ "$(field "$tmp/stats1" instructions)" = "$(field "$tmp/stats2" instructions)" ]
+finish
