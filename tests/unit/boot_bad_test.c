@@ -48,7 +48,7 @@ static void test_files(void **state)
     struct fixture *f = *state;
     struct img img = img_elf64(8);
 
-    assert_refused(f, NULL, "", "No such file");
+    assert_refused(f, NULL, "", "does not exist");
     refuse_bytes(f, "", 0, "empty");
     unlink(f->kernel);
     assert_int_equal(0, mkdir(f->kernel, 0700));
@@ -59,13 +59,13 @@ static void test_files(void **state)
     unlink(f->kernel);
 
     img_save(f->kernel, img.data, img.size);
-    assert_refused(f, f->initrd, "", "No such file");
+    assert_refused(f, f->initrd, "", "does not exist");
     img_save(f->initrd, "", 0);
     assert_refused(f, f->initrd, "", "empty");
     assert_refused(f, f->folder, "", "directory");
     if (getuid() != 0) {
         chmod(f->kernel, 0);
-        assert_refused(f, NULL, "", "Permission");
+        assert_refused(f, NULL, "", "permissions");
     }
 }
 

@@ -30,8 +30,8 @@ static enum err refuse(const struct boot_image *image)
         return err_new(ERR_INVAL, "kernel '%s' is made for RISC-V: give a kernel for x86", name);
     if (has_text(image, 0, "MZ"))
         return err_new(ERR_INVAL,
-                       "kernel '%s' is an EFI program, and there is no EFI here: give a Linux "
-                       "bzImage (vmlinuz)",
+                       "kernel '%s' is an EFI program, or a Linux kernel that is cut off: give a "
+                       "whole bzImage (vmlinuz)",
                        name);
     if (has_text(image, 0, "07070"))
         return err_new(

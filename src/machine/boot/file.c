@@ -6,6 +6,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static enum err cannot_open(const char *what, const char *path)
+{
+    switch (errno) {
+    case ENOENT:
+    case ENOTDIR:
+        return err_new(ERR_INVAL, "%s '%s' does not exist: check the path", what, path);
+    case EACCES:
+    case EPERM:
+        return err_new(ERR_INVAL,
+                       "%s '%s' may not be read by you: change its permissions or copy it", what,
+                       path);
+    default:
+        return err_errno(ERR_INVAL, "cannot open %s '%s': give another path", what, path);
+    }
+}
+
 enum err boot_file_open(struct boot_file *file, const char *what, const char *path)
 {
     struct stat st;
@@ -14,7 +30,7 @@ enum err boot_file_open(struct boot_file *file, const char *what, const char *pa
     /* O_NONBLOCK: a FIFO nobody writes to must not hang us */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
-        return err_errno(ERR_INVAL, "cannot open %s '%s'", what, path);
+        return cannot_open(what, path);
     *file = (struct boot_file){.what = what, .path = path, .fd = fd};
 
     if (fstat(fd, &st) < 0)

@@ -159,13 +159,7 @@ static bool is_zero_page(const uint8_t *p)
     return p[0] == 0 && memcmp(p, p + 1, PAGE_SIZE - 1) == 0;
 }
 
-static enum err copy_in(struct boot_job *job, uint64_t gpa, const uint8_t *from, uint64_t bytes)
-{
-    /* whoever asked has checked that this is RAM: what fails now is the host */
-    return bytes == 0 || mem_write(job->config->mem, gpa_make(gpa), from, bytes) ? ERR_OK
-                                                                                 : ERR_NOMEM;
-}
-
+/* The callers of both have checked that this is RAM: what fails now is the host. */
 enum err boot_zero(struct boot_job *job, uint64_t gpa, uint64_t bytes)
 {
     return bytes == 0 || mem_fill_zero(job->config->mem, gpa_make(gpa), bytes) ? ERR_OK : ERR_NOMEM;
@@ -183,7 +177,7 @@ enum err boot_write(struct boot_job *job, uint64_t gpa, const void *buf, uint64_
         if (n == PAGE_SIZE && is_zero_page(from))
             err = boot_zero(job, gpa, n);
         else
-            err = copy_in(job, gpa, from, n);
+            err = mem_write(job->config->mem, gpa_make(gpa), from, n) ? ERR_OK : ERR_NOMEM;
         gpa += n;
         from += n;
         bytes -= n;
@@ -219,7 +213,7 @@ static enum err copy_file_in(struct boot_job *job, const struct boot_file *file,
         uint64_t n = file->size - done < sizeof(buf) ? file->size - done : sizeof(buf);
         enum err err = boot_file_read(file, done, buf, n);
         if (err == ERR_OK)
-            err = copy_in(job, gpa + done, buf, n);
+            err = boot_write(job, gpa + done, buf, n);
         if (err != ERR_OK)
             return err;
         done += n;
@@ -249,7 +243,8 @@ enum err boot_load_initrd(struct boot_job *job, uint64_t limit)
         err = need > limit && need <= MEM_HOLE_START
                   ? err_new(ERR_INVAL,
                             "initrd '%s' of %" PRIu64
-                            " MiB is too large for this kernel, which wants it below 0x%" PRIx64,
+                            " MiB is too large for this kernel, which wants it below 0x%" PRIx64
+                            ": use a smaller one",
                             file.path, file.size / MIB, limit)
                   : boot_no_room(job, "initrd", file.path, need);
     } else {
