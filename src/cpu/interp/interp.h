@@ -110,6 +110,8 @@ struct fetch_entry {
 #define VIEW_SLOW 3u
 #define FETCH_VIEW_MODE_SHIFT 52
 
+enum leave_why { LEAVE_NOT, LEAVE_RAISED, LEAVE_HOST_ERROR };
+
 /* A pending exception, filled by exc_raise*. */
 struct interp_exception {
     uint8_t vector;
@@ -146,7 +148,7 @@ struct interp {
     bool flat; /* segment bases are 0 and limits 4 GiB for CS, DS, ES, SS, or 64-bit mode: no checks needed */
 
     /* --- control --- */
-    jmp_buf on_exception;
+    jmp_buf on_exception; /* _longjmp with LEAVE_RAISED after filling exc */
     struct interp_exception exc;
     bool delivering; /* an event is being delivered: a fault now is a nested one */
     uint8_t delivering_vector;
@@ -166,8 +168,11 @@ struct interp {
     struct code_cache *cache;
     uint64_t tsc_khz;
     uint32_t apic_id;
+    uint64_t rng; /* state of RDRAND where runs must repeat themselves */
     struct cpu_stats stats;
     struct log_limit log_msr;
+    struct uop step[2];  /* the one instruction of block_decode_step, and its end */
+    uint64_t stop_at;    /* icount at which the bus wants to be polled; icount_stop is this or less */
     uint8_t rmw_buf[64]; /* bounce for read-modify-write that the TLB does not answer; see mem.h */
     uint64_t rmw_lin;
     unsigned rmw_bytes;
@@ -195,6 +200,12 @@ struct interp {
 
 /* A 32-bit register write clears the upper half; 8- and 16-bit writes keep the rest. */
 #define SET_GPR32(off, v) (GPR64(off) = (uint32_t)(v))
+
+/* 48-bit linear addresses (4-level paging). */
+static inline bool is_canonical(uint64_t lin)
+{
+    return (uint64_t)((int64_t)(lin << 16) >> 16) == lin;
+}
 
 /* The instruction's own address and that of the next one, as the guest sees them (RIP or EIP or IP). */
 uint64_t insn_rip(const struct interp *c, const struct uop *u);

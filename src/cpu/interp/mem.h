@@ -107,6 +107,12 @@ void lin_write(struct interp *c, const struct uop *u, uint64_t lin, const void *
 void lin_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
                enum mmu_access_kind kind);
 
+/*
+ * For bulk moves inside one page: host address of lin for reading or writing up to the page's end, or NULL when
+ * each access must go its own way (device, tracked frame, slow view). Raises what an access of one byte would.
+ */
+void *lin_span(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_access_kind kind);
+
 /* Implicit supervisor accesses (descriptor tables, TSS, stacks of delivery): privilege 0 at any CPL. */
 void sys_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes);
 void sys_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf, unsigned bytes);

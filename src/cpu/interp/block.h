@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The decoded-instruction cache.
+ *
+ *   linear RIP --fetch TLB--> code_page --slot[offset]--> first uop of a block in the arena
+ *
+ * A code page belongs to one guest-physical page and one code key (mode, and whether CS has a limit). Blocks are
+ * straight-line runs of uops; they end at an unconditional branch, at the page's end or at BLOCK_MAX_INSNS. An
+ * instruction that crosses into the next page is a block of its own, guarded by a comparison of the bytes there.
+ *
+ * Invariants
+ *   B1  a frame with a block in it has MEM_TRACK_CODE set, so every write to it is heard of
+ *   B2  a written block's uops are all op_stale at once: links into it and the running block stay safe
+ *   B3  arena memory is reused only after dropping everything, between blocks
+ *   B4  a link joins two blocks of the same code page only
+ */
+#ifndef UMBRA_CPU_INTERP_BLOCK_H
+#define UMBRA_CPU_INTERP_BLOCK_H
+
+#include "cpu/interp/interp.h"
+
+#define BLOCK_MAX_INSNS 64
+#define CODE_LINE_SHIFT 6
+
+struct block;
+
+/* slot: offset of the block's first uop in the arena in units of 8 bytes, 0: none. lines: 64-byte lines with code. */
+struct code_page {
+    uint32_t slot[PAGE_SIZE];
+    uint64_t lines;
+    struct block *blocks;
+    struct code_page *hash_next;
+    const uint8_t *host;
+    gfn_t gfn;
+    unsigned key;
+};
+
+enum err code_cache_create(struct interp *c) MUST_USE;
+void code_cache_destroy(struct interp *c);
+void code_drop_all(struct interp *c);
+
+/*
+ * The uop at c->rip, decoded if need be; sets GPR_PAGE. Raises the fetch's #PF, #GP, ... and never answers NULL.
+ */
+const struct uop *block_find(struct interp *c);
+
+/* Decodes the one instruction at c->rip into c->step (not cached) and answers it; raises like block_find. */
+const struct uop *block_decode_step(struct interp *c);
+
+/* Makes the branch uop `from` go on at `to`, the first uop of a block of the same page, until that is dropped. */
+void block_link(const struct uop *from, const struct uop *to);
+
+/* Already decoded block at a linear address, NULL: let the outer loop find it. Sets GPR_PAGE when found. */
+static inline const struct uop *block_lookup(struct interp *c, uint64_t lin)
+{
+    const struct fetch_entry *e = &c->fetch[(lin >> PAGE_SHIFT) % FETCH_ENTRIES];
+    uint32_t slot;
+
+    if (unlikely(e->tag != ((lin & PAGE_MASK) ^ c->fetch_view)))
+        return NULL;
+    slot = e->page->slot[lin & (PAGE_SIZE - 1)];
+    if (unlikely(!slot))
+        return NULL;
+    GPR64(GPR_PAGE) = lin & PAGE_MASK;
+    return (const struct uop *)(const void *)(c->arena + (uint64_t)slot * 8);
+}
+
+#endif

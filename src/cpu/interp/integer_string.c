@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * MOVS STOS LODS CMPS SCAS with REP, REPE, REPNE.
+ *
+ * A repeated instruction works in strides: as many elements as lie in the present page of each operand, moved by
+ * the host at once, or a single element where that cannot be (device, tracked frame, page crossed, DF set).
+ * Registers are up to date after every stride, so a fault or an interrupt finds whole iterations only.
+ * Time: a repeated instruction counts as one, plus one for 16 elements of a stride and one for a single element.
+ */
+#define INTERP_HOT
+#include "cpu/interp/integer.h"
+
+static uint64_t cut_address(const struct uop *u, uint64_t ea)
+{
+    if (u->addrsize == 8)
+        return ea;
+    return u->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea;
+}
+
+static uint64_t src_linear(struct interp *c, const struct uop *u, unsigned bytes)
+{
+    return seg_linear(c, u, u->seg, cut_address(u, GPR64(REG_RSI)), bytes, MMU_READ);
+}
+
+static uint64_t dst_linear(struct interp *c, const struct uop *u, unsigned bytes, enum mmu_access_kind kind)
+{
+    return seg_linear(c, u, SEG_ES, cut_address(u, GPR64(REG_RDI)), bytes, kind);
+}
+
+static int64_t direction(const struct interp *c, const struct uop *u)
+{
+    return c->s.rflags & RFLAGS_DF ? -(int64_t)u->opsize : u->opsize;
+}
+
+static void advance(struct interp *c, const struct uop *u, unsigned reg, int64_t bytes)
+{
+    gpr_set(c, reg, u->addrsize, GPR64(reg) + (uint64_t)bytes);
+}
+
+static uint64_t rep_count(const struct interp *c, const struct uop *u)
+{
+    return gpr_get(c, REG_RCX, u->addrsize);
+}
+
+/* Elements from lin to the end of its page, at most `most`. */
+static uint64_t elements_in_page(const struct uop *u, uint64_t lin, uint64_t most)
+{
+    uint64_t n = (PAGE_SIZE - (lin & (PAGE_SIZE - 1))) / u->opsize;
+
+    return n < most ? n : most;
+}
+
+/* Strides need rising addresses whose linear form is a plain sum. */
+static bool can_stride(const struct interp *c, const struct uop *u)
+{
+    return c->flat && u->addrsize >= 4 && !(c->s.rflags & RFLAGS_DF) && (c->mode == CODE_64 || u->seg < SEG_FS);
+}
+
+/* After n elements of a repeated instruction. Goes on with the next stride unless answered otherwise. */
+static void retire_elements(struct interp *c, const struct uop *u, uint64_t n)
+{
+    gpr_set(c, REG_RCX, u->addrsize, GPR64(REG_RCX) - n);
+    c->icount += n == 1 ? 1 : n / 16;
+}
+
+/* --- MOVS --- */
+
+static void movs_one(struct interp *c, const struct uop *u)
+{
+    uint64_t from = src_linear(c, u, u->opsize);
+    uint64_t to = dst_linear(c, u, u->opsize, MMU_WRITE);
+
+    lin_store(c, u, to, u->opsize, lin_load(c, u, from, u->opsize));
+    advance(c, u, REG_RSI, direction(c, u));
+    advance(c, u, REG_RDI, direction(c, u));
+}
+
+/* Element by element as the CPU does it, where a rising copy feeds on itself. */
+static void copy_overlapping(char *to, const char *from, uint64_t n, unsigned size)
+{
+    uint64_t v = 0;
+
+    for (; n; n--, to += size, from += size) {
+        memcpy(&v, from, size);
+        memcpy(to, &v, size);
+    }
+}
+
+static uint64_t movs_stride(struct interp *c, const struct uop *u, uint64_t count)
+{
+    uint64_t from = src_linear(c, u, u->opsize);
+    uint64_t to = dst_linear(c, u, u->opsize, MMU_WRITE);
+    uint64_t n = elements_in_page(u, to, elements_in_page(u, from, count));
+    uint64_t bytes = n * u->opsize;
+    char *src, *dst;
+
+    if (n < 2 || !lin_span(c, u, from, MMU_READ))
+        return 0;
+    dst = lin_span(c, u, to, MMU_WRITE);
+    /* Again: making the target writable may have moved the source's frame. */
+    src = lin_span(c, u, from, MMU_READ);
+    if (!dst || !src)
+        return 0;
+    if (dst > src && dst < src + bytes)
+        copy_overlapping(dst, src, n, u->opsize);
+    else
+        memmove(dst, src, bytes);
+    advance(c, u, REG_RSI, (int64_t)bytes);
+    advance(c, u, REG_RDI, (int64_t)bytes);
+    return n;
+}
+
+/* --- STOS --- */
+
+static void stos_one(struct interp *c, const struct uop *u)
+{
+    lin_store(c, u, dst_linear(c, u, u->opsize, MMU_WRITE), u->opsize, GPR64(REG_RAX));
+    advance(c, u, REG_RDI, direction(c, u));
+}
+
+static void fill(char *to, uint64_t value, uint64_t n, unsigned size)
+{
+    if (size == 1) {
+        memset(to, (int)(value & 0xffu), n);
+    } else if (size == 8) {
+        for (; n; n--, to += 8)
+            *(mem64_t *)(void *)to = value;
+    } else {
+        for (; n; n--, to += size)
+            memcpy(to, &value, size);
+    }
+}
+
+static uint64_t stos_stride(struct interp *c, const struct uop *u, uint64_t count)
+{
+    uint64_t to = dst_linear(c, u, u->opsize, MMU_WRITE);
+    uint64_t n = elements_in_page(u, to, count);
+    char *dst;
+
+    if (n < 2)
+        return 0;
+    dst = lin_span(c, u, to, MMU_WRITE);
+    if (!dst)
+        return 0;
+    fill(dst, GPR64(REG_RAX), n, u->opsize);
+    advance(c, u, REG_RDI, (int64_t)(n * u->opsize));
+    return n;
+}
+
+/* --- LODS --- */
+
+static void lods_one(struct interp *c, const struct uop *u)
+{
+    gpr_set(c, REG_RAX, u->opsize, lin_load(c, u, src_linear(c, u, u->opsize), u->opsize));
+    advance(c, u, REG_RSI, direction(c, u));
+}
+
+static uint64_t no_stride(struct interp *c, const struct uop *u, uint64_t count)
+{
+    (void)c;
+    (void)u;
+    (void)count;
+    return 0;
+}
+
+/* --- CMPS and SCAS: flags as of CMP of the last pair --- */
+
+#define COMPARE_AS(bits, sfx)                                                                      \
+    __asm__("cmp" sfx " %[b], %[a]" FLAGS_ASM                                                      \
+            : "=&a"(f)                                                                             \
+            : [a] "r"((uint##bits##_t)a), [b] "r"((uint##bits##_t)b)                               \
+            : "cc")
+
+static void compare(struct interp *c, unsigned size, uint64_t a, uint64_t b)
+{
+    uint32_t f;
+
+    if (size == 1)
+        COMPARE_AS(8, "b");
+    else if (size == 2)
+        COMPARE_AS(16, "w");
+    else if (size == 4)
+        COMPARE_AS(32, "l");
+    else
+        COMPARE_AS(64, "q");
+    c->flags16 = (uint16_t)f;
+}
+
+static void cmps_one(struct interp *c, const struct uop *u)
+{
+    uint64_t a = lin_load(c, u, src_linear(c, u, u->opsize), u->opsize);
+    uint64_t b = lin_load(c, u, dst_linear(c, u, u->opsize, MMU_READ), u->opsize);
+
+    compare(c, u->opsize, a, b);
+    advance(c, u, REG_RSI, direction(c, u));
+    advance(c, u, REG_RDI, direction(c, u));
+}
+
+static void scas_one(struct interp *c, const struct uop *u)
+{
+    uint64_t b = lin_load(c, u, dst_linear(c, u, u->opsize, MMU_READ), u->opsize);
+
+    compare(c, u->opsize, gpr_get(c, REG_RAX, u->opsize), b);
+    advance(c, u, REG_RDI, direction(c, u));
+}
+
+static uint64_t element(const char *p, uint64_t i, unsigned size)
+{
+    uint64_t v = 0;
+
+    memcpy(&v, p + i * size, size);
+    return v;
+}
+
+/* Number of elements looked at until the condition of REPE (equal) or REPNE ends the loop. */
+static uint64_t cmps_stride(struct interp *c, const struct uop *u, uint64_t count)
+{
+    uint64_t from = src_linear(c, u, u->opsize);
+    uint64_t to = dst_linear(c, u, u->opsize, MMU_READ);
+    uint64_t n = elements_in_page(u, to, elements_in_page(u, from, count)), i = 0, a, b;
+    bool while_equal = u->prefix & UOP_REP;
+    const char *src, *dst;
+
+    if (n < 2)
+        return 0;
+    src = lin_span(c, u, from, MMU_READ);
+    dst = lin_span(c, u, to, MMU_READ);
+    if (!src || !dst)
+        return 0;
+    do {
+        a = element(src, i, u->opsize);
+        b = element(dst, i, u->opsize);
+        i++;
+    } while (i < n && (a == b) == while_equal);
+    compare(c, u->opsize, a, b);
+    advance(c, u, REG_RSI, (int64_t)(i * u->opsize));
+    advance(c, u, REG_RDI, (int64_t)(i * u->opsize));
+    return i;
+}
+
+static uint64_t scas_stride(struct interp *c, const struct uop *u, uint64_t count)
+{
+    uint64_t to = dst_linear(c, u, u->opsize, MMU_READ);
+    uint64_t n = elements_in_page(u, to, count), i = 0, a = gpr_get(c, REG_RAX, u->opsize), b;
+    bool while_equal = u->prefix & UOP_REP;
+    const char *dst;
+
+    if (n < 2)
+        return 0;
+    dst = lin_span(c, u, to, MMU_READ);
+    if (!dst)
+        return 0;
+    do {
+        b = element(dst, i, u->opsize);
+        i++;
+    } while (i < n && (a == b) == while_equal);
+    compare(c, u->opsize, a, b);
+    advance(c, u, REG_RDI, (int64_t)(i * u->opsize));
+    return i;
+}
+
+/* --- the handlers --- */
+
+#define DEFINE_STRING(op)                                                                          \
+    HANDLER(op)                                                                                    \
+    {                                                                                              \
+        op##_one(c, u);                                                                            \
+        NEXT;                                                                                      \
+    }
+DEFINE_STRING(movs)
+DEFINE_STRING(stos)
+DEFINE_STRING(lods)
+DEFINE_STRING(cmps)
+DEFINE_STRING(scas)
+
+/* ends: false after an element whose comparison ends REPE or REPNE. */
+#define DEFINE_REP(op, stride, goes_on)                                                            \
+    HANDLER(rep_##op)                                                                              \
+    {                                                                                              \
+        bool strides = can_stride(c, u);                                                           \
+        uint64_t count;                                                                            \
+        while ((count = rep_count(c, u)) != 0) {                                                   \
+            uint64_t n = strides ? stride(c, u, count) : 0;                                        \
+            if (!n) {                                                                              \
+                op##_one(c, u);                                                                    \
+                n = 1;                                                                             \
+            }                                                                                      \
+            retire_elements(c, u, n);                                                              \
+            if (!(goes_on))                                                                        \
+                break;                                                                             \
+            if (n < count && unlikely(must_leave(c)))                                              \
+                return leave_at(c, u);                                                             \
+        }                                                                                          \
+        NEXT;                                                                                      \
+    }
+
+#define WHILE_CONDITION (((c->flags16 & F16_ZF) != 0) == ((u->prefix & UOP_REP) != 0))
+
+DEFINE_REP(movs, movs_stride, 1)
+DEFINE_REP(stos, stos_stride, 1)
+DEFINE_REP(lods, no_stride, 1)
+DEFINE_REP(cmps, cmps_stride, WHILE_CONDITION)
+DEFINE_REP(scas, scas_stride, WHILE_CONDITION)
+
+static bool build(struct dec *d, struct uop *u, uop_fn *once, uop_fn *rep)
+{
+    static const struct {
+        ZydisInstructionAttributes has;
+        uint8_t seg;
+    } overrides[] = {
+        {ZYDIS_ATTRIB_HAS_SEGMENT_CS, SEG_CS}, {ZYDIS_ATTRIB_HAS_SEGMENT_SS, SEG_SS},
+        {ZYDIS_ATTRIB_HAS_SEGMENT_DS, SEG_DS}, {ZYDIS_ATTRIB_HAS_SEGMENT_ES, SEG_ES},
+        {ZYDIS_ATTRIB_HAS_SEGMENT_FS, SEG_FS}, {ZYDIS_ATTRIB_HAS_SEGMENT_GS, SEG_GS},
+    };
+
+    u->seg = SEG_DS;
+    for (size_t i = 0; i < sizeof overrides / sizeof overrides[0]; i++)
+        if (d->i.attributes & overrides[i].has)
+            u->seg = overrides[i].seg;
+    u->fn = u->prefix & (UOP_REP | UOP_REPNE) ? rep : once;
+    return true;
+}
+
+bool int_build_string(struct dec *d, struct uop *u)
+{
+    switch (d->i.mnemonic) {
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSW:
+    case ZYDIS_MNEMONIC_MOVSQ:
+        return build(d, u, movs, rep_movs);
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSW:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_STOSQ:
+        return build(d, u, stos, rep_stos);
+    case ZYDIS_MNEMONIC_LODSB:
+    case ZYDIS_MNEMONIC_LODSW:
+    case ZYDIS_MNEMONIC_LODSD:
+    case ZYDIS_MNEMONIC_LODSQ:
+        return build(d, u, lods, rep_lods);
+    case ZYDIS_MNEMONIC_CMPSB:
+    case ZYDIS_MNEMONIC_CMPSW:
+    case ZYDIS_MNEMONIC_CMPSQ:
+        return build(d, u, cmps, rep_cmps);
+    case ZYDIS_MNEMONIC_SCASB:
+    case ZYDIS_MNEMONIC_SCASW:
+    case ZYDIS_MNEMONIC_SCASD:
+    case ZYDIS_MNEMONIC_SCASQ:
+        return build(d, u, scas, rep_scas);
+    /* The names that SSE2 shares: the string instructions are those of the default opcode map. */
+    case ZYDIS_MNEMONIC_MOVSD:
+        return d->i.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && build(d, u, movs, rep_movs);
+    case ZYDIS_MNEMONIC_CMPSD:
+        return d->i.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && build(d, u, cmps, rep_cmps);
+    default:
+        return false;
+    }
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The interp engine as the rest of Umbra sees it, and its outer loop: poll the bus, take events, run blocks.
+ *
+ * icount_stop is what blocks compare with. It is stop_at (when the bus wants to be polled), a block's length
+ * earlier where stops must be exact, or 0 when another thread wants attention.
+ */
+#include "cpu/interp/interp.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/interp/block.h"
+#include "cpu/interp/flags.h"
+#include "cpu/interp/run.h"
+#include "cpu/x86/cpuid.h"
+
+static struct interp *interp_of(struct vcpu *vcpu)
+{
+    return (struct interp *)vcpu;
+}
+
+_Noreturn void leave_host_error(struct interp *c)
+{
+    c->cur = NULL;
+    _longjmp(c->on_exception, LEAVE_HOST_ERROR);
+}
+
+uint64_t interp_rflags(const struct interp *c)
+{
+    return (c->s.rflags & ~(uint64_t)RFLAGS_ARITH) | RFLAGS_ONE | flags16_to_rflags(c->flags16);
+}
+
+void interp_set_rflags(struct interp *c, uint64_t value)
+{
+    c->flags16 = (uint16_t)flags16_from_rflags(value);
+    c->s.rflags = (value & ~(uint64_t)RFLAGS_ARITH) | RFLAGS_ONE;
+}
+
+/* --- the outer loop --- */
+
+static void run_uops(struct interp *c, const struct uop *u)
+{
+    while (u)
+        u = u->fn(c, u);
+}
+
+static void set_stop(struct interp *c, uint64_t at)
+{
+    atomic_store(&c->icount_stop, at);
+    /* Whoever raised a request before this store must not be overwritten by it. */
+    if (atomic_load(&c->kicked) || atomic_load(&c->nmi_pending) ||
+        (atomic_load(&c->irq_line) && (c->s.rflags & RFLAGS_IF)))
+        atomic_store(&c->icount_stop, 0);
+}
+
+static void poll_bus(struct interp *c)
+{
+    uint64_t budget = c->bus->poll(c->bus->arg);
+
+    c->stop_at = budget > UINT64_MAX - c->icount ? UINT64_MAX : c->icount + budget;
+    if (c->stop_at == c->icount)
+        c->stop_at++;
+}
+
+/* Delivers what is pending and can be taken now. Clears the halt. */
+static void take_events(struct interp *c)
+{
+    if (atomic_load(&c->nmi_pending) && !c->s.nmi_blocked) {
+        atomic_store(&c->nmi_pending, false);
+        c->s.halted = false;
+        c->s.nmi_blocked = true;
+        c->stats.nmis++;
+        exc_deliver(c, EVENT_NMI, VEC_NMI, false, 0, c->rip);
+    }
+    if (atomic_load(&c->irq_line) && (c->s.rflags & RFLAGS_IF) && !c->shutdown) {
+        int vector = c->bus->irq_ack(c->bus->arg);
+
+        if (vector >= 0) {
+            c->s.halted = false;
+            c->stats.interrupts++;
+            exc_deliver(c, EVENT_EXTERNAL, (uint8_t)vector, false, 0, c->rip);
+        }
+    }
+}
+
+static void run_one(struct interp *c)
+{
+    atomic_store(&c->icount_stop, 0);
+    run_uops(c, block_decode_step(c));
+}
+
+void interp_step(struct interp *c)
+{
+    bool tf = c->s.rflags & RFLAGS_TF;
+
+    if (debug_before_insn(c))
+        return;
+    run_one(c);
+    debug_after_insn(c, tf);
+}
+
+/* Runs blocks until the outer loop has something to do. */
+static void run_blocks(struct interp *c)
+{
+    const struct uop *u;
+
+    if (unlikely(c->slow_step)) {
+        interp_step(c);
+        return;
+    }
+    /* One instruction of the shadow of STI or MOV SS while something waits for its end. */
+    if (unlikely(c->inhibit_irq && (atomic_load(&c->irq_line) || atomic_load(&c->nmi_pending)))) {
+        c->inhibit_irq = false;
+        run_one(c);
+        return;
+    }
+    c->inhibit_irq = false;
+    if (c->budgeted && c->stop_at - c->icount < BLOCK_MAX_INSNS) {
+        run_one(c);
+        return;
+    }
+    set_stop(c, c->budgeted ? c->stop_at - BLOCK_MAX_INSNS + 1 : c->stop_at);
+    u = block_find(c);
+    run_uops(c, u);
+}
+
+static enum engine_exit run_loop(struct interp *c)
+{
+    for (;;) {
+        if (c->shutdown)
+            return ENGINE_EXIT_SHUTDOWN;
+        if (atomic_exchange(&c->kicked, false)) {
+            c->stats.exits_kick++;
+            return ENGINE_EXIT_KICKED;
+        }
+        if (c->icount >= c->stop_at)
+            poll_bus(c);
+        if (!c->inhibit_irq)
+            take_events(c);
+        if (c->s.halted) {
+            c->stats.exits_halt++;
+            return ENGINE_EXIT_HALTED;
+        }
+        if (!c->shutdown)
+            run_blocks(c);
+    }
+}
+
+static enum engine_exit interp_run(struct vcpu *vcpu)
+{
+    struct interp *c = interp_of(vcpu);
+    int why;
+
+    c->stop_at = 0;
+    why = _setjmp(c->on_exception);
+    if (why == LEAVE_HOST_ERROR)
+        return ENGINE_EXIT_HOST_ERROR;
+    if (why == LEAVE_RAISED)
+        exc_handle_raised(c);
+    return run_loop(c);
+}
+
+/* --- requests from any thread --- */
+
+static void interp_kick(struct vcpu *vcpu)
+{
+    struct interp *c = interp_of(vcpu);
+
+    atomic_store(&c->kicked, true);
+    atomic_store(&c->icount_stop, 0);
+}
+
+static void interp_set_irq(struct vcpu *vcpu, bool level)
+{
+    struct interp *c = interp_of(vcpu);
+
+    atomic_store(&c->irq_line, level);
+    if (level)
+        atomic_store(&c->icount_stop, 0);
+}
+
+static void interp_raise_nmi(struct vcpu *vcpu)
+{
+    struct interp *c = interp_of(vcpu);
+
+    atomic_store(&c->nmi_pending, true);
+    atomic_store(&c->icount_stop, 0);
+}
+
+/* --- state --- */
+
+static void interp_get_state(struct vcpu *vcpu, struct x86_state *out)
+{
+    const struct interp *c = interp_of(vcpu);
+
+    *out = c->s;
+    memcpy(out->gpr, c->gpr, sizeof out->gpr);
+    out->rip = c->rip;
+    out->rflags = interp_rflags(c);
+    out->irq_shadow = c->inhibit_irq;
+}
+
+static void interp_set_state(struct vcpu *vcpu, const struct x86_state *in)
+{
+    struct interp *c = interp_of(vcpu);
+
+    c->s = *in;
+    memcpy(c->gpr, in->gpr, sizeof in->gpr);
+    c->gpr[GPR_ZERO / 8] = 0;
+    c->rip = in->rip;
+    c->inhibit_irq = in->irq_shadow;
+    interp_set_rflags(c, in->rflags);
+    c->shutdown = false;
+    c->cur = NULL;
+    interp_update_mode(c);
+    interp_update_mmu(c, MMU_SWITCH_FLUSH_ALL);
+    interp_update_mode(c);
+}
+
+/* --- life --- */
+
+static void interp_destroy(struct vcpu *vcpu)
+{
+    struct interp *c = interp_of(vcpu);
+
+    code_cache_destroy(c);
+    if (c->mmu)
+        mmu_destroy(c->mmu);
+    free(c);
+}
+
+static enum err create_parts(struct interp *c, const struct vcpu_config *config)
+{
+    struct mmu_config mmu = {
+        .mem = config->mem,
+        .maxphyaddr = CPUID_MAXPHYADDR,
+        .oracle = config->mmu_oracle,
+        .tlb = interp_tlb_ops,
+    };
+    struct x86_state reset;
+    enum err err;
+
+    mmu.tlb.arg = c;
+    tlb_flush_all(c);
+    err = mmu_create(&c->mmu, &mmu);
+    if (err)
+        return err;
+    err = code_cache_create(c);
+    if (err)
+        return err;
+    x86_state_reset(&reset);
+    interp_set_state(&c->base, &reset);
+    return ERR_OK;
+}
+
+static enum err interp_create(struct vcpu **out, const struct vcpu_config *config)
+{
+    size_t bytes = (sizeof(struct interp) + 63) & ~(size_t)63;
+    struct interp *c = aligned_alloc(64, bytes);
+    enum err err;
+
+    if (!c)
+        return err_new(ERR_NOMEM, "no memory for a vCPU");
+    memset(c, 0, bytes);
+    c->base.ops = &engine_interp;
+    c->mem = config->mem;
+    c->bus = config->bus;
+    c->tsc_khz = config->tsc_khz;
+    c->apic_id = config->apic_id;
+    c->mmu_oracle = config->mmu_oracle;
+    c->budgeted = config->budgeted;
+    err = create_parts(c, config);
+    if (err) {
+        interp_destroy(&c->base);
+        return err;
+    }
+    *out = &c->base;
+    return ERR_OK;
+}
+
+static bool interp_is_available(const char **why)
+{
+    (void)why;
+    return true;
+}
+
+static uint64_t interp_instructions(const struct vcpu *vcpu)
+{
+    const struct interp *c = (const struct interp *)vcpu;
+
+    return c->icount + (c->cur ? c->cur->n - 1u : 0);
+}
+
+static const struct cpu_stats *interp_stats(const struct vcpu *vcpu)
+{
+    struct interp *c = (struct interp *)(uintptr_t)vcpu;
+
+    c->stats.instructions = c->icount;
+    return &c->stats;
+}
+
+static struct mmu *interp_mmu(struct vcpu *vcpu)
+{
+    return interp_of(vcpu)->mmu;
+}
+
+const struct engine_ops engine_interp = {
+    .name = "interp",
+    .summary = "decoded-instruction interpreter; runs everything, everywhere",
+    .is_available = interp_is_available,
+    .create = interp_create,
+    .destroy = interp_destroy,
+    .run = interp_run,
+    .kick = interp_kick,
+    .set_irq = interp_set_irq,
+    .raise_nmi = interp_raise_nmi,
+    .get_state = interp_get_state,
+    .set_state = interp_set_state,
+    .instructions = interp_instructions,
+    .stats = interp_stats,
+    .mmu = interp_mmu,
+};

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The slow half of mem.h: segmentation, alignment, data breakpoints, translation through the shadow MMU, pages
+ * crossed, tracked frames and devices.
+ *
+ * Every access is first resolved into one or two pieces (one per page); only then does the first byte move.
+ */
+#include "cpu/interp/mem.h"
+
+#include <string.h>
+
+/* Privilege of an access. */
+enum mem_as { AS_CPL, AS_USER, AS_SUPERVISOR, AS_IMPLICIT };
+
+struct piece {
+    struct mmu_result r;
+    unsigned bytes;
+};
+
+static _Noreturn void raise_address(struct interp *c, const struct uop *u)
+{
+    exc_raise_code(c, u, u && u->seg == SEG_SS ? VEC_SS : VEC_GP, 0);
+}
+
+/* SDM 3A 5.3 and 5.5: limit and type of a data access. */
+static bool segment_allows(const struct interp *c, const struct x86_segment *s, uint64_t ea, unsigned bytes,
+                           enum mmu_access_kind kind)
+{
+    unsigned type = s->attr & SEG_ATTR_TYPE;
+    bool is_code = type & 8u;
+    uint64_t last = ea + bytes - 1;
+
+    if ((s->attr & SEG_ATTR_UNUSABLE) || !(s->attr & SEG_ATTR_P))
+        return false;
+    if ((c->s.cr0 & CR0_PE) && !(c->s.rflags & RFLAGS_VM)) {
+        if (kind == MMU_WRITE && (is_code || !(type & 2u)))
+            return false;
+        if (kind == MMU_READ && is_code && !(type & 2u))
+            return false;
+    }
+    if (!is_code && (type & 4u)) {
+        uint64_t top = s->attr & SEG_ATTR_DB ? UINT32_MAX : UINT16_MAX;
+        return ea > s->limit && last <= top;
+    }
+    return last <= s->limit;
+}
+
+uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_t ea, unsigned bytes,
+                    enum mmu_access_kind kind)
+{
+    const struct x86_segment *s = &c->s.seg[seg];
+
+    if (c->mode == CODE_64)
+        return seg >= SEG_FS ? s->base + ea : ea;
+    if (c->flat && seg < SEG_FS)
+        return ea;
+    if (unlikely(!segment_allows(c, s, ea, bytes, kind)))
+        exc_raise_code(c, u, seg == SEG_SS ? VEC_SS : VEC_GP, 0);
+    return (uint32_t)(s->base + ea);
+}
+
+/* Translates one page's part or leaves by an exception: MMU_MAPPED or MMU_DEVICE come back. */
+static void translate(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_access_kind kind,
+                      enum mem_as as, struct mmu_result *r)
+{
+    struct mmu_access a = {
+        .gva = gva_make(lin),
+        .kind = kind,
+        .user = as == AS_USER || (as == AS_CPL && c->cpl == 3),
+        .implicit = as == AS_IMPLICIT,
+    };
+
+    mmu_translate(c->mmu, &a, as != AS_IMPLICIT && (c->s.rflags & RFLAGS_AC), r);
+    if (unlikely(r->kind == MMU_GUEST_FAULT))
+        exc_raise_pf(c, u, lin, r->error_code);
+    if (unlikely(r->kind == MMU_HOST_ERROR))
+        leave_host_error(c);
+}
+
+/* Takes the result into the data TLB. Tracked frames never get a write tag. */
+static void tlb_fill(struct interp *c, uint64_t lin, const struct mmu_result *r)
+{
+    struct tlb_entry *e = tlb_slot(c, lin);
+    uint64_t tag = tlb_want(c, lin);
+
+    if (c->view == VIEW_SLOW)
+        return;
+    e->rtag = r->may_read ? tag : TLB_NO_TAG;
+    e->wtag = r->may_write && !r->tracked ? tag : TLB_NO_TAG;
+    e->addend = r->hva.v - (lin & PAGE_MASK);
+    e->page_gpa = r->page_gpa.v;
+}
+
+/* DR7 data breakpoints (SDM 3B 17.2.4): sets the B bits of those that the access touches. */
+static void note_watchpoints(struct interp *c, uint64_t lin, unsigned bytes, enum mmu_access_kind kind)
+{
+    static const uint8_t length[4] = {1, 2, 8, 4};
+
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned rw = (c->s.dr[7] >> (16 + 4 * i)) & 3u;
+        uint64_t len = length[(c->s.dr[7] >> (18 + 4 * i)) & 3u];
+        uint64_t at = c->s.dr[i] & ~(len - 1);
+
+        if (!((c->s.dr[7] >> (2 * i)) & 3u) || !(rw == 3 || (rw == 1 && kind == MMU_WRITE)))
+            continue;
+        if (lin < at + len && at < lin + bytes)
+            c->dr6_pending |= UINT64_C(1) << i;
+    }
+}
+
+/* Checks that only the slow views need. */
+static void check_slow_view(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+                            enum mmu_access_kind kind)
+{
+    bool power_of_two = bytes == 2 || bytes == 4 || bytes == 8;
+
+    if (power_of_two && (lin & (bytes - 1)) && c->cpl == 3 && (c->s.cr0 & CR0_AM) &&
+        (c->s.rflags & RFLAGS_AC))
+        exc_raise_code(c, u, VEC_AC, 0);
+    if (c->s.dr[7] & 0xffu)
+        note_watchpoints(c, lin, bytes, kind);
+}
+
+/* Resolves an access into its pieces; leaves by an exception when any part of it faults. */
+static unsigned resolve(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+                        enum mmu_access_kind kind, enum mem_as as, struct piece out[2])
+{
+    uint64_t next = (lin & PAGE_MASK) + PAGE_SIZE;
+    unsigned first = MEM_FITS(lin, bytes) ? bytes : (unsigned)(next - lin);
+
+    if (c->mode == CODE_64 || (c->s.efer & EFER_LMA)) {
+        if (unlikely(!is_canonical(lin) || !is_canonical(lin + bytes - 1)))
+            raise_address(c, u);
+    } else {
+        next = (uint32_t)next;
+    }
+    if (unlikely(c->view == VIEW_SLOW) && as == AS_CPL)
+        check_slow_view(c, u, lin, bytes, kind);
+    translate(c, u, lin, kind, as, &out[0].r);
+    out[0].bytes = first;
+    if (likely(first == bytes))
+        return 1;
+    translate(c, u, next, kind, as, &out[1].r);
+    out[1].bytes = bytes - first;
+    return 2;
+}
+
+static void device_read(struct interp *c, const struct uop *u, gpa_t gpa, uint8_t *buf, unsigned bytes)
+{
+    c->cur = u;
+    while (bytes) {
+        unsigned n = bytes < 8 ? bytes : 8;
+        uint64_t v = c->bus->mmio_read(c->bus->arg, gpa, n);
+
+        c->stats.exits_mmio_read++;
+        memcpy(buf, &v, n);
+        buf += n;
+        bytes -= n;
+        gpa = gpa_add(gpa, n);
+    }
+    c->cur = NULL;
+}
+
+static void device_write(struct interp *c, const struct uop *u, gpa_t gpa, const uint8_t *buf, unsigned bytes)
+{
+    c->cur = u;
+    while (bytes) {
+        unsigned n = bytes < 8 ? bytes : 8;
+        uint64_t v = 0;
+
+        memcpy(&v, buf, n);
+        c->bus->mmio_write(c->bus->arg, gpa, n, v);
+        c->stats.exits_mmio_write++;
+        buf += n;
+        bytes -= n;
+        gpa = gpa_add(gpa, n);
+    }
+    c->cur = NULL;
+}
+
+static char *piece_host(const struct piece *p)
+{
+    return (char *)hva_ptr(p->r.hva) + gpa_offset(p->r.gpa);
+}
+
+static void piece_read(struct interp *c, const struct uop *u, const struct piece *p, uint8_t *buf)
+{
+    if (p->r.kind == MMU_DEVICE)
+        device_read(c, u, p->r.gpa, buf, p->bytes);
+    else
+        memcpy(buf, piece_host(p), p->bytes);
+}
+
+static void piece_write(struct interp *c, const struct uop *u, const struct piece *p, const uint8_t *buf)
+{
+    if (p->r.kind == MMU_DEVICE) {
+        device_write(c, u, p->r.gpa, buf, p->bytes);
+        return;
+    }
+    memcpy(piece_host(p), buf, p->bytes);
+    if (p->r.tracked)
+        mem_note_written(c->mem, p->r.gpa, p->bytes);
+}
+
+static void access_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes,
+                        enum mem_as as)
+{
+    struct piece p[2];
+    unsigned n = resolve(c, u, lin, bytes, MMU_READ, as, p);
+
+    if (n == 1 && as == AS_CPL && p[0].r.kind == MMU_MAPPED)
+        tlb_fill(c, lin, &p[0].r);
+    piece_read(c, u, &p[0], buf);
+    if (n == 2)
+        piece_read(c, u, &p[1], (uint8_t *)buf + p[0].bytes);
+}
+
+static void access_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf,
+                         unsigned bytes, enum mem_as as)
+{
+    struct piece p[2];
+    unsigned n = resolve(c, u, lin, bytes, MMU_WRITE, as, p);
+
+    if (n == 1 && as == AS_CPL && p[0].r.kind == MMU_MAPPED)
+        tlb_fill(c, lin, &p[0].r);
+    piece_write(c, u, &p[0], buf);
+    if (n == 2)
+        piece_write(c, u, &p[1], (const uint8_t *)buf + p[0].bytes);
+}
+
+uint64_t mem_load_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes)
+{
+    uint64_t v = 0;
+
+    c->stats.tlb_misses_data++;
+    access_read(c, u, lin, &v, bytes, AS_CPL);
+    return v;
+}
+
+void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, uint64_t value)
+{
+    c->stats.tlb_misses_data++;
+    access_write(c, u, lin, &value, bytes, AS_CPL);
+}
+
+void lin_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes)
+{
+    const struct tlb_entry *e = tlb_slot(c, lin);
+
+    if (likely(e->rtag == tlb_want(c, lin) && MEM_FITS(lin, bytes))) {
+        memcpy(buf, (const void *)(uintptr_t)(lin + e->addend), bytes);
+        return;
+    }
+    c->stats.tlb_misses_data++;
+    access_read(c, u, lin, buf, bytes, AS_CPL);
+}
+
+void lin_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf, unsigned bytes)
+{
+    const struct tlb_entry *e = tlb_slot(c, lin);
+
+    if (likely(e->wtag == tlb_want(c, lin) && MEM_FITS(lin, bytes))) {
+        memcpy((void *)(uintptr_t)(lin + e->addend), buf, bytes);
+        return;
+    }
+    c->stats.tlb_misses_data++;
+    access_write(c, u, lin, buf, bytes, AS_CPL);
+}
+
+void lin_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+               enum mmu_access_kind kind)
+{
+    const struct tlb_entry *e = tlb_slot(c, lin);
+    struct piece p[2];
+
+    if (likely((kind == MMU_WRITE ? e->wtag : e->rtag) == tlb_want(c, lin) && MEM_FITS(lin, bytes)))
+        return;
+    resolve(c, u, lin, bytes, kind, AS_CPL, p);
+}
+
+void *lin_span(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_access_kind kind)
+{
+    const struct tlb_entry *e = tlb_slot(c, lin);
+    struct piece p[2];
+
+    if (c->view == VIEW_SLOW)
+        return NULL;
+    if (likely((kind == MMU_WRITE ? e->wtag : e->rtag) == tlb_want(c, lin)))
+        return (void *)(uintptr_t)(lin + e->addend);
+    c->stats.tlb_misses_data++;
+    resolve(c, u, lin, 1, kind, AS_CPL, p);
+    if (p[0].r.kind != MMU_MAPPED)
+        return NULL;
+    tlb_fill(c, lin, &p[0].r);
+    if (kind == MMU_WRITE && p[0].r.tracked)
+        return NULL;
+    return piece_host(&p[0]);
+}
+
+void sys_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes)
+{
+    access_read(c, u, lin, buf, bytes, AS_IMPLICIT);
+}
+
+void sys_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf, unsigned bytes)
+{
+    access_write(c, u, lin, buf, bytes, AS_IMPLICIT);
+}
+
+void sys_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, enum mmu_access_kind kind)
+{
+    struct piece p[2];
+
+    resolve(c, u, lin, bytes, kind, AS_IMPLICIT, p);
+}
+
+void priv_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes, bool user)
+{
+    access_read(c, u, lin, buf, bytes, user ? AS_USER : AS_SUPERVISOR);
+}
+
+void priv_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf, unsigned bytes, bool user)
+{
+    access_write(c, u, lin, buf, bytes, user ? AS_USER : AS_SUPERVISOR);
+}
+
+void *rmw_begin_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes)
+{
+    struct piece p[2];
+    unsigned n;
+
+    c->stats.tlb_misses_data++;
+    n = resolve(c, u, lin, bytes, MMU_WRITE, AS_CPL, p);
+    if (n == 1 && p[0].r.kind == MMU_MAPPED) {
+        tlb_fill(c, lin, &p[0].r);
+        if (!p[0].r.tracked)
+            return piece_host(&p[0]);
+    }
+    piece_read(c, u, &p[0], c->rmw_buf);
+    if (n == 2)
+        piece_read(c, u, &p[1], c->rmw_buf + p[0].bytes);
+    c->rmw_lin = lin;
+    c->rmw_bytes = bytes;
+    return c->rmw_buf;
+}
+
+void rmw_end_slow(struct interp *c, const struct uop *u)
+{
+    lin_write(c, u, c->rmw_lin, c->rmw_buf, c->rmw_bytes);
+}
