@@ -88,4 +88,6 @@ GUEST
     memcpy(area + 0xffd, (uint8_t[]){0xeb, 0x10}, 2);
     check(56, guarded(run_off, 0), GP);
     check(57, last.f.ip, 0xffd);
+    asm volatile(FAULTS("ltr %w0") ::"r"(0) : "memory");
+    check_fault(60, GP, 0, 0);
 }

@@ -147,8 +147,6 @@ GUEST
     FAULTY(66, es, 8 | 4, GP, 8 | 4);
     asm volatile(FAULTS("ltr %w0") ::"r"(SEL_TSS) : "memory"); /* busy */
     check_fault(67, GP, SEL_TSS, 0);
-    asm volatile(FAULTS("ltr %w0") ::"r"(0) : "memory");
-    check_fault(68, GP, 0, 0);
     gdt[SEL_TSS / 8] &= ~(1ull << 47 | 1ull << 41);
     asm volatile(FAULTS("ltr %w0") ::"r"(SEL_TSS) : "memory");
     check_fault(69, NP, SEL_TSS, 0);
