@@ -106,6 +106,7 @@ static void run_blocks(struct interp *c)
     const struct uop *u;
 
     if (unlikely(c->slow_step)) {
+        c->inhibit_irq = false;
         interp_step(c);
         return;
     }

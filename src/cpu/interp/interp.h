@@ -152,6 +152,9 @@ struct interp {
     struct interp_exception exc;
     bool delivering; /* an event is being delivered: a fault now is a nested one */
     uint8_t delivering_vector;
+    uint8_t delivering_kind; /* enum event_kind */
+    bool inhibit_debug;      /* MOV SS just retired: debug traps wait for the next instruction (SDM 3A 6.8.3) */
+    bool no_step_trap;       /* the instruction that just ran does not end in a single-step trap */
     atomic_bool irq_line;
     atomic_bool nmi_pending;
     atomic_bool kicked;
@@ -173,6 +176,8 @@ struct interp {
     struct log_limit log_msr;
     struct uop step[2];  /* the one instruction of block_decode_step, and its end */
     uint64_t stop_at;    /* icount at which the bus wants to be polled; icount_stop is this or less */
+    uint32_t msr_logged[16]; /* unknown MSRs that were reported already */
+    unsigned msr_logged_count;
     uint8_t rmw_buf[64]; /* bounce for read-modify-write that the TLB does not answer; see mem.h */
     uint64_t rmw_lin;
     unsigned rmw_bytes;

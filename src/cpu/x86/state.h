@@ -113,7 +113,7 @@ struct x86_state {
     uint64_t dr[8];
     uint64_t efer, star, lstar, cstar, sfmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-    uint64_t pat, tsc_aux, misc_enable, spec_ctrl;
+    uint64_t pat, tsc_aux, tsc_adjust, misc_enable, spec_ctrl;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys_base[8], mtrr_phys_mask[8];
     uint64_t xcr0;
     uint32_t pkru;

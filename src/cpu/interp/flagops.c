@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PUSHF, POPF, CLI, STI (SDM 2A, 2B). VME and PVI are not offered. */
+#include "cpu/interp/run.h"
+#include "cpu/interp/seg.h"
+#include "cpu/interp/stack.h"
+#include "cpu/interp/system.h"
+
+#define POPF_ALWAYS (RFLAGS_ARITH | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT)
+
+/* In virtual-8086 mode these need IOPL 3. */
+static void check_vm86(struct interp *c, const struct uop *u)
+{
+    if ((c->s.rflags & RFLAGS_VM) && iopl(c) < 3)
+        exc_raise_code(c, u, VEC_GP, 0);
+}
+
+const struct uop *sys_pushf(struct interp *c, const struct uop *u)
+{
+    check_vm86(c, u);
+    stack_push_value(c, u, interp_rflags(c) & ~(uint64_t)(RFLAGS_VM | RFLAGS_RF), u->opsize);
+    NEXT;
+}
+
+const struct uop *sys_popf(struct interp *c, const struct uop *u)
+{
+    struct stack st;
+    uint64_t mask = POPF_ALWAYS;
+    check_vm86(c, u);
+    uint64_t image = stack_pop_value(c, u, &st, u->opsize);
+    if (u->opsize != 2)
+        mask |= RFLAGS_AC | RFLAGS_ID;
+    if (c->cpl <= iopl(c))
+        mask |= RFLAGS_IF;
+    if (c->cpl == 0)
+        mask |= RFLAGS_IOPL;
+    uint64_t old = interp_rflags(c);
+    uint64_t flags = (old & ~(mask | RFLAGS_RF)) | (image & mask);
+    stack_commit(c, &st);
+    interp_set_rflags(c, flags);
+    if (!((old ^ flags) & (RFLAGS_TF | RFLAGS_AC)) && !(~old & flags & RFLAGS_IF))
+        NEXT;
+    if ((old ^ flags) & (RFLAGS_TF | RFLAGS_AC))
+        interp_update_mode(c);
+    return leave_to(c, u, insn_next_rip(c, u));
+}
+
+static void check_iopl(struct interp *c, const struct uop *u)
+{
+    if (c->cpl > iopl(c))
+        exc_raise_code(c, u, VEC_GP, 0);
+}
+
+const struct uop *sys_cli(struct interp *c, const struct uop *u)
+{
+    check_iopl(c, u);
+    c->s.rflags &= ~(uint64_t)RFLAGS_IF;
+    NEXT;
+}
+
+const struct uop *sys_sti(struct interp *c, const struct uop *u)
+{
+    check_iopl(c, u);
+    if (c->s.rflags & RFLAGS_IF)
+        NEXT;
+    c->s.rflags |= RFLAGS_IF;
+    c->inhibit_irq = true;
+    return leave_to(c, u, insn_next_rip(c, u));
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cpu/interp/stack.h"
+
+#include "cpu/interp/mem.h"
+#include "cpu/interp/seg.h"
+
+#define STACK_MAX_BYTES 80
+
+struct stack stack_of(const struct interp *c, struct x86_segment ss, uint64_t sp, unsigned cpl)
+{
+    struct stack st = {.ss = ss, .sp = sp, .user = cpl == 3};
+    if (c->mode == CODE_64)
+        st.mask = ~UINT64_C(0);
+    else
+        st.mask = ss.attr & SEG_ATTR_DB ? 0xffffffff : 0xffff;
+    return st;
+}
+
+struct stack stack_current(const struct interp *c)
+{
+    return stack_of(c, c->s.seg[SEG_SS], c->gpr[RSP], c->cpl);
+}
+
+void stack_commit(struct interp *c, const struct stack *st)
+{
+    if (st->mask == 0xffff)
+        c->gpr[RSP] = (c->gpr[RSP] & ~UINT64_C(0xffff)) | (st->sp & 0xffff);
+    else
+        c->gpr[RSP] = st->sp & st->mask;
+}
+
+/* Linear address of bytes at offset sp, or #SS(error). */
+static uint64_t stack_linear(struct interp *c, const struct uop *u, const struct stack *st, uint64_t sp,
+                             unsigned bytes, uint32_t error)
+{
+    if (st->mask == ~UINT64_C(0)) {
+        if (!is_canonical(sp) || !is_canonical(sp + bytes - 1))
+            exc_raise_code(c, u, VEC_SS, error);
+        return sp;
+    }
+    if ((st->ss.attr & SEG_ATTR_UNUSABLE) || !seg_covers(&st->ss, sp, bytes))
+        exc_raise_code(c, u, VEC_SS, error);
+    return (uint32_t)(st->ss.base + sp);
+}
+
+void stack_push_frame(struct interp *c, const struct uop *u, struct stack *st, const uint64_t *v, unsigned n,
+                unsigned size, uint32_t error)
+{
+    unsigned bytes = n * size;
+    uint64_t top = st->sp & st->mask;
+    uint64_t low = (top - bytes) & st->mask;
+    uint8_t image[STACK_MAX_BYTES];
+    invariant(bytes <= sizeof image);
+    for (unsigned i = 0; i < n; i++)
+        memcpy(image + (n - 1 - i) * size, &v[i], size);
+
+    if (top == 0 || top >= bytes) {
+        uint64_t lin = stack_linear(c, u, st, low, bytes, error);
+        priv_write(c, u, lin, image, bytes, st->user);
+    } else { /* the pointer wraps within the frame: value by value, all checked before the first is written */
+        for (unsigned i = 0; i < n; i++) {
+            uint64_t at = (low + i * size) & st->mask;
+            uint64_t lin = stack_linear(c, u, st, at, size, error);
+            if (st->user)
+                lin_probe(c, u, lin, size, MMU_WRITE);
+            else
+                sys_probe(c, u, lin, size, MMU_WRITE);
+        }
+        for (unsigned i = 0; i < n; i++) {
+            uint64_t at = (low + i * size) & st->mask;
+            priv_write(c, u, stack_linear(c, u, st, at, size, error), image + i * size, size, st->user);
+        }
+    }
+    st->sp = (st->sp & ~st->mask) | low;
+}
+
+void stack_peek_frame(struct interp *c, const struct uop *u, const struct stack *st, uint64_t *v, unsigned n,
+                unsigned size)
+{
+    unsigned bytes = n * size;
+    uint64_t top = st->sp & st->mask;
+    uint8_t image[STACK_MAX_BYTES];
+    invariant(bytes <= sizeof image);
+
+    if (((top + bytes - 1) & st->mask) >= top) {
+        priv_read(c, u, stack_linear(c, u, st, top, bytes, 0), image, bytes, st->user);
+    } else {
+        for (unsigned i = 0; i < n; i++) {
+            uint64_t at = (top + i * size) & st->mask;
+            priv_read(c, u, stack_linear(c, u, st, at, size, 0), image + i * size, size, st->user);
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        v[i] = 0;
+        memcpy(&v[i], image + i * size, size);
+    }
+}
+
+/* Linear address of the current stack's bytes at sp. */
+static uint64_t current_linear(struct interp *c, const struct uop *u, const struct stack *st, uint64_t sp,
+                               unsigned size)
+{
+    return stack_linear(c, u, st, sp & st->mask, size, 0);
+}
+
+void stack_push_value(struct interp *c, const struct uop *u, uint64_t value, unsigned size)
+{
+    struct stack st = stack_current(c);
+    uint64_t sp = (st.sp & ~st.mask) | ((st.sp - size) & st.mask);
+    lin_write(c, u, current_linear(c, u, &st, sp, size), &value, size);
+    st.sp = sp;
+    stack_commit(c, &st);
+}
+
+uint64_t stack_pop_value(struct interp *c, const struct uop *u, struct stack *st, unsigned size)
+{
+    uint64_t value = 0;
+    *st = stack_current(c);
+    lin_read(c, u, current_linear(c, u, st, st->sp, size), &value, size);
+    stack_drop(st, size);
+    return value;
+}
