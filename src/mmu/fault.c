@@ -2,6 +2,8 @@
 /*
  * The seven steps of one memory access. The file reads in their order; mmu_translate at its end calls them.
  */
+#include <string.h>
+
 #include "mmu/internal.h"
 
 /* What the shadow lacked for this access; counted when the walk shows that the guest allows it. */
@@ -125,20 +127,26 @@ static bool step_enter_handler(struct mmu *mmu, struct fault *f)
     while (page) {
         if (page->linked > need)
             need = page->linked;
-        if (page->verified < need)
-            mmu->sync->freshen(mmu, page);
+        if (page->fresh_since < need) {
+            memset(page->fresh, 0, sizeof page->fresh);
+            page->fresh_since = mmu->now;
+        }
         if (!page->referenced)
             page->referenced = true;
         unsigned index = shadow_index(page, f->access->gva);
         uint64_t spte = page->spte[index];
         if (!(spte & SPTE_P))
             return false;
-        if (!(spte & SPTE_LK))
-            return leaf_answers(mmu, f, page, index);
-        if (!mmu->sync->link_is_current(mmu, page, index)) {
+        uint64_t bit = UINT64_C(1) << index % 64;
+        bool known = !(spte & SPTE_LK) && (page->fresh[index / 64] & bit);
+        if (!known && !mmu->sync->is_current(mmu, page, index)) {
             shadow_drop(mmu, page, index);
             f->lack = LACK_FRESHNESS;
             return false;
+        }
+        if (!(spte & SPTE_LK)) {
+            page->fresh[index / 64] |= bit;
+            return leaf_answers(mmu, f, page, index);
         }
         page = spte_child(spte);
     }

@@ -9,8 +9,8 @@
  *   S4  no entry describes a guest entry that was not present
  *   S5  a cached HVA is the slot formula's, and writable only while the frame is resident
  *   S6  a link is followed only after its guest entry was compared with what it was when it was linked
- *   S7  leaves of a page are used only if each was right at some moment since the last flush that covers
- *       them: page.verified >= need, need the newest of the flushes of the context and page.linked of the way
+ *   S7  a leaf is used only if it was right at some use since the last flush that covers it: it is marked
+ *       fresh and page.fresh_since >= need, the newest of the context's flushes and page.linked of the way
  *   S8  the count of pages never passes the quota; room is made before the guest's tables are read; the
  *       current root is not reclaimed
  */
@@ -84,11 +84,12 @@ struct chain_links {
 };
 
 /*
- * verified: all leaves were right at some moment not before this
- * linked:   when a link to this page was last made (S7)
- * table:    the guest's table as host memory; NULL: ask mem again
- * raw:      guest entry that spte[i] was made from
- * chain:    neighbours of spte[i] on a frame's chain (leaf) or on the child's chain of parents (link)
+ * present, fresh: bitmaps of entries
+ * fresh_since: every leaf marked fresh was right at some moment not before this
+ * linked:      when a link to this page was last made (S7)
+ * table:       the guest's table as host memory; NULL: ask mem again
+ * raw:         guest entry that spte[i] was made from
+ * chain:       neighbours of spte[i] on a frame's chain (leaf) or on the child's chain of parents (link)
  */
 struct shadow_page {
     gfn_t gfn;
@@ -102,10 +103,11 @@ struct shadow_page {
     uint16_t entries;
     uint16_t present_count;
     node_id parents;
-    uint64_t verified, linked;
+    uint64_t fresh_since, linked;
     const void *table;
     struct shadow_page *hash_next, *older, *newer;
     uint64_t present[ENTRIES_MAX / 64];
+    uint64_t fresh[ENTRIES_MAX / 64];
     uint64_t *spte, *raw;
     struct chain_links *chain;
 };
@@ -135,10 +137,8 @@ struct root {
 /* How the shadow follows the guest's tables. */
 struct sync_ops {
     const char *name;
-    /* leaves of the page must be right at `need` or later before they are used */
-    void (*freshen)(struct mmu *mmu, struct shadow_page *page);
-    /* may the link be followed? */
-    bool (*link_is_current)(struct mmu *mmu, struct shadow_page *page, unsigned index);
+    /* does the entry still follow from the guest's? asked for links, and for leaves not known to be fresh */
+    bool (*is_current)(struct mmu *mmu, struct shadow_page *page, unsigned index);
     /* the guest flushed one address of the current context */
     void (*flush_address)(struct mmu *mmu, gva_t gva);
 };

@@ -3,29 +3,12 @@
  * The lazy strategy ("virtual TLB"): guest tables may be written freely; the shadow follows at page faults
  * and at the flushes that the architecture demands of the guest (SDM 3A 4.10).
  *
- * A flush writes down its time and does nothing else. When a page of the flushed context is next used, its
- * leaves are compared with the guest's present entries, and only those that differ go.
+ * A flush writes down its time and does nothing else. When a leaf is first used after it, it is compared with
+ * the guest's present entry and goes only if that differs; so an unchanged table is never filled again.
  */
 #include "mmu/internal.h"
 
-/* Compares every leaf with the guest's table. Links are compared when they are followed (S6). */
-static void freshen(struct mmu *mmu, struct shadow_page *page)
-{
-    const void *table = shadow_table(mmu, page);
-
-    for (unsigned w = 0; w < page->entries / 64u + (page->entries < 64); w++) {
-        for (uint64_t left = page->present[w]; left; left &= left - 1) {
-            unsigned i = w * 64 + (unsigned)__builtin_ctzll(left);
-            if (page->spte[i] & SPTE_LK)
-                continue;
-            if (!table || table_entry(table, page->entry_bytes, i) != page->raw[i])
-                shadow_drop(mmu, page, i);
-        }
-    }
-    page->verified = mmu->now;
-}
-
-static bool link_is_current(struct mmu *mmu, struct shadow_page *page, unsigned index)
+static bool is_current(struct mmu *mmu, struct shadow_page *page, unsigned index)
 {
     const void *table = shadow_table(mmu, page);
 
@@ -55,7 +38,6 @@ static void flush_address(struct mmu *mmu, gva_t gva)
 
 const struct sync_ops sync_lazy = {
     .name = "lazy",
-    .freshen = freshen,
-    .link_is_current = link_is_current,
+    .is_current = is_current,
     .flush_address = flush_address,
 };

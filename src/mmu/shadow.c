@@ -178,7 +178,7 @@ struct shadow_page *shadow_get(struct mmu *mmu, gfn_t gfn, uint64_t gva, uint32_
     page->shift = f->level[level].shift;
     page->entry_bytes = f->entry_bytes;
     page->in_registers = in_registers;
-    page->verified = mmu->now; /* empty: nothing can be out of date */
+    page->fresh_since = mmu->now;
     page->hash_next = *bucket;
     *bucket = page;
     age_insert(mmu, page);
@@ -223,6 +223,7 @@ static void mark_present(struct shadow_page *page, unsigned index, uint64_t raw,
     page->spte[index] = spte;
     page->raw[index] = raw;
     page->present[index / 64] |= UINT64_C(1) << index % 64;
+    page->fresh[index / 64] |= UINT64_C(1) << index % 64;
     page->present_count++;
 }
 

@@ -111,7 +111,9 @@ static enum entry_result finish(struct guest_mem *mem, const struct paging *pg,
     out->page_base = paging_page_base(pg, out->level, s->entry);
     uint64_t in_page = access->gva.v & ((UINT64_C(1) << l->shift) - 1);
     out->page_gpa = gpa_add(out->page_base, in_page & PAGE_MASK);
-    out->rights.pkey = pg->pke ? (uint8_t)(s->entry >> PTE_PKEY_SHIFT & 15) : 0;
+    /* Kept also while keys are off: they may be turned on without a flush. */
+    if (pg->format->id >= FORMAT_4LEVEL)
+        out->rights.pkey = (uint8_t)(s->entry >> PTE_PKEY_SHIFT & 15);
     out->kind = WALK_OK;
     if (mode == WALK_PROBE)
         return ENTRY_OK;

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random guests against the oracle: tables that point anywhere (at each other, at themselves, at devices, past
+ * the end of memory), edited at random between accesses and flushes of every kind. A model of an engine's TLB
+ * sits in front, so that tags, single-page flushes and the reverse map are judged too.
+ */
+#include <stdio.h>
+
+#include "mmu/internal.h"
+#include "mmu_guest.h"
+
+#define MIB      UINT64_C(0x100000)
+#define MEMORY   (4 * MIB)
+#define TABLES   20u
+#define TABLE_AT UINT64_C(0x10000)
+#define LINES    256u
+#define FAVOURITES 16u
+
+struct line {
+    bool valid;
+    unsigned tag; /* asid << 2 | ac << 1 | user */
+    uint64_t page;
+    struct mmu_result result;
+};
+
+struct fuzz {
+    struct guest g;
+    uint64_t seed;
+    struct line tlb[LINES];
+    uint64_t tlb_hits;
+    uint64_t favourite[FAVOURITES];
+    bool calm; /* nearly all entries allow everything: more answers from the shadow */
+};
+
+static uint32_t rnd(struct fuzz *f, uint32_t below)
+{
+    f->seed = f->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)((f->seed >> 33) % below);
+}
+
+static void tlb_flush_all(void *arg)
+{
+    struct fuzz *f = arg;
+    for (unsigned i = 0; i < LINES; i++)
+        f->tlb[i].valid = false;
+}
+
+static void tlb_flush_page(void *arg, gva_t gva)
+{
+    struct fuzz *f = arg;
+    for (unsigned i = 0; i < LINES; i++) {
+        if (f->tlb[i].page == gva.v)
+            f->tlb[i].valid = false;
+    }
+}
+
+static void tlb_drop_frame(void *arg, hva_t page)
+{
+    struct fuzz *f = arg;
+    for (unsigned i = 0; i < LINES; i++) {
+        if (f->tlb[i].valid && f->tlb[i].result.hva.v == page.v)
+            f->tlb[i].valid = false;
+    }
+}
+
+static void tlb_protect(void *arg, hva_t page)
+{
+    struct fuzz *f = arg;
+    for (unsigned i = 0; i < LINES; i++) {
+        if (f->tlb[i].valid && f->tlb[i].result.hva.v == page.v)
+            f->tlb[i].result.may_write = false;
+    }
+}
+
+static uint64_t fresh_gva(struct fuzz *f)
+{
+    uint64_t gva = 0;
+    const unsigned few[] = {0, 1, 2, 511};
+    if ((f->g.ctx.cr4 & C4_PAE) && (f->g.ctx.efer & 0x400)) {
+        unsigned top = f->g.ctx.cr4 & C4_LA57 ? 5 : 4;
+        for (unsigned l = 1; l <= top; l++)
+            gva |= (uint64_t)few[rnd(f, 4)] << (12 + 9 * (l - 1));
+        unsigned sign = 12 + 9 * top - 1;
+        if (gva >> sign & 1)
+            gva |= UINT64_MAX << sign;
+    } else {
+        gva = (uint64_t)few[rnd(f, 4)] << 12 | (uint64_t)rnd(f, 4) << 21 | (uint64_t)rnd(f, 4) << 30;
+    }
+    return gva | rnd(f, 4096);
+}
+
+/* Mostly one of a few pages, so that there is something to be stale. */
+static uint64_t any_gva(struct fuzz *f)
+{
+    uint64_t *slot = &f->favourite[rnd(f, FAVOURITES)];
+    if (!*slot || !rnd(f, 200))
+        *slot = fresh_gva(f) | 1;
+    return (*slot & PAGE_MASK) | rnd(f, 4096);
+}
+
+static uint64_t any_address(struct fuzz *f)
+{
+    switch (rnd(f, 32)) {
+    case 0:
+        return 0xfee00000; /* a device */
+    case 1:
+        return UINT64_C(0xff00000000); /* beyond memory */
+    case 2:
+    case 3:
+    case 4:
+        return MIB + ((uint64_t)rnd(f, 16) << 12); /* a few frames of data */
+    case 5:
+        return (uint64_t)rnd(f, 8) << 21;
+    default:
+        return TABLE_AT + ((uint64_t)rnd(f, TABLES) << 12);
+    }
+}
+
+static uint64_t any_entry(struct fuzz *f)
+{
+    uint64_t e = any_address(f);
+    bool long_mode = f->g.ctx.efer & 0x400;
+    if (f->calm && rnd(f, 20))
+        return e | PWU | (rnd(f, 2) ? A_ | D_ : 0) | (rnd(f, 4) ? 0 : G_);
+    if (rnd(f, 16))
+        e |= P_;
+    if (rnd(f, 8))
+        e |= W_;
+    if (rnd(f, 8))
+        e |= U_;
+    if (rnd(f, 2))
+        e |= A_;
+    if (rnd(f, 2))
+        e |= D_;
+    if (!rnd(f, 12))
+        e = (e & ~UINT64_C(0x1ff000)) | PS_ | (rnd(f, 8) ? 0 : UINT64_C(1) << rnd(f, 40));
+    if (!rnd(f, 4))
+        e |= G_;
+    if (!rnd(f, 16) && (f->g.ctx.efer & EF_NXE))
+        e |= NX_;
+    if (!rnd(f, 8) && long_mode)
+        e |= (uint64_t)rnd(f, 16) << 59;
+    if (!rnd(f, 64))
+        e |= UINT64_C(1) << rnd(f, 64);
+    return e;
+}
+
+static void edit(struct fuzz *f)
+{
+    uint64_t table = TABLE_AT + ((uint64_t)rnd(f, TABLES) << 12);
+    const unsigned few[] = {0, 1, 2, 511, 512, 513, 1023};
+    unsigned i = few[rnd(f, 7)];
+    if (f->g.ctx.cr4 & C4_PAE)
+        wr64(&f->g, table + 8 * (i % 512), any_entry(f));
+    else
+        wr32(&f->g, table + 4 * i, (uint32_t)any_entry(f));
+}
+
+static void any_mode(struct fuzz *f)
+{
+    struct mmu_context *c = &f->g.ctx;
+    memset(c, 0, sizeof *c);
+    memset(f->favourite, 0, sizeof f->favourite);
+    c->cr0 = CR0_PG_WP;
+    c->cr3 = TABLE_AT + ((uint64_t)rnd(f, TABLES) << 12);
+    switch (rnd(f, 8)) {
+    case 0:
+        c->cr0 = 1;
+        break;
+    case 1:
+    case 2:
+        c->cr4 = C4_PSE;
+        break;
+    case 3:
+    case 4:
+        c->cr4 = C4_PAE;
+        c->cr3 |= (uint64_t)rnd(f, 4) << 5;
+        break;
+    case 5:
+        c->cr4 = C4_PAE | C4_LA57;
+        c->efer = EF_LM;
+        break;
+    default:
+        c->cr4 = C4_PAE;
+        c->efer = EF_LM;
+        break;
+    }
+    if ((c->efer & 0x400) && rnd(f, 2))
+        c->cr4 |= C4_PCIDE;
+    if (rnd(f, 2))
+        c->cr4 |= C4_PGE;
+    if (rnd(f, 2))
+        c->efer |= EF_NXE;
+}
+
+/* MOV to CR3; with PCIDs sometimes without a flush. */
+static void switch_cr3(struct fuzz *f, bool other)
+{
+    struct mmu_context *c = &f->g.ctx;
+    enum mmu_switch how = MMU_SWITCH_FLUSH;
+    if (other) {
+        unsigned t = rnd(f, 3);
+        c->cr3 = TABLE_AT + ((uint64_t)t << 12);
+        if (c->cr4 & C4_PCIDE) {
+            c->cr3 |= t + 1; /* one PCID for each root, as kernels do */
+            if (rnd(f, 2))
+                how = MMU_SWITCH_KEEP;
+        }
+    }
+    if ((c->cr4 & C4_PAE) && !(c->efer & 0x400) && !mmu_load_pdptes(f->g.mmu, c->cr3, c->pdpte))
+        memset(c->pdpte, 0, sizeof c->pdpte);
+    enter(&f->g, how);
+}
+
+static void toggle_view(struct fuzz *f)
+{
+    struct mmu_context *c = &f->g.ctx;
+    switch (rnd(f, 5)) {
+    case 0:
+        c->cr0 ^= 0x10000;
+        break;
+    case 1:
+        c->cr4 ^= C4_SMAP;
+        break;
+    case 2:
+        c->cr4 ^= C4_SMEP;
+        break;
+    case 3:
+        c->cr4 ^= C4_PKE;
+        break;
+    default:
+        c->pkru = rnd(f, UINT32_MAX);
+        break;
+    }
+    enter(&f->g, MMU_SWITCH_KEEP);
+}
+
+static void access_once(struct fuzz *f)
+{
+    struct mmu_access a = {.gva = gva_make(any_gva(f)), .kind = (enum mmu_access_kind)rnd(f, 3), .user = rnd(f, 2)};
+    bool ac = rnd(f, 2);
+    a.implicit = !a.user && !rnd(f, 4);
+    unsigned tag = mmu_asid(f->g.mmu) << 2 | (ac && !a.implicit) << 1 | a.user;
+    uint64_t page = a.gva.v & PAGE_MASK;
+    struct line *line = &f->tlb[(page >> 12 ^ page >> 22 ^ page >> 31 ^ tag) % LINES];
+    if (line->valid && line->tag == tag && line->page == page) {
+        const struct mmu_result *r = &line->result;
+        if (a.kind == MMU_READ ? r->may_read : a.kind == MMU_WRITE ? r->may_write : r->may_exec) {
+            struct mmu_result again = *r;
+            again.gpa = gpa_add(r->page_gpa, a.gva.v & 0xfff);
+            if (again.tracked != mem_track(f->g.mem, gpa_gfn(again.page_gpa)))
+                again.tracked = mem_track(f->g.mem, gpa_gfn(again.page_gpa)); /* told by write_protect */
+            f->tlb_hits++;
+            /* Like the engine: an untracked page is asked for again only when something is missing. */
+            if (a.kind != MMU_WRITE || again.may_write)
+                oracle_check(f->g.mmu->oracle, &a, ac, &again, true);
+            return;
+        }
+    }
+    struct mmu_result r;
+    memset(&r, 0, sizeof r);
+    mmu_translate(f->g.mmu, &a, ac, &r);
+    assert_int_not_equal(r.kind, MMU_HOST_ERROR);
+    if (r.kind == MMU_MAPPED)
+        *line = (struct line){.valid = true, .tag = tag, .page = page, .result = r};
+    if (r.kind == MMU_MAPPED && a.kind == MMU_WRITE && (page >> 12) % 3 && r.page_gpa.v >= MIB)
+        ((uint8_t *)hva_ptr(r.hva))[a.gva.v & 0xfff] = (uint8_t)page;
+}
+
+static void flush_some(struct fuzz *f)
+{
+    gva_t gva = gva_make(any_gva(f));
+    unsigned pcid = f->g.ctx.cr4 & C4_PCIDE ? rnd(f, 4) : 0;
+    switch (rnd(f, 12)) {
+    case 0:
+        mmu_invpcid(f->g.mmu, rnd(f, 4), pcid, gva);
+        break;
+    case 1:
+        switch_cr3(f, false);
+        break;
+    case 2:
+    case 3:
+        switch_cr3(f, true);
+        break;
+    default:
+        mmu_invlpg(f->g.mmu, gva);
+        break;
+    }
+}
+
+static void step(struct fuzz *f)
+{
+    unsigned dice = rnd(f, 1000);
+    gfn_t data = gfn_make((MIB >> 12) + rnd(f, 16));
+    if (dice < 880)
+        access_once(f);
+    else if (dice < 930)
+        edit(f);
+    else if (dice < 970)
+        flush_some(f);
+    else if (dice < 980)
+        toggle_view(f);
+    else if (dice < 985)
+        mem_track_set(f->g.mem, data, MEM_TRACK_CODE);
+    else if (dice < 990)
+        mem_track_clear(f->g.mem, data, MEM_TRACK_CODE);
+    else if (dice < 994)
+        wr32(&f->g, gfn_gpa(data).v + 4 * rnd(f, 1024), rnd(f, 1000));
+    else if (dice < 999 || rnd(f, 20)) {
+        any_mode(f);
+        switch_cr3(f, false);
+        enter(&f->g, MMU_SWITCH_FLUSH_ALL);
+        for (unsigned i = 0; i < 200; i++)
+            edit(f);
+    } else {
+        mem_reset(f->g.mem);
+    }
+}
+
+static void run_seed(uint64_t seed, unsigned steps)
+{
+    struct fuzz *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    f->seed = seed;
+    f->calm = seed % 2;
+    assert_int_equal(mem_create(&f->g.mem, MEMORY), ERR_OK);
+    struct mmu_config config = {
+        .mem = f->g.mem,
+        .maxphyaddr = 40,
+        .oracle = true,
+        .tlb = {f, tlb_flush_all, tlb_flush_page, tlb_drop_frame, tlb_protect},
+    };
+    assert_int_equal(mmu_create(&f->g.mmu, &config), ERR_OK);
+    f->g.mmu->log_host.burst = 1;
+    any_mode(f);
+    switch_cr3(f, false);
+    enter(&f->g, MMU_SWITCH_FLUSH_ALL);
+    for (unsigned i = 0; i < 400; i++)
+        edit(f);
+    for (unsigned i = 0; i < steps; i++) {
+        step(f);
+        if (mmu_stats(f->g.mmu)->oracle_mismatches)
+            fail_msg("seed %llu step %u", (unsigned long long)seed, i);
+        if (i % 1024 == 0 && !mmu_audit(f->g.mmu))
+            fail_msg("seed %llu step %u: %s", (unsigned long long)seed, i, err_text());
+    }
+    const struct mmu_stats *s = mmu_stats(f->g.mmu);
+    assert_true(s->step2_shadow_hits > 0);
+    if (getenv("FUZZ_SHOW"))
+        printf("seed %llu: %llu checks, %llu stale, %llu hits, %llu tlb, %llu walks, %llu pages, %llu zapped\n",
+               (unsigned long long)seed, (unsigned long long)s->oracle_checks,
+               (unsigned long long)s->oracle_stale_allowed, (unsigned long long)s->step2_shadow_hits,
+               (unsigned long long)f->tlb_hits, (unsigned long long)s->step4_walks,
+               (unsigned long long)s->shadow_pages_peak, (unsigned long long)s->shadow_pages_zapped);
+    guest_close(&f->g);
+    free(f);
+}
+
+static void random_tables(void **state)
+{
+    const char *env = getenv("FUZZ_SEEDS");
+    unsigned seeds = env ? (unsigned)atoi(env) : 12;
+    (void)state;
+    for (unsigned s = 1; s <= seeds; s++)
+        run_seed(s, 20000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_tables),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
