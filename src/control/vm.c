@@ -188,8 +188,8 @@ static enum err make_cpu(struct vm *vm)
 
     vm->board_bus = board_cpu_bus(vm->board, 0);
     vm->bus = *vm->board_bus;
-    vm->bus.arg = vm->board_bus->arg;
     vm->bus.poll = vm_bus_poll;
+    vm->bus.poll_arg = vm;
     return vm->engine->create(&vm->vcpu, &config);
 }
 

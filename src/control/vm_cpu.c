@@ -76,7 +76,7 @@ void vm_timer_due(struct vm *vm)
 uint64_t vm_bus_poll(void *arg)
 {
     struct vm *vm = arg;
-    uint64_t budget = vm->board_bus->poll(vm->board_bus->arg);
+    uint64_t budget = vm->board_bus->poll(vm->board_bus->poll_arg);
     uint64_t now, tick, left;
 
     if (vm->config.clock == CLOCK_HOST) {

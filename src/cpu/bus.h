@@ -43,7 +43,8 @@ struct cpu_bus {
      * Runs what is due (timers) and answers how many instructions may retire before the next call.
      * Called at every engine entry, after every kick and when the budget is used up.
      */
-    uint64_t (*poll)(void *arg);
+    uint64_t (*poll)(void *poll_arg);
+    void *poll_arg; /* its own, so that the machine's owner can put itself before the machine */
 };
 
 #endif

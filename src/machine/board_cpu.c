@@ -271,6 +271,7 @@ void board_cpu_init(struct board *board, unsigned index, int64_t power_on_wall_n
         .cr8_write = cpu_cr8_write,
         .tsc = cpu_tsc,
         .poll = cpu_poll,
+        .poll_arg = cpu,
     };
     cpu->kvmclock = (struct kvmclock){
         .mem = config->mem,

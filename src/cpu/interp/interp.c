@@ -56,7 +56,7 @@ static void set_stop(struct interp *c, uint64_t at)
 
 static void poll_bus(struct interp *c)
 {
-    uint64_t budget = c->bus->poll(c->bus->arg);
+    uint64_t budget = c->bus->poll(c->bus->poll_arg);
 
     c->stop_at = budget > UINT64_MAX - c->icount ? UINT64_MAX : c->icount + budget;
     if (c->stop_at == c->icount)
