@@ -26,7 +26,7 @@ static void print_case(const struct test_case *t)
     ZydisFormatter formatter;
     ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
     ZydisFormatterFormatInstruction(&formatter, &t->insn, t->op, t->insn.operand_count_visible, text, sizeof text,
-                                    t->start.rip);
+                                    t->start.rip, ZYAN_NULL);
     printf("case %llu: %s  (%d-bit, %s) bytes", (unsigned long long)t->number, text, t->code32 ? 32 : 64,
            t->end == END_INT3 ? "int3" : "single-step");
     for (unsigned i = 0; i < t->length; i++)
