@@ -34,16 +34,22 @@ void fp_misaligned(struct interp *c, const struct uop *u)
     exc_raise_code(c, u, VEC_GP, 0);
 }
 
-void fp_enter_mmx_slow(struct interp *c)
+void fp_set_top(struct interp *c, unsigned top)
 {
-    unsigned top = (fp_get16(c, FPU_FSW) & FP_FSW_TOP) >> 11;
-    if (top) {
+    uint16_t fsw = fp_get16(c, FPU_FSW);
+    unsigned by = (((fsw & FP_FSW_TOP) >> 11) - top) & 7;
+    if (by) {
         uint8_t old[8 * 16];
         memcpy(old, fp_at(c, FPU_ST), sizeof old);
         for (unsigned i = 0; i < 8; i++)
-            memcpy(fp_at(c, FPU_ST + 16 * ((i + top) & 7)), old + 16 * i, 16);
-        fp_set16(c, FPU_FSW, fp_get16(c, FPU_FSW) & (uint16_t)~FP_FSW_TOP);
+            memcpy(fp_at(c, FPU_ST + 16 * ((i + by) & 7)), old + 16 * i, 16);
     }
+    fp_set16(c, FPU_FSW, (uint16_t)((fsw & ~FP_FSW_TOP) | top << 11));
+}
+
+void fp_enter_mmx_slow(struct interp *c)
+{
+    fp_set_top(c, 0);
     c->s.fpu[FPU_FTW] = 0xff;
 }
 

@@ -127,6 +127,9 @@ static inline void fp_check_x87(struct interp *c, const struct uop *u)
         fp_refuse_x87(c, u);
 }
 
+/* Sets TOP; the registers keep their physical place, so that their order in the image changes. */
+void fp_set_top(struct interp *c, unsigned top);
+
 /* The move to MMX mode (SDM 1 9.5.1): TOP becomes 0 (registers keep their physical place), all tags valid. */
 void fp_enter_mmx_slow(struct interp *c);
 

@@ -99,6 +99,7 @@ static void env_load(struct interp *c, unsigned word_bytes, const uint8_t *in)
         fdp = (word[5] & 0xffff) | (word[6] >> 12) << 16;
         fop = word[4];
     }
+    fp_set_top(c, (word[1] & FP_FSW_TOP) >> 11);
     fp_set16(c, FPU_FCW, (uint16_t)word[0]);
     fp_set16(c, FPU_FSW, (uint16_t)word[1]);
     fp_set16(c, FPU_FTW, (uint16_t)tags);
@@ -142,6 +143,13 @@ HANDLER(fldenv)
     NEXT;
 }
 
+/* Data registers stay where they physically are, while TOP becomes 0. */
+static void init_unit(struct interp *c)
+{
+    fp_set_top(c, 0);
+    fp_image_init(c->s.fpu);
+}
+
 static void __attribute__((noinline)) save_all(struct interp *c, const struct uop *u)
 {
     uint8_t buf[28 + 80];
@@ -150,11 +158,7 @@ static void __attribute__((noinline)) save_all(struct interp *c, const struct uo
     for (unsigned i = 0; i < 8; i++)
         memcpy(buf + env + 10 * i, fp_at(c, FPU_ST + 16 * i), 10);
     lin_write(c, u, uop_lin(c, u, env + 80, MMU_WRITE), buf, env + 80);
-    unsigned top = (fp_get16(c, FPU_FSW) & FP_FSW_TOP) >> 11;
-    fp_image_init(c->s.fpu);
-    /* TOP is 0 now: ST(i) is physical register i again */
-    for (unsigned i = 0; i < 8; i++)
-        memcpy(fp_at(c, FPU_ST + 16 * ((i + top) & 7)), buf + env + 10 * i, 10);
+    init_unit(c);
 }
 
 HANDLER(fnsave)
@@ -180,13 +184,6 @@ HANDLER(frstor)
     fp_check_x87(c, u);
     restore_all(c, u);
     NEXT;
-}
-
-/* Data registers stay where they physically are, while TOP becomes 0. */
-static void __attribute__((noinline)) init_unit(struct interp *c)
-{
-    fp_enter_mmx(c);
-    fp_image_init(c->s.fpu);
 }
 
 HANDLER(fninit)

@@ -184,6 +184,12 @@ static uint8_t reg_index(const ZydisDecodedOperand *op)
     return dec_is_xmm(op) || dec_is_mm(op) ? dec_vec(op) : dec_gpr(op->reg.value);
 }
 
+/* AMD's CPUs take the memory operands of the SHA instructions at any address, unlike the manuals. */
+static bool is_unaligned_sha(const struct dec *d)
+{
+    return d->i.meta.isa_set == ZYDIS_ISA_SET_SHA && __builtin_cpu_is("amd");
+}
+
 bool fp_build_vector(struct dec *d, struct uop *u)
 {
     const struct fp_op *op = fp_op_find(d->i.mnemonic);
@@ -219,7 +225,7 @@ bool fp_build_vector(struct dec *d, struct uop *u)
         u->src = reg_index(from);
     if (dec_is_mem(from)) {
         u->opsize = (uint8_t)(from->size / 8);
-        u->cond = from->size == 128 ? FP_ALIGNED : 0;
+        u->cond = from->size == 128 && !is_unaligned_sha(d) ? FP_ALIGNED : 0;
     }
     return true;
 }

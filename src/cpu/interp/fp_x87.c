@@ -103,6 +103,8 @@ static void __attribute__((noinline)) store(struct interp *c, const struct uop *
     fp_restore_host_mxcsr(c);
     if (written)
         lin_write(c, u, lin, operand, u->opsize);
+    else
+        lin_probe(c, u, lin, u->opsize, MMU_WRITE);
     memcpy(c->s.fpu, image, FPU_END);
     pointers_set(c, &p);
 }
