@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fp_harness.h"
 
+#include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#include "cpu/x86/cpuid.h"
 
 uint8_t *data;
 struct interp *cpu;
@@ -31,7 +34,8 @@ uint64_t insn_rip(const struct interp *c, const struct uop *u)
     return c->rip;
 }
 
-void lin_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, enum mmu_access_kind kind)
+void lin_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+               enum mmu_access_kind kind)
 {
     (void)kind;
     uint64_t start = (uint64_t)(uintptr_t)data;
@@ -58,16 +62,27 @@ uint64_t mem_load_slow(struct interp *c, const struct uop *u, uint64_t lin, unsi
     return v;
 }
 
-void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, uint64_t value)
+void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+                    uint64_t value)
 {
     lin_write(c, u, lin, &value, bytes);
 }
 
-uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_t ea, unsigned bytes,
-                    enum mmu_access_kind kind)
+uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_t ea,
+                    unsigned bytes, enum mmu_access_kind kind)
 {
     (void)c, (void)u, (void)seg, (void)bytes, (void)kind;
     return ea;
+}
+
+/* Whatever the host has is tested, offered to guests or not. */
+struct cpuid_regs x86_cpuid(const struct x86_state *state, uint32_t leaf, uint32_t subleaf,
+                            uint64_t tsc_khz, uint32_t apic_id)
+{
+    struct cpuid_regs r;
+    (void)state, (void)tsc_khz, (void)apic_id;
+    __cpuid_count(leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx);
+    return r;
 }
 
 /* --- random states --- */
@@ -84,9 +99,10 @@ uint64_t rnd(void)
 
 static uint32_t special32(void)
 {
-    static const uint32_t v[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000,
-                                 0x7fc00000, 0x7f800001, 0xffc12345, 0x00000001, 0x807fffff, 0x00800000,
-                                 0x7f7fffff, 0x4b000000, 0x4f000000, 0xcf000000, 0x3f000000, 0x33800000};
+    static const uint32_t v[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000,
+                                 0xff800000, 0x7fc00000, 0x7f800001, 0xffc12345, 0x00000001,
+                                 0x807fffff, 0x00800000, 0x7f7fffff, 0x4b000000, 0x4f000000,
+                                 0xcf000000, 0x3f000000, 0x33800000};
     switch (rnd() % 4) {
     case 0:
         return v[rnd() % (sizeof v / sizeof v[0])];
@@ -101,11 +117,12 @@ static uint32_t special32(void)
 
 uint64_t special64(void)
 {
-    static const uint64_t v[] = {0x0000000000000000, 0x8000000000000000, 0x3ff0000000000000, 0xbff0000000000000,
-                                 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001,
-                                 0xfff8123456789abc, 0x0000000000000001, 0x800fffffffffffff, 0x0010000000000000,
-                                 0x7fefffffffffffff, 0x4330000000000000, 0x41e0000000000000, 0x43e0000000000000,
-                                 0xc3e0000000000000, 0x3fe0000000000000, 0x36a0000000000000, 0x47f0000000000000};
+    static const uint64_t v[] = {
+        0x0000000000000000, 0x8000000000000000, 0x3ff0000000000000, 0xbff0000000000000,
+        0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001,
+        0xfff8123456789abc, 0x0000000000000001, 0x800fffffffffffff, 0x0010000000000000,
+        0x7fefffffffffffff, 0x4330000000000000, 0x41e0000000000000, 0x43e0000000000000,
+        0xc3e0000000000000, 0x3fe0000000000000, 0x36a0000000000000, 0x47f0000000000000};
     switch (rnd() % 5) {
     case 0:
         return v[rnd() % (sizeof v / sizeof v[0])];
@@ -159,7 +176,8 @@ void random_state(struct native *n)
         n->gpr[i] = rnd() & 1 ? special64() : rnd() % 40;
     n->flags = 0x202 | (rnd() & RFLAGS_ARITH);
     random_x87(n->fx, rnd() % 64 == 0);
-    uint32_t mxcsr = modes[rnd() % 7] | (rnd() % 3 ? 0x1f80 : rnd() & 0x1f80) | (rnd() & 1 ? rnd() & 0x3f : 0);
+    uint32_t mxcsr =
+        modes[rnd() % 7] | (rnd() % 3 ? 0x1f80 : rnd() & 0x1f80) | (rnd() & 1 ? rnd() & 0x3f : 0);
     memcpy(n->fx + FPU_MXCSR, &mxcsr, 4);
     bool wide = rnd() & 1, same = rnd() % 8 == 0;
     for (int i = 0; i < 32; i++) {
@@ -181,7 +199,8 @@ static const struct uop *stop(struct interp *c, const struct uop *u)
 uint8_t dec_gpr(ZydisRegister reg)
 {
     ZyanU8 id = (ZyanU8)ZydisRegisterGetId(reg);
-    if (ZydisRegisterGetClass(reg) == ZYDIS_REGCLASS_GPR8 && reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH)
+    if (ZydisRegisterGetClass(reg) == ZYDIS_REGCLASS_GPR8 && reg >= ZYDIS_REGISTER_AH &&
+        reg <= ZYDIS_REGISTER_BH)
         return (uint8_t)((reg - ZYDIS_REGISTER_AH) * 8 + 1);
     return (uint8_t)(id * 8);
 }
@@ -204,8 +223,10 @@ bool decode(struct dec *d, struct uop *u, const uint8_t *insn, size_t bytes)
     u->seg = SEG_DS;
     for (unsigned i = 0; i < d->i.operand_count; i++) {
         const ZydisDecodedOperand *op = &d->op[i];
-        if (op->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op->reg.value) != ZYDIS_REGCLASS_XMM &&
-            ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, op->reg.value) == ZYDIS_REGISTER_RSP)
+        if (op->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+            ZydisRegisterGetClass(op->reg.value) != ZYDIS_REGCLASS_XMM &&
+            ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, op->reg.value) ==
+                ZYDIS_REGISTER_RSP)
             return false;
         if (op->type == ZYDIS_OPERAND_TYPE_MEMORY && i < d->ops) {
             if (op->mem.base == ZYDIS_REGISTER_NONE || op->mem.base == ZYDIS_REGISTER_RIP)
@@ -233,7 +254,8 @@ void interp_run(struct native *n, struct uop *u)
         n->vector = cpu->exc.vector;
     }
     memcpy(n->gpr, cpu->gpr, sizeof n->gpr);
-    n->flags = (n->flags & ~(uint64_t)RFLAGS_ARITH) | ((cpu->flags16 >> 8) & 0xd5) | (cpu->flags16 & 1) << 11;
+    n->flags = (n->flags & ~(uint64_t)RFLAGS_ARITH) | ((cpu->flags16 >> 8) & 0xd5) |
+               (cpu->flags16 & 1) << 11;
     memcpy(n->fx, cpu->s.fpu, sizeof n->fx);
 }
 
@@ -273,15 +295,18 @@ bool same(struct native *a, struct native *b, const uint8_t *ma, const uint8_t *
     a->gpr[RSP] = b->gpr[RSP];
     a->flags &= RFLAGS_ARITH;
     b->flags &= RFLAGS_ARITH;
-    return a->vector == b->vector && !memcmp(a->gpr, b->gpr, sizeof a->gpr) && a->flags == b->flags &&
-           !memcmp(a->fx, b->fx, sizeof a->fx) && !memcmp(ma, mb, DATA_BYTES);
+    return a->vector == b->vector && !memcmp(a->gpr, b->gpr, sizeof a->gpr) &&
+           a->flags == b->flags && !memcmp(a->fx, b->fx, sizeof a->fx) &&
+           !memcmp(ma, mb, DATA_BYTES);
 }
 
-void report(const struct dec *d, const uint8_t *insn, const struct native *start, const struct native *want,
-                   const struct native *got, const uint8_t *at, const uint8_t *want_mem)
+void report(const struct dec *d, const uint8_t *insn, const struct native *start,
+            const struct native *want, const struct native *got, const uint8_t *at,
+            const uint8_t *want_mem)
 {
-    fprintf(stderr, "%s: vector %d, expected %d; flags %lx, expected %lx\n", ZydisMnemonicGetString(d->i.mnemonic),
-            got->vector, want->vector, got->flags, want->flags);
+    fprintf(stderr, "%s: vector %d, expected %d; flags %lx, expected %lx\n",
+            ZydisMnemonicGetString(d->i.mnemonic), got->vector, want->vector, got->flags,
+            want->flags);
     hex("insn", insn, d->i.length);
     hex("start", start->fx, 32);
     hex("want", want->fx, 32);
@@ -296,7 +321,8 @@ void report(const struct dec *d, const uint8_t *insn, const struct native *start
     }
     for (int i = 0; i < 16; i++) {
         if (want->gpr[i] != got->gpr[i])
-            fprintf(stderr, "gpr%d start %lx want %lx got %lx\n", i, start->gpr[i], want->gpr[i], got->gpr[i]);
+            fprintf(stderr, "gpr%d start %lx want %lx got %lx\n", i, start->gpr[i], want->gpr[i],
+                    got->gpr[i]);
     }
     hex("mem want", want_mem + (at - data), 32);
     hex("mem got", at, at + 32 <= data + DATA_BYTES ? 32 : (size_t)(data + DATA_BYTES - at));
@@ -309,7 +335,8 @@ int setup(void **state)
         seed = strtoull(getenv("FP_SEED"), NULL, 0) | 1;
     if (getenv("FP_ROUNDS"))
         rounds = (unsigned)strtoul(getenv("FP_ROUNDS"), NULL, 0);
-    data = mmap(NULL, DATA_BYTES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    data =
+        mmap(NULL, DATA_BYTES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED || mprotect(data + DATA_BYTES, 4096, PROT_NONE))
         return -1;
     cpu = aligned_alloc(64, (sizeof *cpu + 63) / 64 * 64);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * State images (FXSAVE, XSAVE, FNSTENV, FNSAVE and back) against the host CPU, and the checks before every
- * instruction: CR0.EM, MP, TS, CR4.OSFXSR, OSXSAVE, alignment, reserved bits.
+ * State images (FXSAVE, XSAVE, FNSTENV, FNSAVE and back) against the host CPU, and the checks
+ * before every instruction: CR0.EM, MP, TS, CR4.OSFXSR, OSXSAVE, alignment, reserved bits.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,7 +34,8 @@ struct masked {
     unsigned from, bytes;
 };
 
-static void compare_at(const char *insn, size_t bytes, struct native *start, uint8_t *at, const struct masked *masks)
+static void compare_at(const char *insn, size_t bytes, struct native *start, uint8_t *at,
+                       const struct masked *masks)
 {
     struct dec d;
     struct uop u;
@@ -52,7 +53,8 @@ static void compare_at(const char *insn, size_t bytes, struct native *start, uin
         report(&d, (const uint8_t *)insn, start, &want, &got, at, wanted);
         for (unsigned i = 0; i < DATA_BYTES; i++) {
             if (data[i] != wanted[i])
-                fprintf(stderr, "byte %ld: got %02x want %02x\n", (long)(data + i - at), data[i], wanted[i]);
+                fprintf(stderr, "byte %ld: got %02x want %02x\n", (long)(data + i - at), data[i],
+                        wanted[i]);
         }
         fail();
     }
@@ -152,7 +154,8 @@ static void xsave_matches_host(void **state)
     }
 }
 
-/* XSAVEOPT may leave out what did not change, so it has no host to match: what it writes must restore. */
+/* XSAVEOPT may leave out what did not change, so it has no host to match: what it writes must
+ * restore. */
 static void xsaveopt_restores(void **state)
 {
     struct native start, saved, restored;
@@ -211,25 +214,26 @@ static int outcome(const char *insn, size_t bytes, uint64_t cr0, uint64_t cr4, u
 
 static void control_bits_are_checked(void **state)
 {
-    /* expected vectors for: EM, TS, EM and TS, TS without MP, OSFXSR = 0, OSXSAVE = 0, a pending x87 exception */
+    /* expected vectors for: EM, TS, EM and TS, TS without MP, OSFXSR = 0, OSXSAVE = 0, a pending
+     * x87 exception */
     static const struct {
         const char *insn;
         size_t bytes;
         int em, ts, both, ts_no_mp, no_fxsr, no_xsave, pending;
     } rows[] = {
-        {INSN("\x0f\x28\xc1"), 6, 7, 6, 7, 6, -1, -1},           /* MOVAPS */
-        {INSN("\x0f\x58\xc1"), 6, 7, 6, 7, 6, -1, -1},           /* ADDPS */
+        {INSN("\x0f\x28\xc1"), 6, 7, 6, 7, 6, -1, -1},             /* MOVAPS */
+        {INSN("\x0f\x58\xc1"), 6, 7, 6, 7, 6, -1, -1},             /* ADDPS */
         {INSN("\x66\x0f\x3a\x63\xc1\x00"), 6, 7, 6, 7, 6, -1, -1}, /* PCMPISTRI */
-        {INSN("\x0f\xae\x1f"), 6, 7, 6, 7, 6, -1, -1},           /* STMXCSR */
-        {INSN("\x0f\xfc\xc1"), 6, 7, 6, 7, -1, -1, 16},          /* PADDB mm */
-        {INSN("\x0f\x77"), 6, 7, 6, 7, -1, -1, 16},              /* EMMS */
-        {INSN("\x0f\x2a\xc1"), 6, 7, 6, 7, 6, -1, 16},           /* CVTPI2PS xmm, mm */
-        {INSN("\xd9\xe8"), 7, 7, 7, 7, -1, -1, 16},              /* FLD1 */
-        {INSN("\xdb\xe3"), 7, 7, 7, 7, -1, -1, -1},              /* FNINIT */
-        {INSN("\x9b"), -1, 7, 7, -1, -1, -1, 16},                /* FWAIT */
-        {INSN("\x0f\xae\x07"), 7, 7, 7, 7, -1, -1, -1},          /* FXSAVE */
-        {INSN("\x0f\xae\x27"), -1, 7, 7, 7, -1, 6, -1},          /* XSAVE */
-        {INSN("\x0f\x01\xd0"), -1, -1, -1, -1, -1, 6, -1},       /* XGETBV */
+        {INSN("\x0f\xae\x1f"), 6, 7, 6, 7, 6, -1, -1},             /* STMXCSR */
+        {INSN("\x0f\xfc\xc1"), 6, 7, 6, 7, -1, -1, 16},            /* PADDB mm */
+        {INSN("\x0f\x77"), 6, 7, 6, 7, -1, -1, 16},                /* EMMS */
+        {INSN("\x0f\x2a\xc1"), 6, 7, 6, 7, 6, -1, 16},             /* CVTPI2PS xmm, mm */
+        {INSN("\xd9\xe8"), 7, 7, 7, 7, -1, -1, 16},                /* FLD1 */
+        {INSN("\xdb\xe3"), 7, 7, 7, 7, -1, -1, -1},                /* FNINIT */
+        {INSN("\x9b"), -1, 7, 7, -1, -1, -1, 16},                  /* FWAIT */
+        {INSN("\x0f\xae\x07"), 7, 7, 7, 7, -1, -1, -1},            /* FXSAVE */
+        {INSN("\x0f\xae\x27"), -1, 7, 7, 7, -1, 6, -1},            /* XSAVE */
+        {INSN("\x0f\x01\xd0"), -1, -1, -1, -1, -1, 6, -1},         /* XGETBV */
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -239,9 +243,11 @@ static void control_bits_are_checked(void **state)
         assert_int_equal(outcome(insn, n, CR0_PLAIN | CR0_EM, CR4_PLAIN, 0), rows[i].em);
         assert_int_equal(outcome(insn, n, CR0_PLAIN | CR0_TS, CR4_PLAIN, 0), rows[i].ts);
         assert_int_equal(outcome(insn, n, CR0_PLAIN | CR0_EM | CR0_TS, CR4_PLAIN, 0), rows[i].both);
-        assert_int_equal(outcome(insn, n, (CR0_PLAIN | CR0_TS) & ~CR0_MP, CR4_PLAIN, 0), rows[i].ts_no_mp);
+        assert_int_equal(outcome(insn, n, (CR0_PLAIN | CR0_TS) & ~CR0_MP, CR4_PLAIN, 0),
+                         rows[i].ts_no_mp);
         assert_int_equal(outcome(insn, n, CR0_PLAIN, CR4_PLAIN & ~CR4_OSFXSR, 0), rows[i].no_fxsr);
-        assert_int_equal(outcome(insn, n, CR0_PLAIN, CR4_PLAIN & ~CR4_OSXSAVE, 0), rows[i].no_xsave);
+        assert_int_equal(outcome(insn, n, CR0_PLAIN, CR4_PLAIN & ~CR4_OSXSAVE, 0),
+                         rows[i].no_xsave);
         assert_int_equal(outcome(insn, n, CR0_PLAIN, CR4_PLAIN, 0x8081), rows[i].pending);
     }
 }
@@ -292,9 +298,12 @@ static void xcr0_takes_x87_and_sse_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(environment_matches_host), cmocka_unit_test(fxsave_matches_host),
-        cmocka_unit_test(xsave_matches_host),       cmocka_unit_test(xsaveopt_restores),
-        cmocka_unit_test(control_bits_are_checked), cmocka_unit_test(simd_exception_without_osxmmexcpt_is_ud),
+        cmocka_unit_test(environment_matches_host),
+        cmocka_unit_test(fxsave_matches_host),
+        cmocka_unit_test(xsave_matches_host),
+        cmocka_unit_test(xsaveopt_restores),
+        cmocka_unit_test(control_bits_are_checked),
+        cmocka_unit_test(simd_exception_without_osxmmexcpt_is_ud),
         cmocka_unit_test(xcr0_takes_x87_and_sse_only),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every vector and x87 instruction, with random and special operands, against the host CPU: results, flags,
- * sticky bits, exceptions; see docs/fp.md. FP_SEED and FP_ROUNDS in the environment choose another run.
+ * Every vector and x87 instruction, with random and special operands, against the host CPU:
+ * results, flags, sticky bits, exceptions; see docs/fp.md. FP_SEED and FP_ROUNDS in the environment
+ * choose another run.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,8 +37,8 @@ static void compare(const struct dec *d, struct uop *u, const uint8_t *insn, str
         uint64_t v = special64();
         memcpy(data + DATA_BYTES - 32 + 8 * i, &v, 8);
     }
-    if (d->i.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && d->mem_op >= 0 && d->op[d->mem_op].size == 80 &&
-        at + 10 <= data + DATA_BYTES)
+    if (d->i.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && d->mem_op >= 0 &&
+        d->op[d->mem_op].size == 80 && at + 10 <= data + DATA_BYTES)
         random_st(at);
     memcpy(before, data, DATA_BYTES);
     want = got = start;

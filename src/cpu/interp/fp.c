@@ -53,7 +53,10 @@ void fp_enter_mmx_slow(struct interp *c)
     c->s.fpu[FPU_FTW] = 0xff;
 }
 
-/* Extensions beyond SSE2, which every x86-64 CPU has: offered only when the host can execute the stubs. */
+/*
+ * Extensions beyond SSE2, which every x86-64 CPU has: offered only when the host can execute the
+ * stubs.
+ */
 static bool host_has(ZydisISASet set)
 {
     switch (set) {
@@ -107,8 +110,9 @@ static bool is_offered(const struct dec *d)
 
 bool build_fp(struct dec *d, struct uop *u)
 {
-    static build_fn *const parts[] = {fp_build_move,  fp_build_lane, fp_build_vector, fp_build_string,
-                                      fp_build_env,   fp_build_x87,  fp_build_state};
+    static build_fn *const parts[] = {fp_build_move,   fp_build_lane, fp_build_vector,
+                                      fp_build_string, fp_build_env,  fp_build_x87,
+                                      fp_build_state};
     if (d->i.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY || !is_offered(d))
         return false;
     u->cond = 0;

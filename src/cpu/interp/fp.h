@@ -2,14 +2,16 @@
 /*
  * Inside of the floating-point and vector family of the interp engine; see docs/fp.md.
  *
- * The guest's registers live in c->s.fpu, an FXSAVE64 image (SDM 1 10.5.1). Moves and bit operations are C;
- * everything that computes runs the host's own instruction in a stub (fp_stubs_*.S) on that image.
+ * The guest's registers live in c->s.fpu, an FXSAVE64 image (SDM 1 10.5.1). Moves and bit
+ * operations are C; everything that computes runs the host's own instruction in a stub
+ * (fp_stubs_*.S) on that image.
  *
  * Invariants
  *   F1  MXCSR in the image has no reserved bit set: it can always be loaded
- *   F2  outside of a handler the host's x87 unit is empty with its default control word, and MXCSR differs
- *       from its default in sticky flags only
- *   F3  the image's MXCSR_MASK is FP_MXCSR_MASK and the pointers in it are the guest's, never the stubs'
+ *   F2  outside of a handler the host's x87 unit is empty with its default control word, and
+ *       MXCSR differs from its default in sticky flags only
+ *   F3  the image's MXCSR_MASK is FP_MXCSR_MASK and the pointers in it are the guest's, never the
+ *       stubs'
  */
 #ifndef UMBRA_CPU_INTERP_FP_H
 #define UMBRA_CPU_INTERP_FP_H
@@ -97,7 +99,10 @@ static inline void fp_set64(struct interp *c, unsigned offset, uint64_t v)
 
 /* --- fp.c: may the unit be used now? --- */
 
-/* Raises what an SSE, MMX or x87 instruction raises in this state of CR0, CR4 and FSW, if anything. */
+/*
+ * Raises what an SSE, MMX or x87 instruction raises in this state of CR0, CR4 and FSW, if
+ * anything.
+ */
 void fp_refuse_sse(struct interp *c, const struct uop *u);
 void fp_refuse_mmx(struct interp *c, const struct uop *u);
 void fp_refuse_x87(struct interp *c, const struct uop *u);
@@ -130,7 +135,10 @@ static inline void fp_check_x87(struct interp *c, const struct uop *u)
 /* Sets TOP; the registers keep their physical place, so that their order in the image changes. */
 void fp_set_top(struct interp *c, unsigned top);
 
-/* The move to MMX mode (SDM 1 9.5.1): TOP becomes 0 (registers keep their physical place), all tags valid. */
+/*
+ * The move to MMX mode (SDM 1 9.5.1): TOP becomes 0 (registers keep their physical place), all
+ * tags valid.
+ */
 void fp_enter_mmx_slow(struct interp *c);
 
 static inline void fp_enter_mmx(struct interp *c)
@@ -201,11 +209,12 @@ static inline uint64_t fp_load_small(struct interp *c, const struct uop *u, unsi
 /* --- fp_trap.c: stubs that obey MXCSR --- */
 
 /*
- * Runs a stub under the guest's MXCSR and merges the sticky flags into it. An exception that the guest has
- * unmasked leaves with #XM (#UD when CR4.OSXMMEXCPT is 0), the destination unchanged and the flags as the
- * host's CPU sets them.
+ * Runs a stub under the guest's MXCSR and merges the sticky flags into it. An exception that the
+ * guest has unmasked leaves with #XM (#UD when CR4.OSXMMEXCPT is 0), the destination unchanged and
+ * the flags as the host's CPU sets them.
  */
-uint64_t fp_call_mx_slow(struct interp *c, const struct uop *u, fp_stub *stub, void *dst, const void *src);
+uint64_t fp_call_mx_slow(struct interp *c, const struct uop *u, fp_stub *stub, void *dst,
+                         const void *src);
 
 static inline uint32_t fp_host_mxcsr(void)
 {
@@ -241,8 +250,8 @@ static inline void fp_restore_host_mxcsr(const struct interp *c)
 }
 
 /* --- builders of the parts; same contract as build_fn --- */
-build_fn fp_build_move;   /* fp_move.c: full and scalar moves, bit operations that dominate */
-build_fn fp_build_lane;   /* fp_lane.c: moves of lanes and masks, between register files, masked stores */
+build_fn fp_build_move; /* fp_move.c: full and scalar moves, bit operations that dominate */
+build_fn fp_build_lane; /* fp_lane.c: lanes, masks, MMX moves, masked stores */
 build_fn fp_build_vector; /* fp_vector.c: everything that runs as a vector stub */
 build_fn fp_build_string; /* fp_string.c: PCMPxSTRx */
 build_fn fp_build_x87;    /* fp_x87.c */
@@ -268,7 +277,10 @@ enum {
     FP_SHIFT_IMM = 32 /* an immediate count goes to the stub as an operand */
 };
 
-/* xmm: stub with an XMM destination (TO_GPR: the 32-bit one); mmx: with an MMX destination; wide: 64-bit. */
+/*
+ * xmm: stub with an XMM destination (TO_GPR: the 32-bit one); mmx: with an MMX destination; wide:
+ * 64-bit.
+ */
 struct fp_op {
     fp_stub *xmm;
     fp_stub *mmx;

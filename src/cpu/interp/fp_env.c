@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * x87 control: FNINIT, FNCLEX, status and control words, the environment (SDM 1 8.1.10, figures 8-9 to 8-12)
- * and FNSAVE/FRSTOR. Selectors of the pointers are always 0 (as where CPUID says FCS/FDS are deprecated).
+ * x87 control: FNINIT, FNCLEX, status and control words, the environment (SDM 1 8.1.10, figures 8-9
+ * to 8-12) and FNSAVE/FRSTOR. Selectors of the pointers are always 0 (as where CPUID says FCS/FDS
+ * are deprecated).
  *
  *            32-bit protected     32-bit real          16-bit protected  16-bit real
  *   word 0   FCW                  FCW                  FCW               FCW
@@ -117,7 +118,7 @@ static void __attribute__((noinline)) store_env(struct interp *c, const struct u
     env_store(c, u->dst, buf);
     lin_write(c, u, uop_lin(c, u, bytes, MMU_WRITE), buf, bytes);
     fp_set16(c, FPU_FCW, fp_get16(c, FPU_FCW) | 0x3f);
-    fp_set16(c, FPU_FSW, fp_get16(c, FPU_FSW) & (uint16_t)~(FP_FSW_ES | FP_FSW_B));
+    fp_set16(c, FPU_FSW, fp_get16(c, FPU_FSW) & (uint16_t) ~(FP_FSW_ES | FP_FSW_B));
 }
 
 HANDLER(fnstenv)

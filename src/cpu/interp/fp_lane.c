@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Single lanes and masks: between vector and general registers or memory, between MMX and the rest, stores
- * under a mask, EMMS.
+ * Single lanes and masks: between vector and general registers or memory, between MMX and the rest,
+ * stores under a mask, EMMS.
  */
 #include "cpu/interp/fp.h"
 
 #define HANDLER(name) static const struct uop *name(struct interp *c, const struct uop *u)
-
 
 /* Place of an MMX register while x87 may still be in use (TOP not 0). */
 static inline unsigned mm_at(const struct interp *c, unsigned reg)
@@ -213,8 +212,8 @@ HANDLER(insert_q_m)
 /* --- stores under a mask, at rDI --- */
 
 /* A write fault is one of all the bytes, as the host's CPU has it, unless the mask is empty. */
-static void masked_store(struct interp *c, const struct uop *u, const uint8_t *src, const uint8_t *mask,
-                         unsigned bytes)
+static void masked_store(struct interp *c, const struct uop *u, const uint8_t *src,
+                         const uint8_t *mask, unsigned bytes)
 {
     uint64_t lin = uop_lin(c, u, bytes, MMU_WRITE);
     unsigned set = 0;
@@ -325,7 +324,10 @@ static bool build_masked_store(struct dec *d, struct uop *u, uop_fn *fn)
         u->seg = SEG_FS;
     else if (d->i.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS)
         u->seg = SEG_GS;
-    /* op[0] is that memory operand or the source, by the decoder's table; the two registers follow in order */
+    /*
+     * op[0] is that memory operand or the source, by the decoder's table; the two registers follow
+     * in order
+     */
     const ZydisDecodedOperand *reg[2] = {NULL, NULL};
     unsigned found = 0;
     for (unsigned i = 0; i < d->i.operand_count && found < 2; i++) {

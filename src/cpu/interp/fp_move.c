@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Moves of whole vectors and of their low or high part, and the few bit operations that memcpy, strlen and
- * page clearing are made of: plain C, since they dominate.
+ * Moves of whole vectors and of their low or high part, and the few bit operations that memcpy,
+ * strlen and page clearing are made of: plain C, since they dominate.
  */
 #define INTERP_HOT
 

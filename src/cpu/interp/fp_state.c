@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The whole state at once: FXSAVE and FXRSTOR (SDM 1 10.5), XSAVE, XSAVEOPT and XRSTOR in the standard form
- * (SDM 1 13.7 to 13.9), XCR0, and MXCSR. XCR0 knows x87 and SSE; the compacted form is not offered.
+ * The whole state at once: FXSAVE and FXRSTOR (SDM 1 10.5), XSAVE, XSAVEOPT and XRSTOR in the
+ * standard form (SDM 1 13.7 to 13.9), XCR0, and MXCSR. XCR0 knows x87 and SSE; the compacted form
+ * is not offered.
  */
 #include "cpu/interp/fp.h"
 #include "cpu/x86/cpuid.h"
@@ -12,10 +13,10 @@
 #define XCR0_SSE 2u
 #define XCR0_AVX 4u
 
-#define XSAVE_BV      512 /* header: XSTATE_BV, XCOMP_BV, reserved */
-#define XSAVE_XCOMP   520
-#define XSAVE_BYTES   576
-#define FXSAVE_BYTES  512
+#define XSAVE_BV     512 /* header: XSTATE_BV, XCOMP_BV, reserved */
+#define XSAVE_XCOMP  520
+#define XSAVE_BYTES  576
+#define FXSAVE_BYTES 512
 
 /* u->cond */
 enum { STATE_WIDE = 1 /* REX.W: 64-bit pointers */, STATE_OPT = 2 /* XSAVEOPT */ };
@@ -151,8 +152,8 @@ static void __attribute__((noinline)) do_xsave(struct interp *c, const struct uo
     uint64_t old, in_use = xinuse(c), asked = edx_eax(c) & c->s.xcr0, write = asked;
     uint64_t lin = state_lin(c, u, XSAVE_BYTES, 64, MMU_WRITE);
 
-    lin_read(c, u, lin + XSAVE_BV, &old, sizeof old);
     lin_probe(c, u, lin, XSAVE_BYTES, MMU_WRITE);
+    lin_read(c, u, lin + XSAVE_BV, &old, sizeof old);
     if (u->cond & STATE_OPT)
         write &= in_use;
     image_out(c, u, image);
@@ -226,7 +227,8 @@ HANDLER(xsetbv)
     if (!(c->s.cr4 & CR4_OSXSAVE))
         exc_raise(c, u, VEC_UD);
     uint64_t v = edx_eax(c);
-    if (c->cpl != 0 || (uint32_t)c->gpr[RCX] != 0 || !(v & XCR0_X87) || (v & ~(uint64_t)(XCR0_X87 | XCR0_SSE)))
+    if (c->cpl != 0 || (uint32_t)c->gpr[RCX] != 0 || !(v & XCR0_X87) ||
+        (v & ~(uint64_t)(XCR0_X87 | XCR0_SSE)))
         exc_raise_code(c, u, VEC_GP, 0);
     c->s.xcr0 = v;
     NEXT;

@@ -12,23 +12,23 @@
 \name:
     .endm
 
-#define STUB_XMM(I)                                                                                 \
-    .balign 16;                                                                                     \
-    fp_label fpx_##I;                                                                               \
-    movups (%rdi), %xmm0;                                                                           \
-    movups (%rsi), %xmm1;                                                                           \
-    I %xmm1, %xmm0;                                                                                 \
-    movups %xmm0, (%rdi);                                                                           \
+#define STUB_XMM(I)                                                                                \
+    .balign 16;                                                                                    \
+    fp_label fpx_##I;                                                                              \
+    movups (%rdi), %xmm0;                                                                          \
+    movups (%rsi), %xmm1;                                                                          \
+    I %xmm1, %xmm0;                                                                                \
+    movups %xmm0, (%rdi);                                                                          \
     ret;
 
-#define STUB_MMX(I)                                                                                 \
-    .balign 16;                                                                                     \
-    fp_label fpq_##I;                                                                               \
-    movq (%rdi), %mm0;                                                                              \
-    movq (%rsi), %mm1;                                                                              \
-    I %mm1, %mm0;                                                                                   \
-    movq %mm0, (%rdi);                                                                              \
-    emms;                                                                                           \
+#define STUB_MMX(I)                                                                                \
+    .balign 16;                                                                                    \
+    fp_label fpq_##I;                                                                              \
+    movq (%rdi), %mm0;                                                                             \
+    movq (%rsi), %mm1;                                                                             \
+    I %mm1, %mm0;                                                                                  \
+    movq %mm0, (%rdi);                                                                             \
+    emms;                                                                                          \
     ret;
 
 #define X(M, I) STUB_XMM(I)
@@ -40,14 +40,14 @@ FP_LIST_BOTH(X)
 FP_LIST_BOTH_SHIFT(X)
 #undef X
 
-#define X(M, I)                                                                                     \
-    .balign 16;                                                                                     \
-    fp_label fpx_##I;                                                                               \
-    movups (%rdx), %xmm0;                                                                           \
-    movups (%rdi), %xmm2;                                                                           \
-    movups (%rsi), %xmm1;                                                                           \
-    I %xmm0, %xmm1, %xmm2;                                                                          \
-    movups %xmm2, (%rdi);                                                                           \
+#define X(M, I)                                                                                    \
+    .balign 16;                                                                                    \
+    fp_label fpx_##I;                                                                              \
+    movups (%rdx), %xmm0;                                                                          \
+    movups (%rdi), %xmm2;                                                                          \
+    movups (%rsi), %xmm1;                                                                          \
+    I %xmm0, %xmm1, %xmm2;                                                                         \
+    movups %xmm2, (%rdi);                                                                          \
     ret;
 FP_LIST_XMM0(X)
 #undef X
@@ -119,9 +119,11 @@ FP_LIST_XMM_IMM(X)
     fp_shift_stubs fpx_psrldq, psrldq
 
 /*
- * uint64_t fp_call_pcmpstr(const void *a, const void *b, uint64_t rax, uint64_t rdx, void *xmm0, const void *stub)
- * Operands in xmm1 and xmm2, lengths in rax and rdx, mask out to *xmm0; answers ECX << 32 | LAHF and SETO.
- * The stub is one instruction and a jump to fp_pcmpstr_tail, FP_STRIDE_XMM bytes each.
+ * uint64_t fp_call_pcmpstr(const void *a, const void *b, uint64_t rax, uint64_t rdx, void *xmm0,
+ *                          const void *stub)
+ * Operands in xmm1 and xmm2, lengths in rax and rdx, mask out to *xmm0; answers
+ * ECX << 32 | LAHF and SETO. The stub is one instruction and a jump to fp_pcmpstr_tail,
+ * FP_STRIDE_XMM bytes each.
  */
     .balign 16
     fp_label fp_call_pcmpstr
@@ -142,7 +144,10 @@ fp_pcmpstr_tail:
     or %rcx, %rax
     ret
 
-/* 66 REX.W 0F 3A op /r ib with xmm1 and xmm2; REX.W makes the lengths 64-bit (ignored by the implicit forms). */
+/*
+ * 66 REX.W 0F 3A op /r ib with xmm1 and xmm2; REX.W makes the lengths 64-bit (ignored by the
+ * implicit forms).
+ */
     .macro fp_pcmpstr_stubs name, op
     .balign 16
     fp_label \name

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stubs of x87: rdi = FXSAVE64 image of the guest, which is loaded, used and stored back. The host's own x87
- * unit is left as the ABI wants it (empty, default control word); FXSAVE and FNINIT do not wait, so that an
- * unmasked exception only shows in the stored status word. The guest's MXCSR stays loaded: the caller puts the
- * host's back. FP_STRIDE_X87 (32) bytes each.
+ * Stubs of x87: rdi = FXSAVE64 image of the guest, which is loaded, used and stored back. The
+ * host's own x87 unit is left as the ABI wants it (empty, default control word); FXSAVE and FNINIT
+ * do not wait, so that an unmasked exception only shows in the stored status word. The guest's
+ * MXCSR stays loaded: the caller puts the host's back. FP_STRIDE_X87 (32) bytes each.
  */
     .section .note.GNU-stack, "", @progbits
     .text
@@ -16,8 +16,8 @@
     .endm
 
 /*
- * Register forms D8 C0 .. DF FF, in order: rsi = flags in (LAHF and SETO format of flags.h), rax = flags out.
- * FXRSTOR sits between SAHF and the instruction as it leaves the flags alone.
+ * Register forms D8 C0 .. DF FF, in order: rsi = flags in (LAHF and SETO format of flags.h), rax =
+ * flags out. FXRSTOR sits between SAHF and the instruction as it leaves the flags alone.
  */
     .balign 32
     fp_label fp_x87_reg_stubs
@@ -59,7 +59,10 @@
     .set fp_op, fp_op + 1
     .endr
 
-/* void fp_x87_normalize(void *image): lets the CPU work out what it keeps of an image (ES and B, reserved bits). */
+/*
+ * void fp_x87_normalize(void *image): lets the CPU work out what it keeps of an image (ES and B,
+ * reserved bits).
+ */
     .balign 32
     fp_label fp_x87_normalize
     fxrstor64 (%rdi)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SIMD floating-point exceptions that the guest has unmasked. What the flags are then, and which of several
- * exceptions wins, is left to the host's CPU: the stub runs with the guest's MXCSR, the host raises SIGFPE,
- * and the handler makes the stub return with its result not stored. Guests hardly ever unmask, so only such
- * an instruction installs the handler.
+ * SIMD floating-point exceptions that the guest has unmasked. What the flags are then, and which of
+ * several exceptions wins, is left to the host's CPU: the stub runs with the guest's MXCSR, the
+ * host raises SIGFPE, and the handler makes the stub return with its result not stored. Guests
+ * hardly ever unmask, so only such an instruction installs the handler.
  */
 #include <signal.h>
 #include <ucontext.h>
@@ -12,7 +12,8 @@
 
 extern const char fp_mx_begin[], fp_mx_end[];
 
-uint64_t fp_call_trapping(fp_stub *stub, void *dst, const void *src, uint32_t *mxcsr, bool *trapped);
+uint64_t fp_call_trapping(fp_stub *stub, void *dst, const void *src, uint32_t *mxcsr,
+                          bool *trapped);
 
 /* Runs on the thread of the stub; touches nothing but the interrupted registers. */
 static void on_sigfpe(int signal, siginfo_t *info, void *context)
@@ -45,7 +46,8 @@ static uint64_t call_unmasked(struct interp *c, const struct uop *u, fp_stub *st
     return r;
 }
 
-uint64_t fp_call_mx_slow(struct interp *c, const struct uop *u, fp_stub *stub, void *dst, const void *src)
+uint64_t fp_call_mx_slow(struct interp *c, const struct uop *u, fp_stub *stub, void *dst,
+                         const void *src)
 {
     uint32_t guest = fp_get32(c, FPU_MXCSR);
     if ((guest & FP_MXCSR_MASKS) != FP_MXCSR_MASKS)

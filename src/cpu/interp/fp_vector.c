@@ -2,8 +2,8 @@
 /*
  * Vector instructions that run as stubs: one handler per shape of operands, the stub in u->extra.
  *
- * Names: destination, source. x: XMM register, q: MMX register, g: general register, f: flags, m: 16 bytes of
- * memory, s: memory of u->opsize bytes, i: immediate.
+ * Names: destination, source. x: XMM register, q: MMX register, g: general register, f: flags, m:
+ * 16 bytes of memory, s: memory of u->opsize bytes, i: immediate.
  */
 #define INTERP_HOT
 
@@ -171,7 +171,10 @@ static int find_imm(const struct dec *d)
     return -1;
 }
 
-/* The stub among 256 for the immediate. INSERTPS from memory has one element: the source index is ignored. */
+/*
+ * The stub among 256 for the immediate. INSERTPS from memory has one element: the source index is
+ * ignored.
+ */
 static fp_stub *pick_imm(const struct dec *d, fp_stub *first, unsigned stride, uint8_t imm)
 {
     if (d->i.mnemonic == ZYDIS_MNEMONIC_INSERTPS && dec_is_mem(&d->op[1]))
@@ -184,7 +187,9 @@ static uint8_t reg_index(const ZydisDecodedOperand *op)
     return dec_is_xmm(op) || dec_is_mm(op) ? dec_vec(op) : dec_gpr(op->reg.value);
 }
 
-/* AMD's CPUs take the memory operands of the SHA instructions at any address, unlike the manuals. */
+/*
+ * AMD's CPUs take the memory operands of the SHA instructions at any address, unlike the manuals.
+ */
 static bool is_unaligned_sha(const struct dec *d)
 {
     return d->i.meta.isa_set == ZYDIS_ISA_SET_SHA && __builtin_cpu_is("amd");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * x87: every computing instruction runs on the host's x87 unit, in a stub that loads the guest's image, does
- * it and stores the image back. The instruction pointers in the image are kept by hand: the host would show
- * the stub's. u->imm: FOP, the low 11 bits of the two opcode bytes.
+ * x87: every computing instruction runs on the host's x87 unit, in a stub that loads the guest's
+ * image, does it and stores the image back. The instruction pointers in the image are kept by hand:
+ * the host would show the stub's. u->imm: FOP, the low 11 bits of the two opcode bytes.
  */
 #include "cpu/interp/fp.h"
 
@@ -72,10 +72,11 @@ HANDLER(x87_load)
 }
 
 /*
- * Was the operand written? An unmasked exception may keep the CPU from it. Then a second run over other bytes
- * tells: what was written is the same both times.
+ * Was the operand written? An unmasked exception may keep the CPU from it. Then a second run over
+ * other bytes tells: what was written is the same both times.
  */
-static bool was_written(struct interp *c, const struct uop *u, const uint8_t *image, const uint8_t *first)
+static bool was_written(struct interp *c, const struct uop *u, const uint8_t *image,
+                        const uint8_t *first)
 {
     uint16_t fsw;
     memcpy(&fsw, image + FPU_FSW, sizeof fsw);
@@ -129,7 +130,8 @@ static unsigned stores_of(unsigned opcode)
         [0xd9 & 7] = 1 << 2 | 1 << 3,                   /* FST(P) m32 */
         [0xdb & 7] = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 7, /* FISTTP, FIST(P) m32, FSTP m80 */
         [0xdd & 7] = 1 << 1 | 1 << 2 | 1 << 3,          /* FISTTP m64, FST(P) m64 */
-        [0xdf & 7] = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 7, /* FISTTP, FIST(P) m16, FBSTP, FISTP m64 */
+        [0xdf & 7] =
+            1 << 1 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 7, /* FISTTP, FIST(P) m16, FBSTP, FISTP m64 */
     };
     return stores[opcode & 7];
 }
@@ -140,7 +142,8 @@ bool fp_build_x87(struct dec *d, struct uop *u)
     unsigned opcode = d->i.opcode;
     if (d->i.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT || (opcode & 0xf8) != 0xd8)
         return false;
-    unsigned modrm = (unsigned)(d->i.raw.modrm.mod << 6 | d->i.raw.modrm.reg << 3 | d->i.raw.modrm.rm);
+    unsigned modrm =
+        (unsigned)(d->i.raw.modrm.mod << 6 | d->i.raw.modrm.reg << 3 | d->i.raw.modrm.rm);
     u->imm = (int64_t)((opcode & 7) << 8 | modrm);
     if (modrm >= 0xc0) {
         unsigned at = (opcode & 7) * 64 + (modrm & 63);
