@@ -41,5 +41,9 @@ GUEST
     wrmsr(0x277, 0x0007040600070406);
     check(51, rdmsr(0x277), 0x0007040600070406);
     check(52, rdmsr(MSR_APIC_BASE) & 0xfffff900, 0xfee00900); /* BSP, enabled, at its place */
-    check(53, rdmsr(0x10) >> 40, rdtsc() >> 40);
+    wrmsr(0x10, 0x123456789000);
+    check(53, rdtsc() >> 40, 0x12);
+    check(54, rdtsc() >= 0x123456789000, 1);
+    wrmsr(0x3b, rdmsr(0x3b) + 0x10000000000); /* TSC_ADJUST moves it too */
+    check(55, rdtsc() >> 40, 0x13);
 }

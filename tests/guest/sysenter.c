@@ -13,13 +13,15 @@ static bool missing(void)
 word seen[8];
 void sysenter_entry(void);
 #ifdef __x86_64__
-#define BASE SEL_K64
+#define BASE    SEL_K64
+#define SYSEXIT "sysexitl"
 asm(".pushsection .text\n"
     "sysenter_entry: mov %rsp, seen\n\tmov %cs, seen + 8\n\tmov %ss, seen + 16\n\tpushfq\n\tpop seen + 24\n\t"
     "sysexitq\n"
     ".popsection");
 #else
-#define BASE SEL_K32
+#define BASE    SEL_K32
+#define SYSEXIT "sysexit"
 asm(".pushsection .text\n"
     "sysenter_entry: mov %esp, seen\n\tmov %cs, seen + 4\n\tmov %ss, seen + 8\n\tpushfl\n\tpop seen + 12\n\t"
     "sysexit\n"
@@ -41,7 +43,7 @@ static word user(word arg)
     check(4, seen[3] & 0x20300, 0);
     check(5, cs, SEL_UCODE);
     check(6, ss, GUEST_BITS == 64 ? SEL_UDATA3 : SEL_UDATA);
-    asm volatile(FAULTS("sysexitl") ::: "memory");
+    asm volatile(FAULTS(SYSEXIT) ::: "memory");
     check_fault(7, GP, 0, 0);
     return 0;
 }
@@ -64,6 +66,6 @@ GUEST
     call_user(user, 0);
     wrmsr(MSR_SYSENTER_CS, 0);
     call_user(user_off, 0);
-    asm volatile(FAULTS("sysexitl") ::: "memory");
+    asm volatile(FAULTS(SYSEXIT) ::: "memory");
     check_fault(11, GP, 0, 0);
 }
