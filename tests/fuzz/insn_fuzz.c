@@ -35,9 +35,13 @@ static void print_case(const struct test_case *t)
 }
 
 static int diffs;
+static const struct test_case *current, *printed;
 
 static void differ(const char *what, uint64_t start, uint64_t host, uint64_t guest)
 {
+    if (printed != current)
+        print_case(current);
+    printed = current;
     printf("    %-10s start %016llx host %016llx engine %016llx\n", what, (unsigned long long)start,
            (unsigned long long)host, (unsigned long long)guest);
     diffs++;
@@ -137,12 +141,14 @@ static int run_case(uint64_t number)
     native_run(&t, data_start, &host);
     bool ran = guest_run(&t, data_start, &guest);
     int before = diffs;
+    current = &t;
+    printed = NULL;
     if (ran)
         compare(&t, &host, &guest);
+    else
+        print_case(&t);
     if (t.poke_at != ~UINT64_C(0))
         memcpy(data_start + t.poke_at, kept, sizeof kept);
-    if (!ran || diffs != before)
-        print_case(&t);
     return !ran ? -1 : diffs != before ? 2 : 1;
 }
 
