@@ -226,11 +226,19 @@ static bool is_comparable(const struct test_case *t)
     case ZYDIS_MNEMONIC_VMCALL:
     case ZYDIS_MNEMONIC_VMMCALL:
     case ZYDIS_MNEMONIC_FEMMS:
+    case ZYDIS_MNEMONIC_UD0: /* with or without ModRM, by vendor */
         return false;
     default:
         break;
     }
     if (i->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+        return false;
+    /* 64-bit near branches with an operand size prefix: 16 bits on AMD, ignored on Intel */
+    if (i->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && !t->code32 &&
+        (i->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
+        return false;
+    /* 0F 0D with a register: undefined on AMD, a NOP on Intel */
+    if (i->opcode_map == ZYDIS_OPCODE_MAP_0F && i->opcode == 0x0d && i->raw.modrm.mod == 3)
         return false;
     for (unsigned n = 0; n < i->operand_count; n++) {
         const ZydisDecodedOperand *op = &t->op[n];

@@ -21,6 +21,9 @@
 #define STUBS_GPA   UINT64_C(0x13000) /* 16 bytes a vector */
 #define STACK_GPA   UINT64_C(0x20000)
 
+/* supervisor pages, away from every address that a case aims at */
+#define KERNEL_VA UINT64_C(0xffffffff80000000)
+
 #define CS_KERNEL 0x08
 #define CS_USER32 0x23
 #define DS_USER   0x2b
@@ -140,17 +143,18 @@ static bool build_tables(void)
     static const uint64_t gdt[] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0, 0x00cffb000000ffff,
                                    0x00cff3000000ffff, 0x00affb000000ffff};
     static const uint8_t hlt = 0xf4;
+    static const uint16_t no_io_map = 0x68;
     bool ok = put(GDT_GPA, gdt, sizeof gdt);
     for (unsigned v = 0; v < 32; v++) {
-        uint64_t stub = STUBS_GPA + 16 * v;
+        uint64_t stub = KERNEL_VA + STUBS_GPA + 16 * v;
         /* 64-bit interrupt gate, DPL 3 so that INT3 and INTO may pass */
         ok = ok && put64(IDT_GPA + 16 * v, (stub & 0xffff) | CS_KERNEL << 16 | UINT64_C(0xee) << 40 |
                                                (stub >> 16 & 0xffff) << 48) &&
-             put64(IDT_GPA + 16 * v + 8, stub >> 32) && put(stub, &hlt, 1);
+             put64(IDT_GPA + 16 * v + 8, stub >> 32) && put(STUBS_GPA + 16 * v, &hlt, 1);
     }
-    ok = ok && put64(TSS_GPA + 4, STACK_GPA);
+    ok = ok && put64(TSS_GPA + 4, KERNEL_VA + STACK_GPA) && put(TSS_GPA + 102, &no_io_map, 2);
     for (uint64_t a = 0; a < 0x40000; a += 4096)
-        ok = ok && map_page(a, a, 0x63);
+        ok = ok && map_page(KERNEL_VA + a, a, 0x63);
     ok = ok && map_page(CODE_BASE, CODE_GPA, 0x65);
     for (uint64_t a = 0; a < DATA_BYTES; a += 4096)
         ok = ok && map_page(DATA_BASE + a, DATA_GPA + a, a < RW_BYTES ? 0x67 : 0x65);
@@ -193,9 +197,9 @@ bool guest_setup(const char *engine)
     base_state.cr3 = TABLES_GPA;
     base_state.cr4 = CR4_PAE | CR4_PSE | CR4_OSFXSR | CR4_OSXMMEXCPT;
     base_state.efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
-    base_state.gdtr = (struct x86_table){.base = GDT_GPA, .limit = 7 * 8 - 1};
-    base_state.idtr = (struct x86_table){.base = IDT_GPA, .limit = 32 * 16 - 1};
-    base_state.tr = (struct x86_segment){.base = TSS_GPA, .limit = 0x67, .attr = 0x8b, .selector = TSS_SEL};
+    base_state.gdtr = (struct x86_table){.base = KERNEL_VA + GDT_GPA, .limit = 7 * 8 - 1};
+    base_state.idtr = (struct x86_table){.base = KERNEL_VA + IDT_GPA, .limit = 32 * 16 - 1};
+    base_state.tr = (struct x86_segment){.base = KERNEL_VA + TSS_GPA, .limit = 0x67, .attr = 0x8b, .selector = TSS_SEL};
     for (int i = 0; i < SEG_COUNT; i++)
         base_state.seg[i] = flat(DS_USER, 0xc0f3);
     base_state.seg[SEG_FS] = (struct x86_segment){.attr = SEG_ATTR_UNUSABLE};
@@ -209,7 +213,7 @@ fail:
 static bool read_frame(struct outcome *out, const struct x86_state *s)
 {
     uint64_t frame[6];
-    uint64_t at = s->gpr[RSP];
+    uint64_t at = s->gpr[RSP] - KERNEL_VA;
     bool has_error = out->vector == 8 || (out->vector >= 10 && out->vector <= 14) || out->vector == 17;
     out->error = 0;
     if (has_error) {
@@ -248,7 +252,7 @@ bool guest_run(const struct test_case *t, const uint8_t *data, struct outcome *o
     memset(patch, 0xcc, sizeof patch);
     if (!put(CODE_GPA + offset, patch, n))
         return false;
-    uint64_t stub = s.rip - 1 - STUBS_GPA;
+    uint64_t stub = s.rip - 1 - STUBS_GPA - KERNEL_VA;
     if (why != ENGINE_EXIT_HALTED || stub % 16 || stub >= 32 * 16) {
         fprintf(stderr, "insn_fuzz: the engine ended with exit %d at %#llx\n", (int)why, (unsigned long long)s.rip);
         return false;
