@@ -2,9 +2,9 @@
 /*
  * Guest time and its timers: a binary heap ordered by due time, position kept in each timer.
  *
- * Where the host's TSC is invariant, guest time is that TSC minus its value at creation, scaled to ns, so that
- * reading it costs no system call and the guest's own TSC can never drift from it. Elsewhere it is
- * CLOCK_MONOTONIC.
+ * Where the host's TSC is invariant, guest time is that TSC minus its value at creation, scaled to
+ * ns, so that reading it costs no system call and the guest's own TSC can never drift from it.
+ * Elsewhere it is CLOCK_MONOTONIC.
  */
 #include "base/clock.h"
 
@@ -24,9 +24,9 @@
 struct clock {
     struct clock_config config;
     bool by_tsc;
-    uint64_t tsc_khz;  /* of the host; CLOCK_INSTRUCTIONS: of nothing */
-    uint64_t start;    /* TSC or ns at creation */
-    uint64_t skipped;  /* CLOCK_INSTRUCTIONS: ns added by clock_skip_to */
+    uint64_t tsc_khz; /* of the host; CLOCK_INSTRUCTIONS: of nothing */
+    uint64_t start;   /* TSC or ns at creation */
+    uint64_t skipped; /* CLOCK_INSTRUCTIONS: ns added by clock_skip_to */
     struct clock_timer **heap;
     size_t count;
     size_t capacity;
@@ -177,8 +177,7 @@ static void heap_down(struct clock *clock, size_t at)
 
         if (child >= clock->count)
             break;
-        if (child + 1 < clock->count &&
-            clock->heap[child + 1]->due_ns < clock->heap[child]->due_ns)
+        if (child + 1 < clock->count && clock->heap[child + 1]->due_ns < clock->heap[child]->due_ns)
             child++;
         if (clock->heap[child]->due_ns >= timer->due_ns)
             break;

@@ -2,8 +2,8 @@
 /*
  * Guest time: nanoseconds since the machine was powered on, and the timers that hang on it.
  *
- * Two sources: the host's monotonic clock, or the count of retired instructions (then the same input gives
- * the same run). All functions but clock_now are called under the machine's lock.
+ * Two sources: the host's monotonic clock, or the count of retired instructions (then the same
+ * input gives the same run). All functions but clock_now are called under the machine's lock.
  */
 #ifndef UMBRA_BASE_CLOCK_H
 #define UMBRA_BASE_CLOCK_H
@@ -35,7 +35,8 @@ struct clock;
  * mode:           where time comes from
  * instructions:   CLOCK_INSTRUCTIONS only: retired instructions so far
  * on_earlier:     called when the next due time moved to an earlier moment (may be NULL)
- * host_tsc_khz:   CLOCK_HOST: frequency of the host's TSC where the caller knows it, 0: found out here
+ * host_tsc_khz:   CLOCK_HOST: frequency of the host's TSC where the caller knows it, 0: found out
+ * here
  */
 struct clock_config {
     enum clock_mode mode;
@@ -54,14 +55,14 @@ enum clock_mode clock_mode(const struct clock *clock);
 uint64_t clock_now(const struct clock *clock);
 
 /*
- * A counter of tsc_khz that began at 0 with guest time; any thread as clock_now. Costs one RDTSC where the
- * frequency is that of the host's invariant TSC.
+ * A counter of tsc_khz that began at 0 with guest time; any thread as clock_now. Costs one RDTSC
+ * where the frequency is that of the host's invariant TSC.
  */
 uint64_t clock_tsc(const struct clock *clock, uint64_t tsc_khz);
 
 /*
- * Frequency of this host's TSC: from CPUID (0x15, or a hypervisor's 0x40000010), else measured for 20 ms
- * against CLOCK_MONOTONIC.
+ * Frequency of this host's TSC: from CPUID (0x15, or a hypervisor's 0x40000010), else measured for
+ * 20 ms against CLOCK_MONOTONIC.
  */
 uint64_t host_tsc_khz(void);
 
@@ -76,7 +77,10 @@ static inline uint64_t clock_ns_from_ticks(uint64_t ticks, uint64_t khz)
     return ticks / khz * 1000000 + ticks % khz * 1000000 / khz;
 }
 
-/* The same for frequencies in Hz (below 2^34); the way back rounds up, so that by then the tick has come. */
+/*
+ * The same for frequencies in Hz (below 2^34); the way back rounds up, so that by then the tick has
+ * come.
+ */
 static inline uint64_t clock_ticks_of_hz(uint64_t ns, uint64_t hz)
 {
     return ns / 1000000000 * hz + ns % 1000000000 * hz / 1000000000;
@@ -98,8 +102,9 @@ bool clock_timer_is_armed(const struct clock_timer *timer);
 uint64_t clock_next_due(const struct clock *clock);
 
 /*
- * Runs every timer with due_ns <= now, in order of due time; `now` is read once. A callback may arm timers
- * again, for later than the `now_ns` it was given (a periodic owner skips the periods it missed).
+ * Runs every timer with due_ns <= now, in order of due time; `now` is read once. A callback may arm
+ * timers again, for later than the `now_ns` it was given (a periodic owner skips the periods it
+ * missed).
  */
 void clock_run_due(struct clock *clock);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The board: which chip sits at which port and on which IRQ, in one table; the wires between them; the lock.
+ * The board: which chip sits at which port and on which IRQ, in one table; the wires between them;
+ * the lock.
  */
 #include "machine/board.h"
 
@@ -12,7 +13,10 @@
 
 #define DEBUG_EXIT_PORT 0xf4
 
-/* CLOCK_INSTRUCTIONS: the power-on date of a machine whose runs are all the same: 2026-01-01 00:00:00 UTC. */
+/*
+ * CLOCK_INSTRUCTIONS: the power-on date of a machine whose runs are all the same: 2026-01-01
+ * 00:00:00 UTC.
+ */
 #define FIXED_WALL_NS INT64_C(1767225600000000000)
 
 void board_lock(struct board *board)
@@ -104,7 +108,9 @@ static void debug_exit_out(void *arg, uint16_t port, unsigned bytes, uint32_t va
     tell_event(arg, BOARD_DEBUG_EXIT, value);
 }
 
-/* Ports that nobody owns swallow writes: the POST code 0x80 and the delay port 0xed need no chip. */
+/*
+ * Ports that nobody owns swallow writes: the POST code 0x80 and the delay port 0xed need no chip.
+ */
 static void add_ports(struct board *board)
 {
     const struct bus_ports table[] = {

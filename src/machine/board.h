@@ -2,12 +2,12 @@
 /*
  * The machine: one board with its chips, assembled from an explicit table in board.c.
  *
- *   COM1 16550 (0x3f8, IRQ 4), PIC pair, PIT, RTC/CMOS, i8042 (reset), port 0x61, ACPI PM1/PM timer/reset
- *   register (0xcf9), debug exit (0xf4, optional), PCI host bridge (CF8/CFC), LAPIC (xAPIC and x2APIC,
- *   TSC deadline), IOAPIC, kvmclock MSRs, ACPI tables.
+ *   COM1 16550 (0x3f8, IRQ 4), PIC pair, PIT, RTC/CMOS, i8042 (reset), port 0x61, ACPI PM1/PM
+ * timer/reset register (0xcf9), debug exit (0xf4, optional), PCI host bridge (CF8/CFC), LAPIC
+ * (xAPIC and x2APIC, TSC deadline), IOAPIC, kvmclock MSRs, ACPI tables.
  *
- * Lock: every chip runs under the board's one lock. The functions here take it themselves; callbacks of
- * struct board_host are made with it held and must not call back into the board.
+ * Lock: every chip runs under the board's one lock. The functions here take it themselves;
+ * callbacks of struct board_host are made with it held and must not call back into the board.
  */
 #ifndef UMBRA_MACHINE_BOARD_H
 #define UMBRA_MACHINE_BOARD_H
@@ -22,8 +22,9 @@
 #include "mem/mem.h"
 
 enum board_event {
-    BOARD_POWER_OFF,  /* ACPI S5 */
-    BOARD_RESET,      /* i8042 0xfe, ACPI reset register, port 0xcf9 (a triple fault is the engine's to tell) */
+    BOARD_POWER_OFF, /* ACPI S5 */
+    BOARD_RESET, /* i8042 0xfe, ACPI reset register, port 0xcf9 (a triple fault is the engine's to
+                    tell) */
     BOARD_DEBUG_EXIT, /* code = the value written to port 0xf4 */
 };
 

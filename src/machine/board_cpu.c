@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a CPU sees of the board: the functions of struct cpu_bus, each under the board's lock, and the way of
- * interrupts to it.
+ * What a CPU sees of the board: the functions of struct cpu_bus, each under the board's lock, and
+ * the way of interrupts to it.
  *
  *     chips --- ISA IRQ ---+--> PIC pair --INTR--> LINT0 of CPU 0 --+
  *                          +--> IOAPIC pin --message--> LAPIC IRR --+--> INTR of the CPU (set_irq)

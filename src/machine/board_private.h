@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The board's insides, shared by board.c (assembly, wiring), board_cpu.c (the CPUs' side) and acpi/. */
+/*
+ * The board's insides, shared by board.c (assembly, wiring), board_cpu.c (the CPUs' side) and
+ * acpi/.
+ */
 #ifndef UMBRA_MACHINE_BOARD_PRIVATE_H
 #define UMBRA_MACHINE_BOARD_PRIVATE_H
 

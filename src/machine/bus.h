@@ -2,9 +2,9 @@
 /*
  * From a port or a guest physical address to the chip that owns it.
  *
- * A chip claims ranges and says how wide an access it takes; a wider or half-outside one is cut into bytes,
- * each going to its owner, as an ISA bus does. What nobody owns reads as all ones and swallows writes.
- * Invariant: claimed ranges do not overlap (a second claim of a port is our bug).
+ * A chip claims ranges and says how wide an access it takes; a wider or half-outside one is cut
+ * into bytes, each going to its owner, as an ISA bus does. What nobody owns reads as all ones and
+ * swallows writes. Invariant: claimed ranges do not overlap (a second claim of a port is our bug).
  */
 #ifndef UMBRA_MACHINE_BUS_H
 #define UMBRA_MACHINE_BUS_H

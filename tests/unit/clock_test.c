@@ -27,7 +27,8 @@ static void on_due(void *arg, uint64_t now)
     probe->recorder->last_due = probe->timer.due_ns;
     probe->recorder->fired++;
     if (probe->again_ns)
-        assert_int_equal(clock_timer_arm(probe->clock, &probe->timer, now + probe->again_ns), ERR_OK);
+        assert_int_equal(clock_timer_arm(probe->clock, &probe->timer, now + probe->again_ns),
+                         ERR_OK);
 }
 
 static void test_order(void **state)
@@ -42,10 +43,12 @@ static void test_order(void **state)
     for (unsigned i = 0; i < TIMERS; i++) {
         probes[i].timer = (struct clock_timer){.fn = on_due, .arg = &probes[i]};
         probes[i].recorder = &recorder;
-        assert_int_equal(clock_timer_arm(clock, &probes[i].timer, (uint64_t)random() % 1000), ERR_OK);
+        assert_int_equal(clock_timer_arm(clock, &probes[i].timer, (uint64_t)random() % 1000),
+                         ERR_OK);
     }
     for (unsigned i = 0; i < TIMERS; i += 3) /* moved */
-        assert_int_equal(clock_timer_arm(clock, &probes[i].timer, (uint64_t)random() % 1000), ERR_OK);
+        assert_int_equal(clock_timer_arm(clock, &probes[i].timer, (uint64_t)random() % 1000),
+                         ERR_OK);
     for (unsigned i = 1; i < TIMERS; i += 7, cancelled++) {
         clock_timer_cancel(clock, &probes[i].timer);
         clock_timer_cancel(clock, &probes[i].timer); /* twice is harmless */
@@ -162,7 +165,8 @@ static void test_scaling(void **state)
         /* by the ns that a tick is said to come, it has come; 1 ns earlier it has not */
         assert_true(clock_ticks_of_hz(clock_ns_of_hz(ticks, 1193182), 1193182) == ticks);
         if (ticks)
-            assert_true(clock_ticks_of_hz(clock_ns_of_hz(ticks, 1193182) - 1, 1193182) == ticks - 1);
+            assert_true(clock_ticks_of_hz(clock_ns_of_hz(ticks, 1193182) - 1, 1193182) ==
+                        ticks - 1);
     }
 }
 

@@ -181,9 +181,12 @@ static void test_bcd_and_refresh(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rate_generator),  cmocka_unit_test(test_one_interrupt),
-        cmocka_unit_test(test_read_back),       cmocka_unit_test(test_gate_and_output),
-        cmocka_unit_test(test_square_wave_and_strobe), cmocka_unit_test(test_bcd_and_refresh),
+        cmocka_unit_test(test_rate_generator),
+        cmocka_unit_test(test_one_interrupt),
+        cmocka_unit_test(test_read_back),
+        cmocka_unit_test(test_gate_and_output),
+        cmocka_unit_test(test_square_wave_and_strobe),
+        cmocka_unit_test(test_bcd_and_refresh),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

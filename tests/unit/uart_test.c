@@ -136,7 +136,8 @@ static void test_loopback(void **state)
     assert_int_equal(in(f, LSR) & 0x03, 0x01);
     assert_int_equal(in(f, DATA), 'x');
     out(f, MCR, 0x1f);
-    assert_int_equal(in(f, MSR), 0xfb); /* all lines up; changes: CTS, DSR, DCD, and no trailing RI */
+    assert_int_equal(in(f, MSR),
+                     0xfb); /* all lines up; changes: CTS, DSR, DCD, and no trailing RI */
     assert_int_equal(in(f, MSR), 0xf0);
     out(f, MCR, 0x1b);
     assert_int_equal(in(f, MSR), 0xb4); /* RI fell */
@@ -161,8 +162,10 @@ static void test_divisor(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_detected_as_16550a), cmocka_unit_test(test_send),
-        cmocka_unit_test(test_receive),            cmocka_unit_test(test_loopback),
+        cmocka_unit_test(test_detected_as_16550a),
+        cmocka_unit_test(test_send),
+        cmocka_unit_test(test_receive),
+        cmocka_unit_test(test_loopback),
         cmocka_unit_test(test_divisor),
     };
 

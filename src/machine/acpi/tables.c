@@ -131,11 +131,11 @@ static_assert(sizeof(dsdt_aml) + sizeof(struct fadt) + 1024 + 8 * ACPI_MAX_CPUS 
 #define NO_C3              1001
 #define CMOS_CENTURY       0x32
 
-#define MADT_REVISION      5
-#define MADT_PCAT          1u
-#define LAPIC_ENABLED      1u
-#define ACTIVE_HIGH_LEVEL  0x0d
-#define ALL_CPUS           0xff
+#define MADT_REVISION     5
+#define MADT_PCAT         1u
+#define LAPIC_ENABLED     1u
+#define ACTIVE_HIGH_LEVEL 0x0d
+#define ALL_CPUS          0xff
 
 static void *place(struct acpi_image *image, size_t bytes, size_t align, uint64_t *gpa)
 {
@@ -183,7 +183,10 @@ static struct address io_address(uint16_t port, unsigned bytes)
 {
     /* access size: 1 byte, 2 word, 3 dword */
     return (struct address){SPACE_IO, (uint8_t)(8 * bytes), 0,
-                            (uint8_t)(bytes == 1 ? 1 : bytes == 2 ? 2 : 3), port};
+                            (uint8_t)(bytes == 1   ? 1
+                                      : bytes == 2 ? 2
+                                                   : 3),
+                            port};
 }
 
 static uint64_t add_facs(struct acpi_image *image)

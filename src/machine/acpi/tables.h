@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ACPI tables of the board as one image (ACPI 6.4 chapter 5.2): RSDP, FACS, DSDT, FADT, MADT, XSDT. */
+/*
+ * ACPI tables of the board as one image (ACPI 6.4 chapter 5.2): RSDP, FACS, DSDT, FADT, MADT, XSDT.
+ */
 #ifndef UMBRA_MACHINE_ACPI_TABLES_H
 #define UMBRA_MACHINE_ACPI_TABLES_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define ACPI_MAX_CPUS   64
-#define ACPI_IMAGE_MAX  16384
+#define ACPI_MAX_CPUS  64
+#define ACPI_IMAGE_MAX 16384
 
 struct acpi_image {
     uint64_t base; /* guest physical address of bytes[0]; the RSDP is there */

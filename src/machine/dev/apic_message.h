@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An interrupt message on its way to local APICs: from an IOAPIC pin, an ICR, later an MSI (SDM 3A 10.11). */
+/*
+ * An interrupt message on its way to local APICs: from an IOAPIC pin, an ICR, later an MSI (SDM
+ * 3A 10.11).
+ */
 #ifndef UMBRA_MACHINE_DEV_APIC_MESSAGE_H
 #define UMBRA_MACHINE_DEV_APIC_MESSAGE_H
 

@@ -111,7 +111,7 @@ uint32_t i8042_in(void *arg, uint16_t port, unsigned bytes)
     (void)bytes;
     if (port == 0x64)
         return kbc->status;
-    kbc->status &= (uint8_t)~(STATUS_OUTPUT_FULL | STATUS_TIMEOUT);
+    kbc->status &= (uint8_t) ~(STATUS_OUTPUT_FULL | STATUS_TIMEOUT);
     update_irq(kbc);
     return kbc->output;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keyboard controller without keyboard or mouse: its self-tests pass, bytes sent to a device are answered as
- * "nobody there" at once, and its two reset ways work. Ports 0x60 and 0x64, and port 0x92 (fast A20, fast reset).
+ * Keyboard controller without keyboard or mouse: its self-tests pass, bytes sent to a device are
+ * answered as "nobody there" at once, and its two reset ways work. Ports 0x60 and 0x64, and port
+ * 0x92 (fast A20, fast reset).
  */
 #ifndef UMBRA_MACHINE_DEV_I8042_H
 #define UMBRA_MACHINE_DEV_I8042_H

@@ -14,14 +14,14 @@
 
 #define VERSION 0x20
 
-#define ENTRY_VECTOR     0xffu
+#define ENTRY_VECTOR      0xffu
 #define ENTRY_DELIVERY(e) ((e) >> 8 & 7)
-#define ENTRY_LOGICAL    0x00800u
-#define ENTRY_REMOTE_IRR 0x04000u
-#define ENTRY_LEVEL      0x08000u
-#define ENTRY_MASKED     0x10000u
-#define ENTRY_LOW_KEPT   0x1afffu /* all but delivery status and remote IRR */
-#define ENTRY_DEST(e)    ((uint8_t)((e) >> 56))
+#define ENTRY_LOGICAL     0x00800u
+#define ENTRY_REMOTE_IRR  0x04000u
+#define ENTRY_LEVEL       0x08000u
+#define ENTRY_MASKED      0x10000u
+#define ENTRY_LOW_KEPT    0x1afffu /* all but delivery status and remote IRR */
+#define ENTRY_DEST(e)     ((uint8_t)((e) >> 56))
 
 static void deliver(struct ioapic *ioapic, unsigned pin)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * I/O APIC with 24 pins (Intel 82093AA data sheet; version 0x20 with its EOI register). An edge on a masked pin
- * is lost; a level pin holds remote IRR from delivery to EOI.
+ * I/O APIC with 24 pins (Intel 82093AA data sheet; version 0x20 with its EOI register). An edge on
+ * a masked pin is lost; a level pin holds remote IRR from delivery to EOI.
  */
 #ifndef UMBRA_MACHINE_DEV_IOAPIC_H
 #define UMBRA_MACHINE_DEV_IOAPIC_H

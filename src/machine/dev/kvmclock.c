@@ -29,7 +29,10 @@ static_assert(sizeof(struct wall_clock) == 12, "guest ABI");
 static_assert(sizeof(struct system_time) == 32, "guest ABI");
 static_assert(offsetof(struct system_time, mul) == 24, "guest ABI");
 
-/* ns = ((ticks << shift) * mul) >> 32, a negative shift to the right; the shift keeps mul in [2^31, 2^32). */
+/*
+ * ns = ((ticks << shift) * mul) >> 32, a negative shift to the right; the shift keeps mul in [2^31,
+ * 2^32).
+ */
 void kvmclock_scale(uint64_t khz, uint32_t *mul, int8_t *shift)
 {
     unsigned __int128 factor = ((unsigned __int128)1000000 << 64) / khz; /* 64.64 */
@@ -53,8 +56,8 @@ uint64_t kvmclock_msr_read(const struct kvmclock *kc, uint32_t msr)
 }
 
 /*
- * Version protocol: odd while the fields change, even and higher after. The guest that wrote the MSR is the
- * only reader now, but the order is kept for those that come.
+ * Version protocol: odd while the fields change, even and higher after. The guest that wrote the
+ * MSR is the only reader now, but the order is kept for those that come.
  */
 static void publish(struct kvmclock *kc, uint64_t gpa, void *page, size_t bytes)
 {

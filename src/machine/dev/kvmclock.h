@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The paravirtual clock of KVM's interface (Linux Documentation/virt/kvm/x86/msr.rst): a wall-clock page
- * written once when asked for, and a per-CPU page by which the guest turns its TSC into ns. Guest time and the
- * TSC come from one counter, so a page stays right for ever and is written only when its MSR is.
+ * The paravirtual clock of KVM's interface (Linux Documentation/virt/kvm/x86/msr.rst): a wall-clock
+ * page written once when asked for, and a per-CPU page by which the guest turns its TSC into ns.
+ * Guest time and the TSC come from one counter, so a page stays right for ever and is written only
+ * when its MSR is.
  */
 #ifndef UMBRA_MACHINE_DEV_KVMCLOCK_H
 #define UMBRA_MACHINE_DEV_KVMCLOCK_H

@@ -99,7 +99,8 @@ void lapic_accept(struct lapic *lapic, const struct apic_message *message)
     case APIC_NMI:
         lapic->host.nmi(lapic->host.arg);
         break;
-    default: /* SMI: there is no SMM. INIT, start-up: no second CPU. ExtINT: the PIC is wired to LINT0. */
+    default: /* SMI: there is no SMM. INIT, start-up: no second CPU. ExtINT: the PIC is wired to
+                LINT0. */
         break;
     }
 }

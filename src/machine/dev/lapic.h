@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Local APIC of one CPU: xAPIC registers at APIC_BASE, x2APIC MSRs, timer with one-shot, periodic and
- * TSC-deadline modes (SDM 3A chapter 10). The timer's clock is LAPIC_TIMER_HZ before its divider.
+ * Local APIC of one CPU: xAPIC registers at APIC_BASE, x2APIC MSRs, timer with one-shot, periodic
+ * and TSC-deadline modes (SDM 3A chapter 10). The timer's clock is LAPIC_TIMER_HZ before its
+ * divider.
  *
- * One departure from the power-on state: LINT0 of the boot CPU starts as ExtINT, unmasked, as firmware leaves
- * it, so that a guest which never touches the APIC gets the PIC's interrupts.
+ * One departure from the power-on state: LINT0 of the boot CPU starts as ExtINT, unmasked, as
+ * firmware leaves it, so that a guest which never touches the APIC gets the PIC's interrupts.
  */
 #ifndef UMBRA_MACHINE_DEV_LAPIC_H
 #define UMBRA_MACHINE_DEV_LAPIC_H
@@ -74,7 +75,10 @@ bool lapic_is_destination(const struct lapic *lapic, const struct apic_message *
 void lapic_accept(struct lapic *lapic, const struct apic_message *message);
 void lapic_set_lint0(struct lapic *lapic, bool level);
 
-/* Interrupts out: the vector that may interrupt now or -1; its acknowledgement; does the PIC get through? */
+/*
+ * Interrupts out: the vector that may interrupt now or -1; its acknowledgement; does the PIC get
+ * through?
+ */
 int lapic_pending(const struct lapic *lapic);
 int lapic_ack(struct lapic *lapic);
 bool lapic_takes_pic(const struct lapic *lapic);

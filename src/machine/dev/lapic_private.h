@@ -9,10 +9,10 @@
 #define BASE_X2APIC UINT64_C(0x400)
 #define BASE_ENABLE UINT64_C(0x800)
 
-#define LVT_VECTOR      0x000ffu
-#define LVT_DELIVERY(v) ((v) >> 8 & 7)
-#define LVT_LEVEL       0x08000u
-#define LVT_MASKED      0x10000u
+#define LVT_VECTOR        0x000ffu
+#define LVT_DELIVERY(v)   ((v) >> 8 & 7)
+#define LVT_LEVEL         0x08000u
+#define LVT_MASKED        0x10000u
 #define LVT_TIMER_MODE(v) ((v) >> 17 & 3)
 
 enum { TIMER_ONE_SHOT, TIMER_PERIODIC, TIMER_DEADLINE };
@@ -45,7 +45,9 @@ void lapic_fire_lvt(struct lapic *lapic, enum lapic_lvt which);
 void lapic_end_of_interrupt(struct lapic *lapic);
 void lapic_clear_state(struct lapic *lapic);
 
-/* lapic_regs.c: the registers at their number (offset >> 4). False: no such register, or read-only. */
+/*
+ * lapic_regs.c: the registers at their number (offset >> 4). False: no such register, or read-only.
+ */
 bool lapic_reg_read(struct lapic *lapic, unsigned reg, uint32_t *value);
 bool lapic_reg_write(struct lapic *lapic, unsigned reg, uint32_t value);
 

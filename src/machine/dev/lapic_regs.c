@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The APIC's registers. Both views number them the same way: xAPIC offset >> 4 is the x2APIC MSR minus 0x800
- * (SDM 3A tables 10-1 and 10-6).
+ * The APIC's registers. Both views number them the same way: xAPIC offset >> 4 is the x2APIC MSR
+ * minus 0x800 (SDM 3A tables 10-1 and 10-6).
  */
 #include "machine/dev/lapic_private.h"
 
@@ -39,11 +39,11 @@ enum {
 #define BASE_ADDRESS  (((UINT64_C(1) << 40) - 1) & ~UINT64_C(0xfff))
 #define BASE_WRITABLE (BASE_ADDRESS | BASE_ENABLE | BASE_X2APIC | BASE_BSP)
 
-#define SVR_WRITABLE  0x3ffu
-#define DFR_FIXED     0x0fffffffu
-#define ICR_WRITABLE  0xccfffu
-#define ICR_LOGICAL   0x800u
-#define ICR_ASSERT    0x4000u
+#define SVR_WRITABLE     0x3ffu
+#define DFR_FIXED        0x0fffffffu
+#define ICR_WRITABLE     0xccfffu
+#define ICR_LOGICAL      0x800u
+#define ICR_ASSERT       0x4000u
 #define ICR_SHORTHAND(v) ((v) >> 18 & 3)
 
 #define FIRST_LEGAL_VECTOR 16

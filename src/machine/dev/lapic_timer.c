@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The APIC timer. The count is not stepped: an armed clock timer is the moment it reaches 0, and the current
- * count is worked out from the time left.
+ * The APIC timer. The count is not stepped: an armed clock timer is the moment it reaches 0, and
+ * the current count is worked out from the time left.
  */
 #include "machine/dev/lapic_private.h"
 #include "machine/timer.h"
 
-/* A periodic timer shorter than this would only make the guest drown: its interrupts come this far apart. */
+/*
+ * A periodic timer shorter than this would only make the guest drown: its interrupts come this far
+ * apart.
+ */
 #define SHORTEST_PERIOD_NS 20000
 
 /* Divide configuration: bits 3, 1, 0 are 0..6 for /2../128, 7 for /1. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PCI bus 0 behind configuration mechanism 1 (PCI 3.0 3.2.2.3.2): address register 0xcf8, data 0xcfc..0xcff,
- * and the reset control register at 0xcf9. Slot 0 is the host bridge. Every other device registers a table of
- * configuration accessors; an empty slot reads as all ones.
+ * PCI bus 0 behind configuration mechanism 1 (PCI 3.0 3.2.2.3.2): address register 0xcf8, data
+ * 0xcfc..0xcff, and the reset control register at 0xcf9. Slot 0 is the host bridge. Every other
+ * device registers a table of configuration accessors; an empty slot reads as all ones.
  */
 #ifndef UMBRA_MACHINE_DEV_PCI_H
 #define UMBRA_MACHINE_DEV_PCI_H
@@ -10,14 +10,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PCI_SLOTS         32
-#define PCI_CONFIG_BYTES  256
-#define PCI_ADDRESS_PORT  0xcf8
-#define PCI_RESET_PORT    0xcf9
-#define PCI_DATA_PORT     0xcfc
-#define PCI_LAST_PORT     0xcff
-#define PCI_RESET_CPU     0x04
-#define PCI_RESET_FULL    0x0e
+#define PCI_SLOTS        32
+#define PCI_CONFIG_BYTES 256
+#define PCI_ADDRESS_PORT 0xcf8
+#define PCI_RESET_PORT   0xcf9
+#define PCI_DATA_PORT    0xcfc
+#define PCI_LAST_PORT    0xcff
+#define PCI_RESET_CPU    0x04
+#define PCI_RESET_FULL   0x0e
 
 /* offset + bytes stays inside the dword: bytes is 1, 2 or 4 and never crosses it. */
 struct pci_function {

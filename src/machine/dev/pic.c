@@ -46,7 +46,7 @@ static unsigned pending_input(const struct pic *pic, unsigned which)
     if (half->special_mask)
         serving &= (uint8_t)~half->imr;
     if (half->special_nested && which == MASTER)
-        serving &= (uint8_t)~(1u << CASCADE_INPUT);
+        serving &= (uint8_t) ~(1u << CASCADE_INPUT);
     return asking < best_rank(half, serving) ? input_of_rank(half, asking) : NONE;
 }
 
@@ -123,7 +123,10 @@ uint8_t pic_ack(struct pic *pic)
         half_ack(master, input);
         vector = input == CASCADE_INPUT ? slave_ack(pic) : (uint8_t)(master->vector_base + input);
     }
-    /* The cascade input is an edge to the master: the slave drops it during INTA and may raise it again. */
+    /*
+     * The cascade input is an edge to the master: the slave drops it during INTA and may raise it
+     * again.
+     */
     half_set_line(master, CASCADE_INPUT, false);
     update(pic);
     return vector;
@@ -181,13 +184,13 @@ static void write_ocw2(struct pic_half *half, uint8_t value)
         if (rank == NONE)
             break;
         level = input_of_rank(half, rank);
-        half->isr &= (uint8_t)~(1u << level);
+        half->isr &= (uint8_t) ~(1u << level);
         if (value >> 5 == 5)
             half->lowest = (uint8_t)level;
         break;
     case 3:
     case 7:
-        half->isr &= (uint8_t)~(1u << level);
+        half->isr &= (uint8_t) ~(1u << level);
         if (value >> 5 == 7)
             half->lowest = (uint8_t)level;
         break;

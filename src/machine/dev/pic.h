@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two cascaded 8259A interrupt controllers of a PC (Intel 8259A data sheet) with the edge/level control
- * registers 0x4d0/0x4d1. Inputs 0..15 are the ISA IRQs; input 2 of the master is the slave.
+ * The two cascaded 8259A interrupt controllers of a PC (Intel 8259A data sheet) with the edge/level
+ * control registers 0x4d0/0x4d1. Inputs 0..15 are the ISA IRQs; input 2 of the master is the slave.
  */
 #ifndef UMBRA_MACHINE_DEV_PIC_H
 #define UMBRA_MACHINE_DEV_PIC_H

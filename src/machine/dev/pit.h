@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * 8254 interval timer (Intel 8254 data sheet) at 1,193,182 Hz, and port 0x61 with channel 2's gate and output.
- * Channel 0's output is IRQ 0. Counters are not stepped: they are computed from guest time when looked at, and
- * one timer stands for channel 0's next rising edge. A new count in modes 2 and 3 starts a new period at once.
+ * 8254 interval timer (Intel 8254 data sheet) at 1,193,182 Hz, and port 0x61 with channel 2's gate
+ * and output. Channel 0's output is IRQ 0. Counters are not stepped: they are computed from guest
+ * time when looked at, and one timer stands for channel 0's next rising edge. A new count in modes
+ * 2 and 3 starts a new period at once.
  */
 #ifndef UMBRA_MACHINE_DEV_PIT_H
 #define UMBRA_MACHINE_DEV_PIT_H
@@ -19,9 +20,9 @@
 struct pit_channel {
     uint8_t mode, access;
     bool bcd, gate;
-    bool loaded;     /* a count was written since the control word */
-    bool running;    /* counts: modes 1 and 5 wait for a trigger, a low gate suspends modes 0 and 4 */
-    uint32_t count;  /* 1..65536 (BCD: 10000) */
+    bool loaded;  /* a count was written since the control word */
+    bool running; /* counts: modes 1 and 5 wait for a trigger, a low gate suspends modes 0 and 4 */
+    uint32_t count; /* 1..65536 (BCD: 10000) */
     uint64_t start_ns;
     uint64_t suspended_ticks;
     uint8_t write_low;

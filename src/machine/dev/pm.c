@@ -3,16 +3,16 @@
 
 #include "machine/timer.h"
 
-#define STS_TIMER   0x0001
-#define STS_GLOBAL  0x0020
-#define STS_POWER   0x0100
-#define EN_ALL      (STS_TIMER | STS_GLOBAL | STS_POWER)
-#define CNT_SCI_EN  0x0001
-#define CNT_SLP_EN  0x2000
-#define CNT_KEPT    0x1c06 /* SLP_TYP, GBL_RLS, BM_RLD */
-#define SLP_TYP(v)  ((v) >> 10 & 7)
-#define TIMER_MASK  0xffffff
-#define HALF_SHIFT  23
+#define STS_TIMER  0x0001
+#define STS_GLOBAL 0x0020
+#define STS_POWER  0x0100
+#define EN_ALL     (STS_TIMER | STS_GLOBAL | STS_POWER)
+#define CNT_SCI_EN 0x0001
+#define CNT_SLP_EN 0x2000
+#define CNT_KEPT   0x1c06 /* SLP_TYP, GBL_RLS, BM_RLD */
+#define SLP_TYP(v) ((v) >> 10 & 7)
+#define TIMER_MASK 0xffffff
+#define HALF_SHIFT 23
 
 static uint64_t timer_ticks(const struct pm *pm)
 {
@@ -117,7 +117,7 @@ static void write_byte(struct pm *pm, unsigned at, uint8_t value)
     case 0:
     case 1: /* status bits are cleared by writing ones */
         update_status(pm);
-        pm->status &= (uint16_t)~(value << 8 * at);
+        pm->status &= (uint16_t) ~(value << 8 * at);
         break;
     case 2:
     case 3:
@@ -129,7 +129,7 @@ static void write_byte(struct pm *pm, unsigned at, uint8_t value)
         break;
     case 12:
     case 13:
-        pm->gpe_status &= (uint16_t)~(value << 8 * (at & 1));
+        pm->gpe_status &= (uint16_t) ~(value << 8 * (at & 1));
         break;
     case 14:
     case 15:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ACPI fixed hardware (ACPI 6.4 chapter 4.8): PM1a event and control blocks, the PM timer of 3.579545 MHz and 24
- * bits, one GPE block with nothing behind it. SLP_TYP 5 with SLP_EN is power-off. SCI is IRQ 9.
+ * ACPI fixed hardware (ACPI 6.4 chapter 4.8): PM1a event and control blocks, the PM timer
+ * of 3.579545 MHz and 24 bits, one GPE block with nothing behind it. SLP_TYP 5 with SLP_EN is
+ * power-off. SCI is IRQ 9.
  */
 #ifndef UMBRA_MACHINE_DEV_PM_H
 #define UMBRA_MACHINE_DEV_PM_H

@@ -42,8 +42,8 @@ enum {
 #define SECOND_NS    INT64_C(1000000000)
 #define UPDATE_NS    244000 /* UIP is set this long before the second ends */
 #define BASE_HZ      32768
-#define FIRST_SECOND INT64_C(-8520336000) /* 1700-01-01 */
-#define LAST_SECOND  INT64_C(7258118400)  /* 2200-01-01 */
+#define FIRST_SECOND INT64_C(-2208988800) /* 1900-01-01 */
+#define LAST_SECOND  INT64_C(4102444800)  /* 2100-01-01 */
 
 static int64_t wall_ns(const struct rtc *rtc, uint64_t now)
 {
@@ -102,7 +102,10 @@ static void current_tm(const struct rtc *rtc, struct tm *tm)
     }
 }
 
-/* Takes a broken-down time as the time that is now; one that 64 bits of ns cannot tell is not taken. */
+/*
+ * Takes a broken-down time as the time that is now; one that 64 bits of ns cannot tell is not
+ * taken.
+ */
 static void set_tm(struct rtc *rtc, struct tm *tm)
 {
     int64_t now = wall_ns(rtc, clock_now(rtc->clock));
@@ -313,8 +316,8 @@ static void write_b(struct rtc *rtc, uint8_t value)
 static bool is_time(unsigned reg)
 {
     return reg == REG_CENTURY ||
-           (reg <= REG_YEAR && !(reg == REG_SECOND_ALARM || reg == REG_MINUTE_ALARM ||
-                                 reg == REG_HOUR_ALARM));
+           (reg <= REG_YEAR &&
+            !(reg == REG_SECOND_ALARM || reg == REG_MINUTE_ALARM || reg == REG_HOUR_ALARM));
 }
 
 uint32_t rtc_in(void *arg, uint16_t port, unsigned bytes)

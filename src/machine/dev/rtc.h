@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * MC146818 real-time clock with 128 bytes of CMOS RAM, index port 0x70, data port 0x71, IRQ 8. The time is UTC:
- * wall time at power-on plus guest time plus what the guest changed by setting the clock. Update and periodic
- * flags are worked out when register C is read; timers run only for enabled interrupts.
+ * MC146818 real-time clock with 128 bytes of CMOS RAM, index port 0x70, data port 0x71, IRQ 8. The
+ * time is UTC: wall time at power-on plus guest time plus what the guest changed by setting the
+ * clock. Update and periodic flags are worked out when register C is read; timers run only for
+ * enabled interrupts.
  */
 #ifndef UMBRA_MACHINE_DEV_RTC_H
 #define UMBRA_MACHINE_DEV_RTC_H

@@ -3,11 +3,11 @@
 
 enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCRATCH };
 
-#define IER_RX     0x01
-#define IER_THR    0x02
-#define IER_LINE   0x04
-#define IER_MODEM  0x08
-#define IER_ALL    0x0f
+#define IER_RX    0x01
+#define IER_THR   0x02
+#define IER_LINE  0x04
+#define IER_MODEM 0x08
+#define IER_ALL   0x0f
 
 #define IIR_NONE    0x01
 #define IIR_MODEM   0x00

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * 16550A serial port (National PC16550D data sheet). Sending takes no time: THR is always empty. A receive
- * FIFO below its trigger level tells at once instead of after four character times.
+ * 16550A serial port (National PC16550D data sheet). Sending takes no time: THR is always empty. A
+ * receive FIFO below its trigger level tells at once instead of after four character times.
  */
 #ifndef UMBRA_MACHINE_DEV_UART_H
 #define UMBRA_MACHINE_DEV_UART_H
