@@ -19,13 +19,12 @@
 #define BLOCK_MAX_BYTES (sizeof(struct block) + BLOCK_MAX_UOPS * sizeof(struct uop))
 
 /*
- * Lies in the arena, directly before its uops. start, end: offsets in the page (end may be beyond it for a
- * crossing instruction). in: uops of other blocks that link here, chained by their `extra`.
+ * Lies in the arena, directly before its uops. start, end: offsets in the page. bytes: all that it executes. in: uops of other blocks that link here, chained by their `extra`.
  */
 struct block {
     struct block *next;
     struct uop *in;
-    uint16_t start, end, uops;
+    uint16_t start, end, uops, bytes;
 };
 
 struct code_cache {
@@ -254,14 +253,15 @@ static struct block *block_open(struct code_cache *k)
 
 /* Takes the block with its uops into the page and the arena. */
 static struct uop *block_close(struct interp *c, struct code_page *p, struct block *b, unsigned start,
-                               unsigned end, unsigned uops)
+                               unsigned bytes, unsigned uops)
 {
     struct code_cache *k = c->cache;
+    unsigned end = start + bytes < PAGE_SIZE ? start + bytes : (unsigned)PAGE_SIZE;
 
     if (!p->blocks)
         mem_track_set(c->mem, p->gfn, MEM_TRACK_CODE);
     *b = (struct block){.next = p->blocks, .start = (uint16_t)start, .end = (uint16_t)end,
-                        .uops = (uint16_t)uops};
+                        .uops = (uint16_t)uops, .bytes = (uint16_t)bytes};
     p->blocks = b;
     p->lines |= line_mask(start, end);
     p->slot[start] = (uint32_t)((uint64_t)((char *)block_uops(b) - k->arena) / 8);
@@ -302,7 +302,7 @@ static struct uop *build_cross(struct interp *c, struct dec *d, struct code_page
     u[2].n = 1;
     put_end(&u[3], op_leave, off + u[2].len, 1);
     c->stats.insns_decoded++;
-    return block_close(c, p, b, off, (unsigned)PAGE_SIZE, 4);
+    return block_close(c, p, b, off, u[2].len, 4);
 }
 
 static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
@@ -326,7 +326,7 @@ static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
         return build_cross(c, &d, p, off);
     put_end(&u[n], d.linkable ? op_end : op_leave, pos, n);
     c->stats.insns_decoded += n;
-    return block_close(c, p, b, off, pos, n + 1);
+    return block_close(c, p, b, off, pos - off, n + 1);
 }
 
 static uint64_t linear_rip(const struct interp *c)
@@ -395,7 +395,7 @@ const struct uop *block_find(struct interp *c)
     if (unlikely(c->cs_limited)) {
         const struct block *b = (const struct block *)(const void *)u - 1;
 
-        if (c->rip + (b->end - b->start) - 1u > c->s.seg[SEG_CS].limit)
+        if (c->rip + b->bytes - 1u > c->s.seg[SEG_CS].limit)
             return decode_step(c);
     }
     return u;
