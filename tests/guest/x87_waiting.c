@@ -15,6 +15,8 @@ static uint32_t zero;
 
 GUEST
 {
+    uint16_t sw;
+
     set_cr0((get_cr0() | 0x20) & ~0xcul);
     asm volatile("fninit\n\tfldcw %0\n\tfld1\n\tfidivl %1" ::"m"(cw), "m"(zero));
     WAITS(1, "fld1");
@@ -37,4 +39,12 @@ GUEST
     asm volatile("fninit\n\tfldcw %0\n\tfld1\n\tfidivl %1\n\tfnclex" ::"m"(cw), "m"(zero));
     asm volatile("fistpl %0" : "=m"(zero)); /* the operand was not divided */
     check(28, zero, 1);
+
+    /* Stack overflow and underflow: invalid, with SF, C1 tells which. */
+    cw = 0x37f;
+    asm volatile("fninit\n\tfldcw %1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\t"
+                 "fnstsw %0" : "=a"(sw) : "m"(cw));
+    check(30, sw & 0x2c1, 0x241);
+    asm volatile("fninit\n\tfstp %%st(0)\n\tfnstsw %0" : "=a"(sw));
+    check(31, sw & 0x2c1, 0x041);
 }
