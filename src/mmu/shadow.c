@@ -245,6 +245,8 @@ void shadow_set_link(struct mmu *mmu, struct shadow_page *page, unsigned index, 
     chain_add(mmu, &child->parents, page, index);
     /* What the child holds was right for others; here it must be proved anew (S7). */
     child->linked = ++mmu->now;
+    if (child->present_count == 0)
+        child->fresh_since = child->linked;
 }
 
 void shadow_drop(struct mmu *mmu, struct shadow_page *page, unsigned index)
