@@ -55,7 +55,9 @@ static void on_signal(int sig, siginfo_t *info, void *arg)
         if (t->code32)
             g[REG_CSGSFS] = (g[REG_CSGSFS] & ~(greg_t)0xffff) | CS_USER32;
         /* keep the software bytes behind the FXSAVE area: they say that more state follows */
-        memcpy(uc->uc_mcontext.fpregs, t->start.fx, 464);
+        uint8_t *fx = (uint8_t *)uc->uc_mcontext.fpregs;
+        memcpy(fx, t->start.fx, 464);
+        fx[512] |= 3; /* XSTATE_BV: x87 and SSE are not in their initial state */
         run.inside = true;
         return;
     }
