@@ -146,8 +146,13 @@ static inline void lin_store(struct interp *c, const struct uop *u, uint64_t lin
     }
 }
 
-/* The host's flags as they are now: use directly after an asm that ends with FLAGS_ASM. */
-#define FLAGS_ASM "\n\tlahf\n\tseto %%al"
+/*
+ * For asm around an instruction: AX = flags16 into the host's flags (OF by an overflowing addition, the rest by
+ * SAHF), and the host's flags into AX. Loading first keeps what an instruction leaves undefined as this host
+ * leaves it.
+ */
+#define FLAGS_LOAD "addb $127, %%al\n\tsahf\n\t"
+#define FLAGS_ASM  "\n\tlahf\n\tseto %%al"
 
 /* Subfamilies, asked in this order by build_integer. */
 build_fn int_build_mov, int_build_alu, int_build_unary, int_build_branch, int_build_stack, int_build_shift,

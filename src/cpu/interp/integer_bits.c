@@ -160,7 +160,7 @@ static bool build_bt(struct dec *d, struct uop *u, unsigned what)
     {                                                                                              \
         uint64_t a = GPR64(u->dst);                                                                \
         uint32_t f = c->flags16;                                                                   \
-        __asm__("addb $127, %%al\n\tsahf\n\t" insn sfx " %[b], %" mod "[a]" FLAGS_ASM              \
+        __asm__(FLAGS_LOAD insn sfx " %[b], %" mod "[a]" FLAGS_ASM              \
                 : [a] "+&r"(a), "+&a"(f)                                                           \
                 : [b] "r"(b)                                                                       \
                 : "cc");                                                                           \

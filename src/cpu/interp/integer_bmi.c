@@ -40,22 +40,20 @@ static inline uint64_t source2(struct interp *c, const struct uop *u)
         NEXT;                                                                                      \
     }
 
-#define LOAD_ALL "addb $127, %%al\n\tsahf\n\t"
-
 /* AT&T operand orders: 3 operands "insn x, y, r". */
 #define ASM_AB(insn)                                                                               \
-    __asm__(LOAD_ALL insn " %[b], %[a], %[r]" FLAGS_ASM                                            \
+    __asm__(FLAGS_LOAD insn " %[b], %[a], %[r]" FLAGS_ASM                                            \
             : [r] "+&r"(r), "+&a"(f)                                                               \
             : [a] "r"(a), [b] "r"(b)                                                               \
             : "cc")
 #define ASM_BA(insn)                                                                               \
-    __asm__(LOAD_ALL insn " %[a], %[b], %[r]" FLAGS_ASM                                            \
+    __asm__(FLAGS_LOAD insn " %[a], %[b], %[r]" FLAGS_ASM                                            \
             : [r] "+&r"(r), "+&a"(f)                                                               \
             : [a] "r"(a), [b] "r"(b)                                                               \
             : "cc")
 #define ASM_B(insn)                                                                                \
     (void)a;                                                                                       \
-    __asm__(LOAD_ALL insn " %[b], %[r]" FLAGS_ASM : [r] "+&r"(r), "+&a"(f) : [b] "r"(b) : "cc")
+    __asm__(FLAGS_LOAD insn " %[b], %[r]" FLAGS_ASM : [r] "+&r"(r), "+&a"(f) : [b] "r"(b) : "cc")
 
 DEFINE_BMI(andn, ASM_AB("andnl"), ASM_AB("andnq"))
 DEFINE_BMI(bextr, ASM_BA("bextrl"), ASM_BA("bextrq"))

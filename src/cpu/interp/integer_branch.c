@@ -265,8 +265,11 @@ static bool build_call(struct dec *d, struct uop *u)
     return true;
 }
 
+/* CPUs take REPE and REPNE before LOOPE and LOOPNE for their condition, whichever the opcode says. */
 static bool build_loop(struct uop *u, unsigned cond)
 {
+    if (cond != LOOP_ALWAYS && cond != LOOP_JCXZ && (u->prefix & (UOP_REP | UOP_REPNE)))
+        cond = u->prefix & UOP_REP ? LOOP_E : LOOP_NE;
     u->cond = (uint8_t)cond;
     u->fn = loop_any;
     return true;

@@ -15,10 +15,10 @@ static inline uint64_t operand(struct interp *c, const struct uop *u)
     HANDLER(op##8)                                                                                 \
     {                                                                                              \
         uint8_t b = (uint8_t)operand(c, u);                                                        \
-        uint32_t f = GPR8(REG_RAX);                                                                \
-        uint16_t product;                                                                          \
-        __asm__(insn "b %[b]\n\tmovw %%ax, %[p]" FLAGS_ASM                                         \
-                : "+&a"(f), [p] "=&r"(product)                                                     \
+        uint32_t f = c->flags16;                                                                   \
+        uint16_t product = GPR8(REG_RAX);                                                          \
+        __asm__(FLAGS_LOAD "movl %k[p], %%eax\n\t" insn "b %[b]\n\tmovw %%ax, %[p]" FLAGS_ASM      \
+                : "+&a"(f), [p] "+&r"(product)                                                     \
                 : [b] "r"(b)                                                                       \
                 : "cc");                                                                           \
         GPR16(REG_RAX) = product;                                                                  \
@@ -30,10 +30,11 @@ static inline uint64_t operand(struct interp *c, const struct uop *u)
     HANDLER(op##bits)                                                                              \
     {                                                                                              \
         uint##bits##_t b = (uint##bits##_t)operand(c, u);                                          \
-        uint##bits##_t low, high;                                                                  \
-        uint64_t f = GPR##bits(REG_RAX);                                                           \
-        __asm__(insn sfx " %[b]\n\tmov" sfx " %%" reg ", %[low]" FLAGS_ASM                         \
-                : "+&a"(f), [low] "=&r"(low), "=&d"(high)                                          \
+        uint##bits##_t low = GPR##bits(REG_RAX), high;                                             \
+        uint64_t f = c->flags16;                                                                   \
+        __asm__(FLAGS_LOAD "mov" sfx " %[low], %%" reg "\n\t" insn sfx                             \
+                " %[b]\n\tmov" sfx " %%" reg ", %[low]" FLAGS_ASM                                  \
+                : "+&a"(f), [low] "+&r"(low), "=&d"(high)                                          \
                 : [b] "r"(b)                                                                       \
                 : "cc");                                                                           \
         SET_GPR##bits(REG_RAX, low);                                                               \
@@ -56,9 +57,9 @@ DEFINE_MUL(imul, "imul", 64, "q", "rax")
     static inline uint##bits##_t do_imul##bits(struct interp *c, uint##bits##_t a,                 \
                                                uint##bits##_t b)                                   \
     {                                                                                              \
-        uint32_t f;                                                                                \
-        __asm__("imul" sfx " %[b], %[a]" FLAGS_ASM                                                 \
-                : [a] "+&r"(a), "=&a"(f)                                                           \
+        uint32_t f = c->flags16;                                                                   \
+        __asm__(FLAGS_LOAD "imul" sfx " %[b], %[a]" FLAGS_ASM                                      \
+                : [a] "+&r"(a), "+&a"(f)                                                           \
                 : [b] "r"(b)                                                                       \
                 : "cc");                                                                           \
         c->flags16 = (uint16_t)f;                                                                  \

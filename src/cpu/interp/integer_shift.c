@@ -6,9 +6,6 @@
 #define INTERP_HOT
 #include "cpu/interp/integer.h"
 
-/* AX = flags16 into the host's flags: OF by an overflowing addition, the rest by SAHF. */
-#define FLAGS_LOAD "addb $127, %%al\n\tsahf\n\t"
-
 #define DEFINE_SHIFT_CORE(op, insn, bits, sfx)                                                     \
     static inline uint##bits##_t do_##op##bits(struct interp *c, uint##bits##_t a, uint8_t n)      \
     {                                                                                              \

@@ -50,10 +50,10 @@ static uint64_t elements_in_page(const struct uop *u, uint64_t lin, uint64_t mos
     return n < most ? n : most;
 }
 
-/* Strides need rising addresses whose linear form is a plain sum. */
+/* Strides need rising addresses whose linear form is a plain sum; single steps see every element. */
 static bool can_stride(const struct interp *c, const struct uop *u)
 {
-    return c->flat && u->addrsize >= 4 && !(c->s.rflags & RFLAGS_DF) && (c->mode == CODE_64 || u->seg < SEG_FS);
+    return c->flat && !c->slow_step && u->addrsize >= 4 && !(c->s.rflags & RFLAGS_DF) && (c->mode == CODE_64 || u->seg < SEG_FS);
 }
 
 /* After n elements of a repeated instruction. Goes on with the next stride unless answered otherwise. */
@@ -186,10 +186,11 @@ static void compare(struct interp *c, unsigned size, uint64_t a, uint64_t b)
     c->flags16 = (uint16_t)f;
 }
 
+/* CPUs that we know load the ES operand first, which shows when both fault. */
 static void cmps_one(struct interp *c, const struct uop *u)
 {
-    uint64_t a = lin_load(c, u, src_linear(c, u, u->opsize), u->opsize);
     uint64_t b = lin_load(c, u, dst_linear(c, u, u->opsize, MMU_READ), u->opsize);
+    uint64_t a = lin_load(c, u, src_linear(c, u, u->opsize), u->opsize);
 
     compare(c, u->opsize, a, b);
     advance(c, u, REG_RSI, direction(c, u));
@@ -223,8 +224,8 @@ static uint64_t cmps_stride(struct interp *c, const struct uop *u, uint64_t coun
 
     if (n < 2)
         return 0;
-    src = lin_span(c, u, from, MMU_READ);
     dst = lin_span(c, u, to, MMU_READ);
+    src = lin_span(c, u, from, MMU_READ);
     if (!src || !dst)
         return 0;
     do {
