@@ -12,7 +12,7 @@ window -f /dev/null new-session -d -x 100 -y 40 "env XDG_RUNTIME_DIR=$XDG_RUNTIM
 shows() { window capture-pane -p -J -S -500 | grep -q -- "$1"; }
 keys() { window send-keys "$@"; }
 start() { keys "clear; $umbra run --name t --memory 128M; echo status \$?; stty -a > $tmp/stty" Enter; }
-sane() { grep -q ' icanon' "$tmp/stty" && grep -q ' echo ' "$tmp/stty" && grep -q ' isig' "$tmp/stty"; }
+answers() { "$umbra" stat t --json > "$tmp/stat"; }
 
 keys "stty -a > $tmp/before" Enter
 wait_for 10 test -s "$tmp/before"
@@ -42,9 +42,8 @@ check "the terminal is as before" cmp "$tmp/before" "$tmp/stty"
 for number in TERM SEGV ABRT; do
     rm -f "$tmp/stty"
     start
-    wait_for 20 test -S "$XDG_RUNTIME_DIR/umbra/t.sock"
-    sleep 1
-    kill -$number "$(pgrep -f "$umbra run --name t " | head -n 1)"
+    wait_for 20 answers
+    kill -$number "$(field "$tmp/stat" pid)"
     check "after SIG$number" wait_for 20 test -s "$tmp/stty"
     check "the terminal is as before" cmp "$tmp/before" "$tmp/stty"
 done
