@@ -211,16 +211,11 @@ HANDLER(insert_q_m)
 
 /* --- stores under a mask, at rDI --- */
 
-/* A write fault is one of all the bytes, as the host's CPU has it, unless the mask is empty. */
+/* All the bytes are checked, whatever the mask, as the host's CPU does. */
 static void masked_store(struct interp *c, const struct uop *u, const uint8_t *src,
                          const uint8_t *mask, unsigned bytes)
 {
     uint64_t lin = uop_lin(c, u, bytes, MMU_WRITE);
-    unsigned set = 0;
-    for (unsigned i = 0; i < bytes; i++)
-        set += mask[i] >> 7;
-    if (!set)
-        return;
     lin_probe(c, u, lin, bytes, MMU_WRITE);
     for (unsigned i = 0; i < bytes; i++) {
         if (mask[i] & 0x80)
@@ -235,11 +230,12 @@ HANDLER(maskmovdqu)
     NEXT;
 }
 
+/* Turns to MMX mode even when the store faults (seen on the host's CPU). */
 HANDLER(maskmovq)
 {
     fp_check_mmx(c, u);
-    masked_store(c, u, fp_at(c, mm_at(c, u->dst)), fp_at(c, mm_at(c, u->src)), 8);
     fp_enter_mmx(c);
+    masked_store(c, u, FP_MM(u->dst), FP_MM(u->src), 8);
     NEXT;
 }
 
