@@ -156,6 +156,7 @@ static void deliver_long(struct interp *c, const struct event *e)
     unsigned bytes = (unsigned)sizeof frame - skip * 8;
     if (!is_canonical(rsp - bytes) || !is_canonical(rsp - 1))
         raise_ext(c, VEC_SS);
+    stack_probe_pushes(c, NULL, rsp - bytes, bytes, 8, cpl == 3);
     priv_write(c, NULL, rsp - bytes, frame + skip, bytes, cpl == 3);
 
     c->gpr[RSP] = rsp - bytes;

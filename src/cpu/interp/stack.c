@@ -43,6 +43,25 @@ static uint64_t stack_linear(struct interp *c, const struct uop *u, const struct
     return (uint32_t)(st->ss.base + sp);
 }
 
+static void probe_write(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, bool user)
+{
+    if (user)
+        lin_probe(c, u, lin, bytes, MMU_WRITE);
+    else
+        sys_probe(c, u, lin, bytes, MMU_WRITE);
+}
+
+void stack_probe_pushes(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, unsigned size,
+                        bool user)
+{
+    uint64_t last = lin + bytes - size;
+    uint64_t edge = last & PAGE_MASK;
+
+    probe_write(c, u, last, size, user);
+    if (lin < edge)
+        probe_write(c, u, lin + (edge - lin - 1) / size * size, size, user);
+}
+
 void stack_push_frame(struct interp *c, const struct uop *u, struct stack *st, const uint64_t *v, unsigned n,
                 unsigned size, uint32_t error)
 {
@@ -56,15 +75,13 @@ void stack_push_frame(struct interp *c, const struct uop *u, struct stack *st, c
 
     if (top == 0 || top >= bytes) {
         uint64_t lin = stack_linear(c, u, st, low, bytes, error);
+        stack_probe_pushes(c, u, lin, bytes, size, st->user);
         priv_write(c, u, lin, image, bytes, st->user);
     } else { /* the pointer wraps within the frame: value by value, all checked before the first is written */
         for (unsigned i = 0; i < n; i++) {
             uint64_t at = (low + i * size) & st->mask;
             uint64_t lin = stack_linear(c, u, st, at, size, error);
-            if (st->user)
-                lin_probe(c, u, lin, size, MMU_WRITE);
-            else
-                sys_probe(c, u, lin, size, MMU_WRITE);
+            probe_write(c, u, lin, size, st->user);
         }
         for (unsigned i = 0; i < n; i++) {
             uint64_t at = (low + i * size) & st->mask;

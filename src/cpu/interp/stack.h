@@ -33,6 +33,13 @@ struct stack stack_of(const struct interp *c, struct x86_segment ss, uint64_t sp
 void stack_push_frame(struct interp *c, const struct uop *u, struct stack *st, const uint64_t *v, unsigned n,
                 unsigned size, uint32_t error);
 
+/*
+ * Before a frame of `bytes` at lin is written as one: the fault that pushes of `size` bytes would meet, which go
+ * downwards, so that CR2 is the first slot that cannot be written.
+ */
+void stack_probe_pushes(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, unsigned size,
+                        bool user);
+
 /* Reads n values from the top into v without moving sp: v[0] is the top one. */
 void stack_peek_frame(struct interp *c, const struct uop *u, const struct stack *st, uint64_t *v, unsigned n,
                 unsigned size);
