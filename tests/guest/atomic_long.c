@@ -86,7 +86,7 @@ static word user(word arg)
     STACK_MISSING(51, "enter $16, $3", SCRATCH + 8, 6, BELOW);
 #endif
     STACK_MISSING(52, "push (" A(si) ")", SCRATCH + sizeof(word) / 2, 6, BELOW);
-    STACK_MISSING(53, "lcall *far_pointer", SCRATCH + sizeof(word), 6, BELOW);
+    STACK_MISSING(53, "lcall *far_pointer", SCRATCH + 4, 6, BELOW); /* 32-bit operands */
     STACK_MISSING(54, "pushf", SCRATCH, 6, BELOW);
     return 0;
 }

@@ -123,6 +123,7 @@ enter_user:
 leave_user:
     mov user_return_sp, %rsp
     mov $0x40, %ecx
+    mov %ecx, %ss /* null since the gate */
     mov %ecx, %ds
     mov %ecx, %es
     popf
