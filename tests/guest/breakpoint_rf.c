@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* RF: pushed as 1 by faults, so that the return does not meet the code breakpoint again; pushed as 0 by traps. */
+/*
+ * RF: pushed as 1 by faults but code breakpoints, whose handler sets it so that the return does not meet them again
+ * (SDM 3B 17.3.1.1); pushed as 0 by traps.
+ */
 #include "guest.h"
 
 extern const uint8_t b1[], b2[];
@@ -9,7 +12,8 @@ static word trap_flags;
 static void on_db(struct frame *f)
 {
     hits++;
-    check(1, f->flags & 0x10000, 0x10000);
+    check(1, f->flags & 0x10000, 0);
+    f->flags |= 0x10000;
     set_dr6(0xffff0ff0);
 }
 

@@ -38,11 +38,11 @@ void debug_note_io(struct interp *c, uint16_t port, unsigned bytes)
     }
 }
 
-/* kind: EVENT_FAULT before an instruction (pushes RF), EVENT_TRAP behind one. */
-static void deliver_debug(struct interp *c, enum event_kind kind, uint64_t why)
+/* Not EVENT_FAULT even before an instruction: a code breakpoint pushes RF as it is (SDM 3B 17.3.1.1). */
+static void deliver_debug(struct interp *c, uint64_t why)
 {
     c->s.dr[6] = (c->s.dr[6] & ~(uint64_t)DR6_B) | why;
-    exc_deliver(c, kind, VEC_DB, false, 0, c->rip);
+    exc_deliver(c, EVENT_TRAP, VEC_DB, false, 0, c->rip);
 }
 
 bool debug_before_insn(struct interp *c)
@@ -58,7 +58,7 @@ bool debug_before_insn(struct interp *c)
             if (is_enabled(c, i) && kind_of(c, i) == RW_EXECUTE && c->s.dr[i] == lin)
                 hit |= UINT64_C(1) << i;
         if (hit && !(c->s.rflags & RFLAGS_RF)) {
-            deliver_debug(c, EVENT_FAULT, hit);
+            deliver_debug(c, hit);
             return true;
         }
     }
@@ -75,7 +75,7 @@ void debug_after_insn(struct interp *c, bool tf)
         why |= DR6_BS;
     c->dr6_pending = 0;
     if (why)
-        deliver_debug(c, EVENT_TRAP, why);
+        deliver_debug(c, why);
 }
 
 /* The register meant, after the checks common to both directions. */
