@@ -68,6 +68,31 @@ uint8_t dec_seg(ZydisRegister reg)
     }
 }
 
+/* In 64-bit mode ES, CS, SS and DS overrides mean nothing; SS stays the default of stack addresses. */
+static uint8_t memory_seg(const struct dec *d, ZydisRegister reg)
+{
+    uint8_t seg = dec_seg(reg);
+
+    return d->mode == CODE_64 && seg < SEG_SS ? SEG_DS : seg;
+}
+
+uint8_t dec_override(const struct dec *d, uint8_t seg)
+{
+    static const struct {
+        ZydisInstructionAttributes has;
+        uint8_t seg;
+    } overrides[] = {
+        {ZYDIS_ATTRIB_HAS_SEGMENT_CS, SEG_CS}, {ZYDIS_ATTRIB_HAS_SEGMENT_SS, SEG_SS},
+        {ZYDIS_ATTRIB_HAS_SEGMENT_DS, SEG_DS}, {ZYDIS_ATTRIB_HAS_SEGMENT_ES, SEG_ES},
+        {ZYDIS_ATTRIB_HAS_SEGMENT_FS, SEG_FS}, {ZYDIS_ATTRIB_HAS_SEGMENT_GS, SEG_GS},
+    };
+
+    for (size_t i = 0; i < sizeof overrides / sizeof overrides[0]; i++)
+        if ((d->i.attributes & overrides[i].has) && (d->mode != CODE_64 || overrides[i].seg >= SEG_FS))
+            return overrides[i].seg;
+    return seg;
+}
+
 static uint8_t address_reg(ZydisRegister reg)
 {
     return dec_is_gpr(reg) ? dec_gpr(reg) : GPR_ZERO;
@@ -77,7 +102,7 @@ static void fill_memory(const struct dec *d, struct uop *u, const ZydisDecodedOp
 {
     static const uint8_t shift[9] = {[2] = 1, [4] = 2, [8] = 3};
 
-    u->seg = dec_seg(op->mem.segment);
+    u->seg = memory_seg(d, op->mem.segment);
     u->disp = op->mem.disp.has_displacement ? op->mem.disp.value : 0;
     u->index = address_reg(op->mem.index);
     u->scale = shift[op->mem.scale & 15u];

@@ -46,6 +46,9 @@ bool dec_is_gpr(ZydisRegister reg);
 /* enum x86_seg of a Zydis segment register (SEG_DS for none). */
 uint8_t dec_seg(ZydisRegister reg);
 
+/* Segment of an implicit memory operand: the override that counts, else seg. */
+uint8_t dec_override(const struct dec *d, uint8_t seg);
+
 /* Byte offset in c->gpr of a Zydis general register (AH.. included); invariant: it is one. */
 uint8_t dec_gpr(ZydisRegister reg);
 

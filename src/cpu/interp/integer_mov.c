@@ -307,6 +307,7 @@ bool int_build_mov(struct dec *d, struct uop *u)
         u->fn = sign_to_d;
         return true;
     case ZYDIS_MNEMONIC_XLAT:
+        u->seg = dec_override(d, SEG_DS);
         u->fn = xlat;
         return true;
     default:

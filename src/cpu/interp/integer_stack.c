@@ -73,8 +73,13 @@ HANDLER(pusha)
     uint8_t buf[32];
     unsigned size = u->opsize;
 
-    for (unsigned i = 0; i < 8; i++)
+    /* In the order of the pushes, for the address that a fault tells. */
+    for (unsigned i = 0; i < 8; i++) {
+        int64_t delta = -(int64_t)((i + 1) * size);
+
+        lin_probe(c, u, stack_linear(c, u, delta, size, MMU_WRITE), size, MMU_WRITE);
         memcpy(buf + (7 - i) * size, &c->gpr[i], size);
+    }
     lin_write(c, u, stack_linear(c, u, -8 * (int64_t)size, 8 * size, MMU_WRITE), buf, 8 * size);
     stack_add(c, -8 * (int64_t)size);
     NEXT_LOOP;

@@ -186,11 +186,16 @@ static void compare(struct interp *c, unsigned size, uint64_t a, uint64_t b)
     c->flags16 = (uint16_t)f;
 }
 
-/* CPUs that we know load the ES operand first, which shows when both fault. */
+/* Which of two faulting operands is told: the ES one, but with REP the other one (seen on AMD CPUs). */
 static void cmps_one(struct interp *c, const struct uop *u)
 {
-    uint64_t b = lin_load(c, u, dst_linear(c, u, u->opsize, MMU_READ), u->opsize);
-    uint64_t a = lin_load(c, u, src_linear(c, u, u->opsize), u->opsize);
+    uint64_t a = 0, b;
+
+    if (u->prefix & (UOP_REP | UOP_REPNE))
+        a = lin_load(c, u, src_linear(c, u, u->opsize), u->opsize);
+    b = lin_load(c, u, dst_linear(c, u, u->opsize, MMU_READ), u->opsize);
+    if (!(u->prefix & (UOP_REP | UOP_REPNE)))
+        a = lin_load(c, u, src_linear(c, u, u->opsize), u->opsize);
 
     compare(c, u->opsize, a, b);
     advance(c, u, REG_RSI, direction(c, u));
@@ -224,8 +229,8 @@ static uint64_t cmps_stride(struct interp *c, const struct uop *u, uint64_t coun
 
     if (n < 2)
         return 0;
-    dst = lin_span(c, u, to, MMU_READ);
     src = lin_span(c, u, from, MMU_READ);
+    dst = lin_span(c, u, to, MMU_READ);
     if (!src || !dst)
         return 0;
     do {
@@ -305,19 +310,7 @@ DEFINE_REP(scas, scas_stride, WHILE_CONDITION)
 
 static bool build(struct dec *d, struct uop *u, uop_fn *once, uop_fn *rep)
 {
-    static const struct {
-        ZydisInstructionAttributes has;
-        uint8_t seg;
-    } overrides[] = {
-        {ZYDIS_ATTRIB_HAS_SEGMENT_CS, SEG_CS}, {ZYDIS_ATTRIB_HAS_SEGMENT_SS, SEG_SS},
-        {ZYDIS_ATTRIB_HAS_SEGMENT_DS, SEG_DS}, {ZYDIS_ATTRIB_HAS_SEGMENT_ES, SEG_ES},
-        {ZYDIS_ATTRIB_HAS_SEGMENT_FS, SEG_FS}, {ZYDIS_ATTRIB_HAS_SEGMENT_GS, SEG_GS},
-    };
-
-    u->seg = SEG_DS;
-    for (size_t i = 0; i < sizeof overrides / sizeof overrides[0]; i++)
-        if (d->i.attributes & overrides[i].has)
-            u->seg = overrides[i].seg;
+    u->seg = dec_override(d, SEG_DS);
     u->fn = u->prefix & (UOP_REP | UOP_REPNE) ? rep : once;
     return true;
 }

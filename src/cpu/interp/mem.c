@@ -52,7 +52,7 @@ uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_
 
     if (c->mode == CODE_64)
         return seg >= SEG_FS ? s->base + ea : ea;
-    if (c->flat && seg < SEG_FS)
+    if (c->flat && seg_is_flat(seg))
         return ea;
     if (unlikely(!segment_allows(c, s, ea, bytes, kind)))
         exc_raise_code(c, u, seg == SEG_SS ? VEC_SS : VEC_GP, 0);
@@ -128,10 +128,13 @@ static unsigned resolve(struct interp *c, const struct uop *u, uint64_t lin, uns
     uint64_t next = (lin & PAGE_MASK) + PAGE_SIZE;
     unsigned first = MEM_FITS(lin, bytes) ? bytes : (unsigned)(next - lin);
 
-    if (c->mode == CODE_64 || (c->s.efer & EFER_LMA)) {
+    if (c->mode == CODE_64 || (as == AS_IMPLICIT && (c->s.efer & EFER_LMA))) {
         if (unlikely(!is_canonical(lin) || !is_canonical(lin + bytes - 1)))
             raise_address(c, u);
     } else {
+        /* A flat segment ends at 4 GiB; with another base the linear address wraps. */
+        if (unlikely(lin + bytes > UINT64_C(1) << 32) && c->flat && u && seg_is_flat(u->seg) && as == AS_CPL)
+            raise_address(c, u);
         next = (uint32_t)next;
     }
     if (unlikely(c->view == VIEW_SLOW) && as == AS_CPL)

@@ -30,13 +30,19 @@ static inline uint64_t uop_ea(const struct interp *c, const struct uop *u)
 uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_t ea, unsigned bytes,
                     enum mmu_access_kind kind);
 
+/* Segments whose linear address is the effective address while c->flat, for reads and writes. */
+static inline bool seg_is_flat(unsigned seg)
+{
+    return ((1u << SEG_ES | 1u << SEG_SS | 1u << SEG_DS) >> seg) & 1u;
+}
+
 /* Linear address of the memory operand of u. */
 static inline uint64_t uop_lin(struct interp *c, const struct uop *u, unsigned bytes,
                                enum mmu_access_kind kind)
 {
     uint64_t ea = uop_ea(c, u);
     if (likely(c->flat)) {
-        if (likely(u->seg < SEG_FS))
+        if (likely(seg_is_flat(u->seg)))
             return ea;
         if (c->mode == CODE_64)
             return ea + c->s.seg[u->seg].base;
