@@ -6,7 +6,8 @@
 #define STS_TIMER  0x0001
 #define STS_GLOBAL 0x0020
 #define STS_POWER  0x0100
-#define EN_ALL     (STS_TIMER | STS_GLOBAL | STS_POWER)
+#define STS_RTC    0x0400 /* can be enabled as guests expect; there is no sleep to wake from */
+#define EN_ALL     (STS_TIMER | STS_GLOBAL | STS_POWER | STS_RTC)
 #define CNT_SCI_EN 0x0001
 #define CNT_SLP_EN 0x2000
 #define CNT_KEPT   0x1c06 /* SLP_TYP, GBL_RLS, BM_RLD */
