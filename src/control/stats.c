@@ -120,7 +120,7 @@ static enum err write_file(const json_t *stats, const char *path)
 
     if (!f)
         return err_errno(ERR_IO, "cannot open %s", path);
-    bad = json_dumpf(stats, f, JSON_INDENT(2)) != 0;
+    bad = json_dumpf(stats, f, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0;
     bad |= fputc('\n', f) == EOF;
     bad |= fflush(f) != 0;
     bad |= fclose(f) != 0;

@@ -108,7 +108,7 @@ int command_ps(int count, char *const *words)
     list = json_array();
     err = collect(list);
     if (!err && json) {
-        json_dumpf(list, stdout, JSON_INDENT(2));
+        json_dumpf(list, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');
     } else if (!err) {
         print_table(list);

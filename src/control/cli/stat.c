@@ -100,7 +100,7 @@ int command_stat(int count, char *const *words)
     if (err)
         return cli_fail(err);
     if (given.json) {
-        json_dumpf(stats, stdout, JSON_INDENT(2));
+        json_dumpf(stats, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');
     } else {
         print_text(stats);
