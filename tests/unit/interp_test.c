@@ -132,8 +132,8 @@ static void guest_open(struct guest *g, unsigned bits)
 
     memset(g, 0, sizeof *g);
     g->budget = 1000000;
-    g->bus = (struct cpu_bus){.arg = g, .poll = bus_poll, .irq_ack = bus_irq_ack, .mmio_read = bus_mmio_read,
-                              .mmio_write = bus_mmio_write};
+    g->bus = (struct cpu_bus){.arg = g, .poll_arg = g, .poll = bus_poll, .irq_ack = bus_irq_ack,
+                              .mmio_read = bus_mmio_read, .mmio_write = bus_mmio_write};
     assert_int_equal(mem_create(&g->mem, MEM_BYTES), ERR_OK);
     config.mem = g->mem;
     assert_int_equal(engine_find("interp")->create(&g->vcpu, &config), ERR_OK);

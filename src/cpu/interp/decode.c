@@ -98,6 +98,13 @@ static uint8_t address_reg(ZydisRegister reg)
     return dec_is_gpr(reg) ? dec_gpr(reg) : GPR_ZERO;
 }
 
+/* SIB base 101 with mod 00 is no register whatever REX.B says; the decoder library takes it for r13 then. */
+static bool is_without_base(const ZydisDecodedInstruction *i)
+{
+    return i->address_width != 16 && (i->attributes & ZYDIS_ATTRIB_HAS_SIB) && i->raw.modrm.mod == 0 &&
+           i->raw.sib.base == 5;
+}
+
 static void fill_memory(const struct dec *d, struct uop *u, const ZydisDecodedOperand *op)
 {
     static const uint8_t shift[9] = {[2] = 1, [4] = 2, [8] = 3};
@@ -106,6 +113,11 @@ static void fill_memory(const struct dec *d, struct uop *u, const ZydisDecodedOp
     u->disp = op->mem.disp.has_displacement ? op->mem.disp.value : 0;
     u->index = address_reg(op->mem.index);
     u->scale = shift[op->mem.scale & 15u];
+    if (is_without_base(&d->i)) {
+        u->disp = d->i.raw.disp.value;
+        u->base = GPR_ZERO;
+        return;
+    }
     if (op->mem.base == ZYDIS_REGISTER_RIP || op->mem.base == ZYDIS_REGISTER_EIP) {
         u->base = GPR_PAGE;
         u->disp += u->off + d->i.length;

@@ -152,11 +152,18 @@ HANDLER(jmp_indirect)
     return goto_rip(c, u, rip);
 }
 
+/* A missing stack comes before a bad target. */
+static void check_call_target(struct interp *c, const struct uop *u, uint64_t rip)
+{
+    lin_probe(c, u, stack_linear(c, u, -(int64_t)u->opsize, u->opsize, MMU_WRITE), u->opsize, MMU_WRITE);
+    check_branch_target(c, u, rip);
+}
+
 HANDLER(call_indirect)
 {
     uint64_t rip = indirect_target(c, u);
 
-    check_branch_target(c, u, rip);
+    check_call_target(c, u, rip);
     stack_push(c, u, u->opsize, insn_next_rip(c, u));
     return goto_rip(c, u, rip);
 }
@@ -167,7 +174,7 @@ HANDLER(call_r64)
     uint64_t sp = GPR64(REG_RSP) - 8;
 
     if (unlikely(!is_canonical(rip)))
-        check_branch_target(c, u, rip);
+        check_call_target(c, u, rip);
     lin_st64(c, u, sp, GPR64(GPR_PAGE) + u->off + u->len);
     GPR64(REG_RSP) = sp;
     return goto_rip64(c, u, rip);

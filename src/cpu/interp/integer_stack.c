@@ -116,21 +116,23 @@ HANDLER(enter)
     unsigned level = u->cond & 31u, size = u->opsize, width = stack_bytes(c);
     uint64_t bp = gpr_get(c, REG_RBP, width);
     uint64_t frame = GPR64(REG_RSP) - size;
-    uint64_t lin = stack_linear(c, u, -(int64_t)(size * (level + 1)), size * (level + 1), MMU_WRITE);
     uint64_t final = (uint64_t)u->imm + size * (level + 1);
     uint8_t buf[8 * 33];
 
     memcpy(buf + size * level, &c->gpr[RBP], size);
+    lin_probe(c, u, stack_linear(c, u, -(int64_t)size, size, MMU_WRITE), size, MMU_WRITE);
     for (unsigned i = 1; i < level; i++) {
         uint64_t delta = bp - size * i - gpr_get(c, REG_RSP, width);
         uint64_t v = lin_load(c, u, stack_linear(c, u, (int64_t)delta, size, MMU_READ), size);
 
         memcpy(buf + size * (level - i), &v, size);
+        lin_probe(c, u, stack_linear(c, u, -(int64_t)(size * (i + 1)), size, MMU_WRITE), size, MMU_WRITE);
     }
     if (level)
         memcpy(buf, &frame, size);
     lin_probe(c, u, stack_linear(c, u, -(int64_t)final, size, MMU_WRITE), size, MMU_WRITE);
-    lin_write(c, u, lin, buf, size * (level + 1));
+    lin_write(c, u, stack_linear(c, u, -(int64_t)(size * (level + 1)), size * (level + 1), MMU_WRITE), buf,
+              size * (level + 1));
     gpr_set(c, REG_RBP, size, frame);
     stack_add(c, -(int64_t)final);
     NEXT_LOOP;

@@ -186,16 +186,11 @@ static void compare(struct interp *c, unsigned size, uint64_t a, uint64_t b)
     c->flags16 = (uint16_t)f;
 }
 
-/* Which of two faulting operands is told: the ES one, but with REP the other one (seen on AMD CPUs). */
+/* The ES operand first, as CPUs do it: it shows when both fault. */
 static void cmps_one(struct interp *c, const struct uop *u)
 {
-    uint64_t a = 0, b;
-
-    if (u->prefix & (UOP_REP | UOP_REPNE))
-        a = lin_load(c, u, src_linear(c, u, u->opsize), u->opsize);
-    b = lin_load(c, u, dst_linear(c, u, u->opsize, MMU_READ), u->opsize);
-    if (!(u->prefix & (UOP_REP | UOP_REPNE)))
-        a = lin_load(c, u, src_linear(c, u, u->opsize), u->opsize);
+    uint64_t b = lin_load(c, u, dst_linear(c, u, u->opsize, MMU_READ), u->opsize);
+    uint64_t a = lin_load(c, u, src_linear(c, u, u->opsize), u->opsize);
 
     compare(c, u->opsize, a, b);
     advance(c, u, REG_RSI, direction(c, u));
@@ -229,8 +224,8 @@ static uint64_t cmps_stride(struct interp *c, const struct uop *u, uint64_t coun
 
     if (n < 2)
         return 0;
-    src = lin_span(c, u, from, MMU_READ);
     dst = lin_span(c, u, to, MMU_READ);
+    src = lin_span(c, u, from, MMU_READ);
     if (!src || !dst)
         return 0;
     do {
