@@ -231,14 +231,13 @@ static inline void fp_set_host_mxcsr(uint32_t v)
 static inline uint64_t fp_call_mx(struct interp *c, const struct uop *u, fp_stub *stub, void *dst,
                                   const void *src)
 {
-    uint32_t guest = fp_get32(c, FPU_MXCSR);
-    if (unlikely((guest & (FP_MXCSR_MASKS | FP_MXCSR_MODES)) != FP_MXCSR_INIT))
+    uint32_t *guest = fp_at(c, FPU_MXCSR);
+    if (unlikely((*guest & (FP_MXCSR_MASKS | FP_MXCSR_MODES)) != FP_MXCSR_INIT))
         return fp_call_mx_slow(c, u, stub, dst, src);
-    /* The usual case: only sticky flags can differ, and after the first time they mostly do not. */
-    if (unlikely(fp_host_mxcsr() != guest))
-        fp_set_host_mxcsr(guest);
+    /* The usual case: only sticky flags differ from the host's, which may keep them. */
+    __asm__ volatile("ldmxcsr %0" : : "m"(*guest) : "memory");
     uint64_t r = stub(dst, src, NULL);
-    fp_set32(c, FPU_MXCSR, fp_host_mxcsr());
+    __asm__ volatile("stmxcsr %0" : "=m"(*guest) : : "memory");
     return r;
 }
 
