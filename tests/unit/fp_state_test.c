@@ -14,6 +14,9 @@
 #include "cpu/x86/cpuid.h"
 #include "fp_harness.h"
 
+#define CR0_PLAIN (CR0_PE | CR0_NE | CR0_MP | CR0_ET | CR0_PG)
+#define CR4_PLAIN (CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE)
+
 static uint8_t before[DATA_BYTES], wanted[DATA_BYTES];
 
 static void assemble(struct dec *d, struct uop *u, const char *insn, size_t bytes)
@@ -188,10 +191,80 @@ static void xsaveopt_restores(void **state)
     }
 }
 
-/* --- checks --- */
+/* 32-bit code has XMM0..7: the others are neither written to memory nor changed. */
+static void fxsave_of_32_bit_code_has_8_xmm(void **state)
+{
+    struct native start, n;
+    struct dec d;
+    struct uop save, restore;
+    (void)state;
+    assemble(&d, &save, INSN("\x0f\xae\x07"));
+    assemble(&d, &restore, INSN("\x0f\xae\x0f"));
+    uint8_t *at = random_data(&start, 16);
+    memset(at, 0x5a, 512);
+    cpu->mode = CODE_32;
+    n = start;
+    interp_run(&n, &save);
+    assert_int_equal(n.vector, -1);
+    assert_memory_equal(at + FPU_XMM, start.fx + FPU_XMM, 128);
+    for (unsigned i = FPU_XMM + 128; i < 512; i++)
+        assert_int_equal(at[i], 0x5a);
+    memset(n.fx + FPU_XMM, 0x77, 256);
+    interp_run(&n, &restore);
+    cpu->mode = CODE_64;
+    assert_int_equal(n.vector, -1);
+    assert_memory_equal(n.fx + FPU_XMM, start.fx + FPU_XMM, 128);
+    for (unsigned i = FPU_XMM + 128; i < FPU_END; i++)
+        assert_int_equal(n.fx[i], 0x77);
+}
 
-#define CR0_PLAIN (CR0_PE | CR0_NE | CR0_MP | CR0_ET | CR0_PG)
-#define CR4_PLAIN (CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE)
+/* Pointers through the environment: what was stored comes back as far as the format holds it. */
+static void environment_keeps_pointers(void **state)
+{
+    static const struct {
+        const char *store, *load;
+        size_t bytes;
+        bool real;
+        uint64_t mask;
+        bool has_fop;
+    } rows[] = {
+        {"\xd9\x37", "\xd9\x27", 2, false, 0xffffffff, true},
+        {"\x66\xd9\x37", "\x66\xd9\x27", 3, false, 0xffff, false},
+        {"\xd9\x37", "\xd9\x27", 2, true, 0xffffffff, true},
+        {"\x66\xd9\x37", "\x66\xd9\x27", 3, true, 0xfffff, true},
+    };
+    struct native n;
+    struct dec d;
+    struct uop store, load;
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const uint64_t fip = 0x123456789a, fdp = 0xfedcba9876;
+        const uint16_t fop = 0x5a5;
+        uint64_t v;
+        uint16_t v16;
+        assemble(&d, &store, rows[i].store, rows[i].bytes);
+        assemble(&d, &load, rows[i].load, rows[i].bytes);
+        random_data(&n, 16);
+        memset(n.fx + FPU_FSW, 0, 2);
+        memcpy(n.fx + FPU_FOP, &fop, 2);
+        memcpy(n.fx + FPU_FIP, &fip, 8);
+        memcpy(n.fx + FPU_FDP, &fdp, 8);
+        cpu->s.cr0 = rows[i].real ? CR0_ET | CR0_NE : CR0_PLAIN;
+        interp_run(&n, &store);
+        memset(n.fx + FPU_FOP, 0, FPU_MXCSR - FPU_FOP);
+        interp_run(&n, &load);
+        cpu->s.cr0 = CR0_PLAIN;
+        assert_int_equal(n.vector, -1);
+        memcpy(&v, n.fx + FPU_FIP, 8);
+        assert_int_equal(v, fip & rows[i].mask);
+        memcpy(&v, n.fx + FPU_FDP, 8);
+        assert_int_equal(v, fdp & rows[i].mask);
+        memcpy(&v16, n.fx + FPU_FOP, 2);
+        assert_int_equal(v16, rows[i].has_fop ? fop : 0);
+    }
+}
+
+/* --- checks --- */
 
 static int outcome(const char *insn, size_t bytes, uint64_t cr0, uint64_t cr4, uint16_t fsw)
 {
@@ -305,6 +378,8 @@ int main(void)
         cmocka_unit_test(xsaveopt_restores),
         cmocka_unit_test(control_bits_are_checked),
         cmocka_unit_test(simd_exception_without_osxmmexcpt_is_ud),
+        cmocka_unit_test(fxsave_of_32_bit_code_has_8_xmm),
+        cmocka_unit_test(environment_keeps_pointers),
         cmocka_unit_test(xcr0_takes_x87_and_sse_only),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -87,6 +87,8 @@ static bool guest_has(const struct dec *d)
         return r1.ecx & (1u << 1);
     case ZYDIS_ISA_SET_SHA:
         return r7.ebx & (1u << 29);
+    case ZYDIS_ISA_SET_XSAVEOPT:
+        return x86_cpuid(&d->c->s, 0xd, 1, d->c->tsc_khz, d->c->apic_id).eax & 1u;
     default:
         return r7.ecx & (1u << 8); /* GFNI */
     }
@@ -99,6 +101,7 @@ static bool is_offered(const struct dec *d)
     case ZYDIS_ISA_SET_PCLMULQDQ:
     case ZYDIS_ISA_SET_SHA:
     case ZYDIS_ISA_SET_GFNI:
+    case ZYDIS_ISA_SET_XSAVEOPT:
         return guest_has(d);
     case ZYDIS_ISA_SET_SSE4A:
     case ZYDIS_ISA_SET_AMD3DNOW:
