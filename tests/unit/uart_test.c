@@ -121,6 +121,36 @@ static void test_receive(void **state)
     assert_int_equal(f->rooms, 1);
 }
 
+/* Nothing is taken while a guest only prints or probes; a polling guest is served. */
+static void test_waits_for_a_listener(void **state)
+{
+    struct fixture storage, *f = setup(&storage);
+
+    (void)state;
+    assert_int_equal(uart_receive(&f->uart, (const uint8_t *)"ab", 2), 0);
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_int_equal(in(f, LSR) & 1, 0);
+        out(f, DATA, '.');
+        f->sent_count = 0;
+    }
+    out(f, FCR, 0x07);
+    assert_int_equal(f->rooms, 0);
+    for (unsigned i = 0; i < UART_LISTENING_POLLS; i++)
+        in(f, LSR);
+    assert_int_equal(f->rooms, 1);
+    assert_int_equal(uart_receive(&f->uart, (const uint8_t *)"ab", 2), 2);
+    assert_int_equal(in(f, LSR) & 1, 1);
+    assert_int_equal(in(f, DATA), 'a');
+    assert_int_equal(in(f, DATA), 'b');
+    out(f, IER, 0);
+    assert_int_equal(uart_receive(&f->uart, (const uint8_t *)"c", 1), 0);
+    out(f, IER, 1);
+    assert_int_equal(f->rooms, 1);
+    out(f, MCR, 0x0b);
+    assert_int_equal(f->rooms, 2);
+    assert_int_equal(uart_receive(&f->uart, (const uint8_t *)"c", 1), 1);
+}
+
 static void test_loopback(void **state)
 {
     struct fixture storage, *f = setup(&storage);
@@ -165,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_detected_as_16550a),
         cmocka_unit_test(test_send),
         cmocka_unit_test(test_receive),
+        cmocka_unit_test(test_waits_for_a_listener),
         cmocka_unit_test(test_loopback),
         cmocka_unit_test(test_divisor),
     };

@@ -110,9 +110,18 @@ static bool push(struct uart *uart, uint8_t byte)
     return true;
 }
 
+/* May a byte from the line come in? Loopback takes the receiver off the line. */
+static bool takes_input(const struct uart *uart)
+{
+    bool listens =
+        ((uart->ier & IER_RX) && (uart->mcr & MCR_OUT2)) || uart->polls >= UART_LISTENING_POLLS;
+
+    return listens && !(uart->mcr & MCR_LOOP) && uart->count < capacity(uart);
+}
+
 static void tell_room(struct uart *uart)
 {
-    if (uart->refused && uart->count < capacity(uart)) {
+    if (uart->refused && takes_input(uart)) {
         uart->refused = false;
         if (uart->room)
             uart->room(uart->arg);
@@ -128,7 +137,6 @@ static uint8_t pop(struct uart *uart)
     byte = uart->fifo[uart->head];
     uart->head = (uart->head + 1) % UART_FIFO_BYTES;
     uart->count--;
-    tell_room(uart);
     return byte;
 }
 
@@ -145,12 +153,17 @@ static void send_byte(struct uart *uart, uint8_t byte)
 
 static void write_fcr(struct uart *uart, uint8_t value)
 {
-    if (((value ^ uart->fcr) & FCR_ENABLE) || (value & FCR_CLEAR_RX)) {
+    bool disabled = uart->fcr & ~value & FCR_ENABLE;
+
+    /*
+     * Enabling the FIFO clears it in the real chip. Here a byte that waits is kept: Linux enables
+     * the receive interrupt first, the FIFO next, and would lose the first byte typed.
+     */
+    if (disabled || (value & FCR_CLEAR_RX)) {
         uart->head = 0;
         uart->count = 0;
     }
     uart->fcr = value & FCR_ENABLE ? value & FCR_KEPT : 0;
-    tell_room(uart);
 }
 
 static void write_ier(struct uart *uart, uint8_t value)
@@ -190,6 +203,8 @@ static uint8_t read_lsr(struct uart *uart)
     uint8_t value = LSR_THRE | LSR_IDLE | uart->errors | (uart->count ? LSR_DATA : 0);
 
     uart->errors = 0;
+    if (uart->polls < UART_LISTENING_POLLS)
+        uart->polls++;
     return value;
 }
 
@@ -229,6 +244,7 @@ uint32_t uart_in(void *arg, uint16_t port, unsigned bytes)
     uint8_t value = read_register(uart, port - uart->base);
 
     (void)bytes;
+    tell_room(uart);
     update_irq(uart);
     return value;
 }
@@ -239,6 +255,7 @@ void uart_out(void *arg, uint16_t port, unsigned bytes, uint32_t value32)
     uint8_t value = (uint8_t)value32;
 
     (void)bytes;
+    uart->polls = 0;
     switch (port - uart->base) {
     case REG_DATA:
         if (uart->lcr & LCR_DLAB)
@@ -267,6 +284,7 @@ void uart_out(void *arg, uint16_t port, unsigned bytes, uint32_t value32)
     default: /* LSR and MSR are read-only */
         break;
     }
+    tell_room(uart);
     update_irq(uart);
 }
 
@@ -274,9 +292,8 @@ size_t uart_receive(struct uart *uart, const uint8_t *bytes, size_t count)
 {
     size_t taken = 0;
 
-    if (!(uart->mcr & MCR_LOOP)) /* loopback takes the receiver off the line */
-        while (taken < count && push(uart, bytes[taken]))
-            taken++;
+    while (taken < count && takes_input(uart))
+        push(uart, bytes[taken++]);
     uart->refused = taken < count;
     update_irq(uart);
     return taken;
@@ -295,6 +312,6 @@ void uart_reset(struct uart *uart)
     uart->head = 0;
     uart->count = 0;
     uart->thr_empty_pending = false;
-    tell_room(uart);
+    uart->polls = 0;
     update_irq(uart);
 }

@@ -2,6 +2,10 @@
 /*
  * 16550A serial port (National PC16550D data sheet). Sending takes no time: THR is always empty. A
  * receive FIFO below its trigger level tells at once instead of after four character times.
+ *
+ * Bytes from the line wait outside until the guest listens: its receive interrupt can reach the
+ * CPU, or it polls LSR and does nothing else. What is typed or piped in while a kernel boots would
+ * otherwise be lost when its driver probes the chip and clears the FIFO.
  */
 #ifndef UMBRA_MACHINE_DEV_UART_H
 #define UMBRA_MACHINE_DEV_UART_H
@@ -14,6 +18,9 @@
 
 #define UART_PORTS      8
 #define UART_FIFO_BYTES 16
+
+/* So many fruitless reads of LSR in a row are a guest that waits for input. */
+#define UART_LISTENING_POLLS 64
 
 struct uart {
     uint16_t base;
@@ -29,6 +36,7 @@ struct uart {
     unsigned head, count;
     bool thr_empty_pending;
     bool refused;
+    unsigned polls; /* reads of LSR in a row that found nothing, up to UART_LISTENING_POLLS */
 };
 
 void uart_reset(struct uart *uart);
