@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* PUSHF, POPF, CLI, STI (SDM 2A, 2B). VME and PVI are not offered. */
+#include "cpu/interp/integer.h"
 #include "cpu/interp/run.h"
-#include "cpu/interp/seg.h"
-#include "cpu/interp/stack.h"
 #include "cpu/interp/system.h"
 
 #define POPF_ALWAYS (RFLAGS_ARITH | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT)
@@ -17,16 +16,15 @@ static void check_vm86(struct interp *c, const struct uop *u)
 const struct uop *sys_pushf(struct interp *c, const struct uop *u)
 {
     check_vm86(c, u);
-    stack_push_value(c, u, interp_rflags(c) & ~(uint64_t)(RFLAGS_VM | RFLAGS_RF), u->opsize);
+    stack_push(c, u, u->opsize, interp_rflags(c) & ~(uint64_t)(RFLAGS_VM | RFLAGS_RF));
     NEXT;
 }
 
 const struct uop *sys_popf(struct interp *c, const struct uop *u)
 {
-    struct stack st;
     uint64_t mask = POPF_ALWAYS;
     check_vm86(c, u);
-    uint64_t image = stack_pop_value(c, u, &st, u->opsize);
+    uint64_t image = stack_peek(c, u, u->opsize, 0);
     if (u->opsize != 2)
         mask |= RFLAGS_AC | RFLAGS_ID;
     if (c->cpl <= iopl(c))
@@ -35,7 +33,7 @@ const struct uop *sys_popf(struct interp *c, const struct uop *u)
         mask |= RFLAGS_IOPL;
     uint64_t old = interp_rflags(c);
     uint64_t flags = (old & ~(mask | RFLAGS_RF)) | (image & mask);
-    stack_commit(c, &st);
+    stack_add(c, u->opsize);
     interp_set_rflags(c, flags);
     if (!((old ^ flags) & (RFLAGS_TF | RFLAGS_AC)) && !(~old & flags & RFLAGS_IF))
         NEXT;

@@ -38,6 +38,7 @@ enum msr {
     MSR_GS_BASE,
     MSR_KERNEL_GS_BASE,
     MSR_TSC_AUX,
+    MSR_AMD_PERF = 0xc0010000, /* 4 selectors and 4 counters that never count */
     MSR_AMD_SYSCFG = 0xc0010010,
     MSR_AMD_HWCR = 0xc0010015,
     MSR_AMD_NB_CFG = 0xc001001f,
@@ -150,6 +151,7 @@ static bool msr_read(struct interp *c, const struct uop *u, uint32_t msr, uint64
         *value = DE_CFG_LFENCE;
         return true;
     case MSR_DEBUGCTL:
+    case MSR_AMD_PERF ... MSR_AMD_PERF + 7:
     case MSR_AMD_SYSCFG:
     case MSR_AMD_NB_CFG:
     case MSR_AMD_INT_PENDING:
@@ -243,6 +245,7 @@ static bool msr_write(struct interp *c, const struct uop *u, uint32_t msr, uint6
         return true;
     case MSR_UCODE_REV: /* nothing behind these can be changed */
     case MSR_DEBUGCTL:
+    case MSR_AMD_PERF ... MSR_AMD_PERF + 7:
     case MSR_AMD_SYSCFG:
     case MSR_AMD_HWCR:
     case MSR_AMD_NB_CFG:
@@ -265,7 +268,7 @@ _Noreturn static void raise_unknown(struct interp *c, const struct uop *u, uint3
         i++;
     if (i == c->msr_logged_count && i < sizeof c->msr_logged / sizeof c->msr_logged[0]) {
         c->msr_logged[c->msr_logged_count++] = msr;
-        log_msg(LOG_INFO, "cpu", "unknown msr=0x%x access=%s rip=0x%llx answer=#GP", msr, what,
+        log_msg(LOG_INFO, "cpu", "msr=0x%x access=%s rip=0x%llx answer=#GP: unknown, or a value it does not take", msr, what,
                 (unsigned long long)insn_rip(c, u));
     }
     exc_raise_code(c, u, VEC_GP, 0);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Instructions that move selectors and descriptor tables, and those that ask about descriptors. */
 #include "cpu/interp/flags.h"
+#include "cpu/interp/integer.h"
 #include "cpu/interp/mem.h"
 #include "cpu/interp/run.h"
 #include "cpu/interp/seg.h"
-#include "cpu/interp/stack.h"
 #include "cpu/interp/system.h"
 
 #define BASE_24_BITS 0xffffffu
@@ -62,17 +62,16 @@ const struct uop *sys_mov_to_sreg(struct interp *c, const struct uop *u)
 
 const struct uop *sys_push_sreg(struct interp *c, const struct uop *u)
 {
-    stack_push_value(c, u, c->s.seg[u->src].selector, u->opsize);
+    stack_push(c, u, u->opsize, c->s.seg[u->src].selector);
     NEXT;
 }
 
 const struct uop *sys_pop_sreg(struct interp *c, const struct uop *u)
 {
-    struct stack st;
     struct x86_segment s;
-    uint16_t selector = (uint16_t)stack_pop_value(c, u, &st, u->opsize);
+    uint16_t selector = (uint16_t)stack_peek(c, u, u->opsize, 0);
     seg_check_load(c, u, u->dst, selector, &s);
-    stack_commit(c, &st);
+    stack_add(c, u->opsize);
     return sreg_loaded(c, u, u->dst, &s, u->dst == SEG_SS);
 }
 

@@ -112,28 +112,3 @@ void stack_peek_frame(struct interp *c, const struct uop *u, const struct stack 
         memcpy(&v[i], image + i * size, size);
     }
 }
-
-/* Linear address of the current stack's bytes at sp. */
-static uint64_t current_linear(struct interp *c, const struct uop *u, const struct stack *st, uint64_t sp,
-                               unsigned size)
-{
-    return stack_linear(c, u, st, sp & st->mask, size, 0);
-}
-
-void stack_push_value(struct interp *c, const struct uop *u, uint64_t value, unsigned size)
-{
-    struct stack st = stack_current(c);
-    uint64_t sp = (st.sp & ~st.mask) | ((st.sp - size) & st.mask);
-    lin_write(c, u, current_linear(c, u, &st, sp, size), &value, size);
-    st.sp = sp;
-    stack_commit(c, &st);
-}
-
-uint64_t stack_pop_value(struct interp *c, const struct uop *u, struct stack *st, unsigned size)
-{
-    uint64_t value = 0;
-    *st = stack_current(c);
-    lin_read(c, u, current_linear(c, u, st, st->sp, size), &value, size);
-    stack_drop(st, size);
-    return value;
-}

@@ -53,11 +53,6 @@ static inline void stack_drop(struct stack *st, uint64_t bytes)
 /* Takes sp into RSP. SS stays the caller's business. */
 void stack_commit(struct interp *c, const struct stack *st);
 
-/* One value onto or from the current stack by an instruction like PUSHF: value and #PF, #SS(0), #AC. */
-void stack_push_value(struct interp *c, const struct uop *u, uint64_t value, unsigned size);
-/* Reads the top; *st is then as after the pop, to be committed. */
-uint64_t stack_pop_value(struct interp *c, const struct uop *u, struct stack *st, unsigned size);
-
 /* TSS stacks (deliver.c): SS:ESP of a level from a 16- or 32-bit TSS, checked with #TS. */
 void tss_read_stack(struct interp *c, const struct uop *u, unsigned cpl, struct stack *st);
 /* A stack pointer of a 64-bit TSS; tss_rsp_offset: where that of a level lies. */

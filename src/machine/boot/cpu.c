@@ -9,6 +9,8 @@
 #define ATTR_DATA   (SEG_ATTR_G | SEG_ATTR_DB | SEG_ATTR_P | SEG_ATTR_S | 0x3u)
 #define ATTR_TSS    (SEG_ATTR_P | 0xbu) /* busy */
 
+#define MTRR_ALL_WRITE_BACK 0x806u /* enabled, fixed ranges off, default type WB (SDM 3A 11.11.2.1) */
+
 #define PTE_P_RW 0x3u
 #define PTE_PS   0x80u
 
@@ -59,6 +61,7 @@ static enum err protected_mode(struct boot_job *job, uint64_t entry, uint32_t co
     s->cr3 = 0;
     s->cr4 = 0;
     s->efer = 0;
+    s->mtrr_def_type = MTRR_ALL_WRITE_BACK; /* as firmware leaves it: otherwise kernels do without PAT */
     return flat_segments(job, code_attr);
 }
 
