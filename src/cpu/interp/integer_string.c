@@ -186,12 +186,20 @@ static void compare(struct interp *c, unsigned size, uint64_t a, uint64_t b)
     c->flags16 = (uint16_t)f;
 }
 
-/* The ES operand first, as CPUs do it: it shows when both fault. */
+/* Which operand is told when both fault: the ES one, but REPE CMPSB tells the other (seen on AMD CPUs). */
+static bool source_faults_first(const struct uop *u)
+{
+    return u->opsize == 1 && (u->prefix & UOP_REP);
+}
+
 static void cmps_one(struct interp *c, const struct uop *u)
 {
-    uint64_t b = lin_load(c, u, dst_linear(c, u, u->opsize, MMU_READ), u->opsize);
-    uint64_t a = lin_load(c, u, src_linear(c, u, u->opsize), u->opsize);
+    uint64_t a, b;
 
+    if (source_faults_first(u))
+        lin_probe(c, u, src_linear(c, u, u->opsize), u->opsize, MMU_READ);
+    b = lin_load(c, u, dst_linear(c, u, u->opsize, MMU_READ), u->opsize);
+    a = lin_load(c, u, src_linear(c, u, u->opsize), u->opsize);
     compare(c, u->opsize, a, b);
     advance(c, u, REG_RSI, direction(c, u));
     advance(c, u, REG_RDI, direction(c, u));
@@ -224,6 +232,8 @@ static uint64_t cmps_stride(struct interp *c, const struct uop *u, uint64_t coun
 
     if (n < 2)
         return 0;
+    if (source_faults_first(u))
+        lin_span(c, u, from, MMU_READ);
     dst = lin_span(c, u, to, MMU_READ);
     src = lin_span(c, u, from, MMU_READ);
     if (!src || !dst)
