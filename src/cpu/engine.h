@@ -39,7 +39,7 @@ enum engine_exit {
     X(nmis,               "NMIs delivered")                                                        \
     X(exceptions,         "exceptions delivered")                                                  \
     X(page_faults,        "page faults delivered to the guest")                                    \
-    X(tlb_hits_sampled,   "data TLB hits (estimated: loads and stores are counted by block)")       \
+    X(tlb_hits_data,      "data TLB hits: memory operands of retired instructions, less the misses") \
     X(tlb_misses_data,    "data TLB misses")                                                       \
     X(tlb_misses_fetch,   "fetch TLB misses")                                                      \
     X(tlb_flushes,        "TLB flushes of everything")                                             \

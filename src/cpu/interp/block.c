@@ -270,9 +270,10 @@ static struct uop *block_close(struct interp *c, struct code_page *p, struct blo
     return block_uops(b);
 }
 
-static void put_end(struct uop *u, uop_fn *fn, unsigned off, unsigned n)
+static void put_end(struct uop *u, uop_fn *fn, unsigned off, unsigned n, unsigned m)
 {
-    *u = (struct uop){.fn = fn, .off = (uint16_t)off, .n = (uint16_t)n, .imm = (int64_t)off};
+    *u = (struct uop){.fn = fn, .imm = (int64_t)off, .off = (uint16_t)off, .n = (uint8_t)n,
+                      .m = (uint8_t)m};
 }
 
 /* The bytes of op_cross: all of the uop behind its fn, which op_stale may overwrite. */
@@ -300,7 +301,7 @@ static struct uop *build_cross(struct interp *c, struct dec *d, struct code_page
     u[1] = (struct uop){.fn = op_stale};
     memcpy(cross_bytes(&u[1]), host, tail);
     u[2].n = 1;
-    put_end(&u[3], op_leave, off + u[2].len, 1);
+    put_end(&u[3], op_leave, off + u[2].len, 1, u[2].m);
     c->stats.insns_decoded++;
     return block_close(c, p, b, off, u[2].len, 4);
 }
@@ -309,7 +310,7 @@ static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
 {
     struct block *b = block_open(c->cache);
     struct uop *u = block_uops(b);
-    unsigned pos = off, n = 0;
+    unsigned pos = off, n = 0, m = 0;
     struct dec d;
 
     dec_init(&d, c);
@@ -318,13 +319,15 @@ static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
             break;
         pos += u[n].len;
         n++;
-        u[n - 1].n = (uint16_t)n;
+        m += u[n - 1].m;
+        u[n - 1].n = (uint8_t)n;
+        u[n - 1].m = (uint8_t)m;
         if (d.ends_block)
             break;
     }
     if (!n)
         return build_cross(c, &d, p, off);
-    put_end(&u[n], d.linkable ? op_end : op_leave, pos, n);
+    put_end(&u[n], d.linkable ? op_end : op_leave, pos, n, m);
     c->stats.insns_decoded += n;
     return block_close(c, p, b, off, pos - off, n + 1);
 }
@@ -364,7 +367,7 @@ static const struct uop *decode_step(struct interp *c)
     }
     check_cs_limit(c, u->len);
     u->n = 1;
-    put_end(&u[1], op_leave, off + u->len, 1);
+    put_end(&u[1], op_leave, off + u->len, 1, u->m);
     return u;
 }
 

@@ -139,11 +139,22 @@ static uint8_t prefixes(const ZydisDecodedInstruction *i)
     return p;
 }
 
+/* Operands in memory, hidden ones (the stack, string operands) too. */
+static uint8_t count_memory(const struct dec *d)
+{
+    unsigned m = 0;
+
+    for (unsigned k = 0; k < d->i.operand_count; k++)
+        m += d->op[k].type == ZYDIS_OPERAND_TYPE_MEMORY && d->op[k].mem.type == ZYDIS_MEMOP_TYPE_MEM;
+    return (uint8_t)m;
+}
+
 static void fill_fields(struct dec *d, struct uop *u)
 {
     d->ops = d->i.operand_count_visible;
     d->mem_op = -1;
     u->len = d->i.length;
+    u->m = count_memory(d);
     u->opsize = (uint8_t)(d->i.operand_width / 8);
     u->addrsize = (uint8_t)(d->i.address_width / 8);
     u->prefix = prefixes(&d->i);

@@ -27,7 +27,7 @@ static inline const struct uop *goto_rip64(struct interp *c, const struct uop *u
 {
     const struct uop *to;
 
-    c->icount += u->n;
+    retire(c, u);
     c->rip = rip;
     if (unlikely(must_leave(c)))
         return NULL;

@@ -298,6 +298,8 @@ static const struct cpu_stats *interp_stats(const struct vcpu *vcpu)
     struct interp *c = (struct interp *)(uintptr_t)vcpu;
 
     c->stats.instructions = c->icount;
+    c->stats.tlb_hits_data =
+        c->mem_operands > c->stats.tlb_misses_data ? c->mem_operands - c->stats.tlb_misses_data : 0;
     return &c->stats;
 }
 

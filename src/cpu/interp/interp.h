@@ -51,7 +51,7 @@ typedef const struct uop *uop_fn(struct interp *c, const struct uop *u);
  * base, index: byte offsets in gpr; scale: shift 0..3; seg: enum x86_seg after overrides and defaults
  * opsize, addrsize: 1, 2, 4, 8 bytes
  * off:    offset of the first byte in its page; len: bytes; n: number of instructions of the block up to and
- *         including this one
+ *         including this one; m: the same of their memory operands
  */
 struct uop {
     uop_fn *fn;
@@ -66,7 +66,7 @@ struct uop {
     uint8_t prefix; /* UOP_* */
     uint8_t cond;   /* family's own small number */
     uint16_t off;
-    uint16_t n;
+    uint8_t n, m;
 };
 
 #define UOP_LOCK  0x01
@@ -131,6 +131,7 @@ struct interp {
     uint64_t fetch_view;   /* XORed into fetch tags: asid, privilege and code mode */
     char *arena;           /* block.c: uops of all blocks; slots hold offsets into it in units of 8 bytes */
     uint64_t icount;       /* retired, all finished blocks */
+    uint64_t mem_operands; /* of the retired ones, for statistics */
     atomic_uint_fast64_t icount_stop; /* leave the block loop when icount reaches it; 0: at once */
     uint64_t rip;          /* valid between blocks only (16/32-bit: EIP) */
     /*

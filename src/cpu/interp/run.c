@@ -22,7 +22,7 @@ uint64_t insn_next_rip(const struct interp *c, const struct uop *u)
 
 const struct uop *leave_to(struct interp *c, const struct uop *u, uint64_t rip)
 {
-    c->icount += u->n;
+    retire(c, u);
     c->rip = rip;
     return NULL;
 }
@@ -43,7 +43,7 @@ const struct uop *goto_rip(struct interp *c, const struct uop *u, uint64_t rip)
 {
     uint64_t lin = c->mode == CODE_64 ? rip : (uint32_t)(rip + c->s.seg[SEG_CS].base);
 
-    c->icount += u->n;
+    retire(c, u);
     c->rip = rip;
     if (must_leave(c) || c->cs_limited)
         return NULL;
@@ -61,7 +61,7 @@ void check_branch_target(struct interp *c, const struct uop *u, uint64_t rip)
 const struct uop *leave_with_event(struct interp *c, const struct uop *u, enum event_kind kind, uint8_t vector,
                                    uint64_t return_rip)
 {
-    c->icount += u->n;
+    retire(c, u);
     c->rip = insn_rip(c, u);
     exc_deliver(c, kind, vector, false, 0, return_rip);
     return NULL;

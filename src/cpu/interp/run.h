@@ -42,13 +42,20 @@ static inline bool must_leave(struct interp *c)
     return c->icount >= atomic_load_explicit(&c->icount_stop, memory_order_relaxed);
 }
 
+/* Counts the block's instructions up to and including u. */
+static inline void retire(struct interp *c, const struct uop *u)
+{
+    c->icount += u->n;
+    c->mem_operands += u->m;
+}
+
 /* The rest of branch_direct when there is no link or the outer loop must run. u is retired already. */
 const struct uop *branch_direct_slow(struct interp *c, const struct uop *u);
 
 /* A taken direct branch (or a block's end): u->imm is the target as offset from the page of the block. */
 static inline const struct uop *branch_direct(struct interp *c, const struct uop *u)
 {
-    c->icount += u->n;
+    retire(c, u);
     if (likely(u->link && !must_leave(c)))
         GO(u->link);
     return branch_direct_slow(c, u);
