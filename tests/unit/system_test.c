@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The system half of the interp engine: identity, reset state, descriptors, and short pieces of machine code that
- * write control registers and MSRs or meet exceptions. Every exception ends at a HLT whose address tells the vector.
+ * The system half of the interp engine: short pieces of machine code that write control registers
+ * and MSRs or meet exceptions. Every exception ends at a HLT whose address tells the vector.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +13,6 @@
 #include <cmocka.h>
 
 #include "cpu/engine.h"
-#include "cpu/interp/seg.h"
-#include "cpu/x86/cpuid.h"
 
 #define MEM_BYTES (UINT64_C(4) << 20)
 #define CODE      0x8000u
@@ -142,7 +140,8 @@ static void make_tables(struct guest *g, enum mode mode)
     put64(g, GDT + 16, UINT64_C(0x00cf93000000ffff));
     for (unsigned i = 0; i < 256; i++) {
         uint64_t handler = HANDLERS + i * 8;
-        uint64_t gate = (handler & 0xffff) | 8 << 16 | UINT64_C(0x8e00) << 32 | (handler >> 16) << 48;
+        uint64_t gate =
+            (handler & 0xffff) | 8 << 16 | UINT64_C(0x8e00) << 32 | (handler >> 16) << 48;
         put(g, handler, "\xf4", 1);
         if (mode == REAL) {
             uint32_t vector = (uint32_t)handler;
@@ -182,7 +181,8 @@ static void guest_free(struct guest *g)
     free(g);
 }
 
-/* Runs g->s with these bytes and a HLT at CODE. Answers the vector it ended with, NO_VECTOR: none. */
+/* Runs g->s with these bytes and a HLT at CODE. Answers the vector it ended with, NO_VECTOR: none.
+ */
 static unsigned run(struct guest *g, const char *code, size_t bytes)
 {
     uint64_t before = g->vcpu->ops->instructions(g->vcpu);
@@ -199,110 +199,6 @@ static unsigned run(struct guest *g, const char *code, size_t bytes)
 }
 
 #define RUN(g, code) run(g, code, sizeof(code) - 1)
-
-/* --- identity and power-on --- */
-
-static struct cpuid_regs leaf(uint32_t n, uint32_t sub)
-{
-    struct x86_state s;
-    x86_state_reset(&s);
-    return x86_cpuid(&s, n, sub, 2345678, 3);
-}
-
-static void test_cpuid_ranges(void **state)
-{
-    (void)state;
-    struct cpuid_regs r = leaf(0, 0);
-    char vendor[13] = {0}, brand[49] = {0};
-    memcpy(vendor, &r.ebx, 4);
-    memcpy(vendor + 4, &r.edx, 4);
-    memcpy(vendor + 8, &r.ecx, 4);
-    assert_string_equal(vendor, "AuthenticAMD");
-    assert_true(r.eax >= 0x16);
-    assert_int_equal(leaf(r.eax + 1, 0).eax, 0);
-    r = leaf(0x40000000, 0);
-    assert_memory_equal(&r.ebx, "KVMKVMKVM\0\0", 12);
-    assert_true(r.eax >= 0x40000010);
-    assert_int_equal(leaf(0x40000010, 0).eax, 2345678);
-    for (unsigned i = 0; i < 3; i++) {
-        r = leaf(0x80000002 + i, 0);
-        memcpy(brand + 16 * i, &r, 16);
-    }
-    assert_non_null(strstr(brand, "Umbra"));
-    assert_true(leaf(0x80000000, 0).eax >= 0x80000021);
-}
-
-static void test_cpuid_is_consistent(void **state)
-{
-    (void)state;
-    struct cpuid_regs one = leaf(1, 0), ext = leaf(0x80000001, 0), d = leaf(0xd, 0);
-    const uint32_t mirror = 0x0183f3ff;
-    assert_int_equal(one.eax, ext.eax);
-    assert_int_equal(one.edx & mirror, ext.edx & mirror);
-    assert_int_equal(one.ebx >> 24, 3);
-    assert_int_equal(leaf(0xb, 0).edx, 3);
-    assert_int_equal(one.edx & (1u << 28), 0); /* HTT: one logical CPU */
-    assert_true(one.ecx & (1u << 31));         /* hypervisor */
-    assert_false(one.ecx & (1u << 3));         /* MONITOR */
-    assert_false(one.ecx & (1u << 28));        /* AVX */
-    assert_false(one.ecx & (1u << 27));        /* OSXSAVE follows CR4 */
-    assert_int_equal(d.eax, 3);
-    assert_int_equal(d.ebx, 576);
-    assert_int_equal(d.ecx, 576);
-    assert_int_equal(leaf(0x80000008, 0).eax & 0xff, CPUID_MAXPHYADDR);
-    struct cpuid_regs t = leaf(0x15, 0);
-    assert_int_equal((uint64_t)t.ecx * t.ebx / t.eax, UINT64_C(2345678000));
-    struct x86_state s;
-    x86_state_reset(&s);
-    s.cr4 |= CR4_OSXSAVE;
-    assert_true(x86_cpuid(&s, 1, 0, 0, 0).ecx & (1u << 27));
-}
-
-static void test_reset_state(void **state)
-{
-    (void)state;
-    struct x86_state s;
-    x86_state_reset(&s);
-    assert_int_equal(s.seg[SEG_CS].base + s.rip, 0xfffffff0);
-    assert_int_equal(s.cr0, 0x60000010);
-    assert_int_equal(s.rflags, 2);
-    assert_int_equal(s.dr[6], 0xffff0ff0);
-    assert_int_equal(s.dr[7], 0x400);
-    assert_int_equal(s.gpr[RDX], leaf(1, 0).eax);
-    assert_int_equal(s.pat, UINT64_C(0x0007040600070406));
-    assert_int_equal(s.fpu[24] | s.fpu[25] << 8, 0x1f80);
-}
-
-/* --- descriptors --- */
-
-static void test_descriptor_fields(void **state)
-{
-    (void)state;
-    struct x86_segment s = desc_to_segment(UINT64_C(0x12cf9a345678ffff), 0x2b);
-    assert_int_equal(s.base, 0x12345678);
-    assert_int_equal(s.limit, 0xffffffff);
-    assert_int_equal(s.attr, 0xc09a);
-    assert_int_equal(s.selector, 0x2b);
-    s = desc_to_segment(UINT64_C(0x0041f20000001234), 8);
-    assert_int_equal(s.limit, 0x11234);
-    assert_int_equal(attr_dpl(s.attr), 3);
-    assert_true(attr_is_writable_data(s.attr));
-}
-
-static void test_limits(void **state)
-{
-    (void)state;
-    struct x86_segment up = {.limit = 0xfff, .attr = 0x4093};
-    struct x86_segment down = {.limit = 0xfff, .attr = 0x0097}, down32 = {.limit = 0xfff, .attr = 0x4097};
-    assert_true(seg_covers(&up, 0xffc, 4));
-    assert_false(seg_covers(&up, 0xffd, 4));
-    assert_false(seg_covers(&down, 0xfff, 1));
-    assert_true(seg_covers(&down, 0x1000, 1));
-    assert_true(seg_covers(&down, 0xfffc, 4));
-    assert_false(seg_covers(&down, 0xfffd, 4));
-    assert_true(seg_covers(&down32, 0xfffffffc, 4));
-    assert_false(seg_covers(&down32, 0xfffffffd, 4));
-}
 
 /* --- control registers and MSRs --- */
 
@@ -388,7 +284,8 @@ static void test_long_mode_switch(void **state)
     g->s.efer = EFER_LME;
     g->s.gpr[RAX] = g->s.cr0 | CR0_PG;
     /* mov cr0, eax; jmp 24:next; next: mov rcx, -1 (64-bit only) */
-    assert_int_equal(RUN(g, "\x0f\x22\xc0\xea\x0a\x80\0\0\x18\0\x48\xc7\xc1\xff\xff\xff\xff"), NO_VECTOR);
+    assert_int_equal(RUN(g, "\x0f\x22\xc0\xea\x0a\x80\0\0\x18\0\x48\xc7\xc1\xff\xff\xff\xff"),
+                     NO_VECTOR);
     assert_int_equal(g->s.efer, EFER_LME | EFER_LMA);
     assert_int_equal(g->s.gpr[RCX], UINT64_MAX);
     assert_int_equal(g->s.seg[SEG_CS].selector, 24);
@@ -471,7 +368,8 @@ static void test_real_mode_interrupt(void **state)
     guest_free(g);
 }
 
-/* A frame that wraps at the end of a 16-bit stack: SP 2 takes FLAGS at 0, CS at FFFEh, IP at FFFCh. */
+/* A frame that wraps at the end of a 16-bit stack: SP 2 takes FLAGS at 0, CS at FFFEh, IP at FFFCh.
+ */
 static void test_stack_wraps(void **state)
 {
     (void)state;
@@ -503,7 +401,8 @@ static void test_double_and_triple_fault(void **state)
 {
     (void)state;
     struct guest *g = guest_new(LONG64);
-    put64(g, IDT + VEC_UD * 16, 0); /* #UD -> #GP(IDT) is benign then contributory: delivered as #GP */
+    put64(g, IDT + VEC_UD * 16,
+          0); /* #UD -> #GP(IDT) is benign then contributory: delivered as #GP */
     assert_int_equal(RUN(g, "\x0f\x0b"), VEC_GP);
     assert_int_equal(get(g, g->s.gpr[RSP], 8), VEC_UD * 8 + 3);
     set_mode(g, LONG64);
@@ -559,11 +458,6 @@ static void test_ports(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cpuid_ranges),
-        cmocka_unit_test(test_cpuid_is_consistent),
-        cmocka_unit_test(test_reset_state),
-        cmocka_unit_test(test_descriptor_fields),
-        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_cr_writes),
         cmocka_unit_test(test_pcid_needs_clear_cr3),
         cmocka_unit_test(test_pae_pdptes_are_checked),

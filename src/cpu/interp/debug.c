@@ -4,9 +4,9 @@
 #include "cpu/interp/exception.h"
 #include "cpu/interp/system.h"
 
-#define BREAKPOINTS 4
-#define RW_EXECUTE  0
-#define RW_IO       2
+#define BREAKPOINTS  4
+#define RW_EXECUTE   0
+#define RW_IO        2
 #define DR6_WRITABLE UINT64_C(0xe00f)
 #define DR7_WRITABLE UINT64_C(0xffff23ff)
 
@@ -33,12 +33,14 @@ void debug_note_io(struct interp *c, uint16_t port, unsigned bytes)
     for (unsigned i = 0; i < BREAKPOINTS; i++) {
         unsigned len = length_of(c, i);
         uint64_t at = c->s.dr[i] & ~(uint64_t)(len - 1);
-        if (is_enabled(c, i) && kind_of(c, i) == RW_IO && port < at + len && at < (uint64_t)port + bytes)
+        if (is_enabled(c, i) && kind_of(c, i) == RW_IO && port < at + len &&
+            at < (uint64_t)port + bytes)
             c->dr6_pending |= UINT64_C(1) << i;
     }
 }
 
-/* Not EVENT_FAULT even before an instruction: a code breakpoint pushes RF as it is (SDM 3B 17.3.1.1). */
+/* Not EVENT_FAULT even before an instruction: a code breakpoint pushes RF as it is (SDM
+ * 3B 17.3.1.1). */
 static void deliver_debug(struct interp *c, uint64_t why)
 {
     c->s.dr[6] = (c->s.dr[6] & ~(uint64_t)DR6_B) | why;

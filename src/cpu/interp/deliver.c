@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a vector to the first instruction of its handler: IVT, 16/32-bit gates and 64-bit gates (SDM 2A INT n,
- * SDM 3A 6.12 and 6.14).
+ * From a vector to the first instruction of its handler: IVT, 16/32-bit gates and 64-bit gates (SDM
+ * 2A INT n, SDM 3A 6.12 and 6.14).
  *
- * Every check and every stack write comes before the first register changes, so a nested fault finds the state
- * as it was.
+ * Every check and every stack write comes before the first register changes, so a nested fault
+ * finds the state as it was.
  */
 #include "cpu/interp/exception.h"
 #include "cpu/interp/mem.h"
@@ -150,8 +150,8 @@ static void deliver_long(struct interp *c, const struct event *e)
     if (!is_canonical(g.offset))
         raise_ext(c, VEC_GP);
 
-    uint64_t frame[] = {e->error,           e->return_rip, c->s.seg[SEG_CS].selector,
-                        e->rflags,          c->gpr[RSP],   c->s.seg[SEG_SS].selector};
+    uint64_t frame[] = {e->error,  e->return_rip, c->s.seg[SEG_CS].selector,
+                        e->rflags, c->gpr[RSP],   c->s.seg[SEG_SS].selector};
     unsigned skip = e->has_error ? 0 : 1;
     unsigned bytes = (unsigned)sizeof frame - skip * 8;
     if (!is_canonical(rsp - bytes) || !is_canonical(rsp - 1))
@@ -168,8 +168,8 @@ static void deliver_long(struct interp *c, const struct event *e)
 }
 
 /* Pushes the frame of a 16- or 32-bit gate; the data segments of VM86 come first. */
-static void push_gate_frame(struct interp *c, const struct event *e, struct stack *st, unsigned size,
-                            bool switches, uint32_t ss_error)
+static void push_gate_frame(struct interp *c, const struct event *e, struct stack *st,
+                            unsigned size, bool switches, uint32_t ss_error)
 {
     uint64_t frame[10];
     unsigned n = 0;

@@ -17,13 +17,14 @@ void exc_raise(struct interp *c, const struct uop *u, enum x86_vector vector)
 
 void exc_raise_code(struct interp *c, const struct uop *u, enum x86_vector vector, uint32_t error)
 {
-    raise_now(c, u, (struct interp_exception){.vector = (uint8_t)vector, .has_error = true, .error = error});
+    struct interp_exception e = {.vector = (uint8_t)vector, .has_error = true, .error = error};
+    raise_now(c, u, e);
 }
 
 void exc_raise_pf(struct interp *c, const struct uop *u, uint64_t cr2, uint32_t error)
 {
-    raise_now(c, u, (struct interp_exception){
-                        .vector = VEC_PF, .has_error = true, .error = error, .cr2 = cr2});
+    struct interp_exception e = {.vector = VEC_PF, .has_error = true, .error = error, .cr2 = cr2};
+    raise_now(c, u, e);
 }
 
 static bool is_contributory(unsigned vector)
@@ -75,8 +76,8 @@ void exc_handle_raised(struct interp *c)
     exc_deliver(c, EVENT_FAULT, e.vector, e.has_error, e.error, c->rip);
 }
 
-void exc_deliver(struct interp *c, enum event_kind kind, uint8_t vector, bool has_error, uint32_t error,
-                 uint64_t return_rip)
+void exc_deliver(struct interp *c, enum event_kind kind, uint8_t vector, bool has_error,
+                 uint32_t error, uint64_t return_rip)
 {
     struct event e = {.kind = kind,
                       .vector = vector,

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Delivery of exceptions and interrupts (SDM 3A 6). The entry points of the run loop are in interp.h; here is
- * what the system half shares.
+ * Delivery of exceptions and interrupts (SDM 3A 6). The entry points of the run loop are in
+ * interp.h; here is what the system half shares.
  *
- *   handler --exc_raise--> longjmp --> outer loop --exc_handle_raised--> exc_deliver --> first handler uop
- *                                          ^                                  |
- *                                          +---- a fault during delivery -----+   (c->delivering is set)
+ *   handler --exc_raise--> longjmp --> outer loop --exc_handle_raised--> exc_deliver --> first
+ * handler uop ^                                  |
+ *                                          +---- a fault during delivery -----+   (c->delivering is
+ * set)
  *
- * While c->delivering, c->rip is the address that a nested fault pushes: the faulting or interrupted
- * instruction; for INT n the INT itself.
+ * While c->delivering, c->rip is the address that a nested fault pushes: the faulting or
+ * interrupted instruction; for INT n the INT itself.
  */
 #ifndef UMBRA_CPU_INTERP_EXCEPTION_H
 #define UMBRA_CPU_INTERP_EXCEPTION_H
@@ -35,7 +36,8 @@ struct event {
     uint64_t rflags; /* image to push */
 };
 
-/* deliver.c: through the IVT or IDT, by mode. Sets c->rip, CS, SS, RSP, RFLAGS; raises nested faults. */
+/* deliver.c: through the IVT or IDT, by mode. Sets c->rip, CS, SS, RSP, RFLAGS; raises nested
+ * faults. */
 void deliver_event(struct interp *c, const struct event *e);
 
 #endif

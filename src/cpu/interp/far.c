@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Far JMP, CALL and RET (SDM 2A CALL, JMP; 2B RET). Everything that can fault comes first; far_enter commits.
+ * Far JMP, CALL and RET (SDM 2A CALL, JMP; 2B RET). Everything that can fault comes first;
+ * far_enter commits.
  */
 #include "cpu/interp/far.h"
 
@@ -24,14 +25,16 @@ _Noreturn static void raise_gp0(struct interp *c, const struct uop *u)
     exc_raise_code(c, u, VEC_GP, 0);
 }
 
-void far_check_rip(struct interp *c, const struct uop *u, const struct x86_segment *cs, uint64_t rip)
+void far_check_rip(struct interp *c, const struct uop *u, const struct x86_segment *cs,
+                   uint64_t rip)
 {
     bool to64 = in_long_mode(c) && (cs->attr & SEG_ATTR_L);
     if (to64 ? !is_canonical(rip) : rip > cs->limit)
         raise_gp0(c, u);
 }
 
-void far_check_return_code(struct interp *c, const struct uop *u, uint16_t selector, struct x86_segment *cs)
+void far_check_return_code(struct interp *c, const struct uop *u, uint16_t selector,
+                           struct x86_segment *cs)
 {
     uint64_t raw = 0;
     unsigned rpl = selector & SELECTOR_RPL;
@@ -86,8 +89,8 @@ struct call_gate {
     unsigned size; /* of pushed values */
 };
 
-static void check_call_gate(struct interp *c, const struct uop *u, uint16_t selector, enum transfer how,
-                            struct call_gate *g)
+static void check_call_gate(struct interp *c, const struct uop *u, uint16_t selector,
+                            enum transfer how, struct call_gate *g)
 {
     uint64_t raw[2] = {0, 0};
     uint64_t code = 0;
@@ -125,7 +128,8 @@ static void check_call_gate(struct interp *c, const struct uop *u, uint16_t sele
 }
 
 /* CALL through a gate to a more privileged level: onto that level's stack, with the parameters. */
-static const struct uop *call_inner(struct interp *c, const struct uop *u, const struct call_gate *g)
+static const struct uop *call_inner(struct interp *c, const struct uop *u,
+                                    const struct call_gate *g)
 {
     unsigned cpl = g->cs.selector & SELECTOR_RPL;
     uint64_t frame[GATE_MAX_PARAMETERS + 4];
@@ -156,16 +160,16 @@ static const struct uop *call_inner(struct interp *c, const struct uop *u, const
     return resume_at(c, u, g->offset);
 }
 
-static const struct uop *far_enter(struct interp *c, const struct uop *u, const struct x86_segment *cs,
-                                   uint64_t rip)
+static const struct uop *far_enter(struct interp *c, const struct uop *u,
+                                   const struct x86_segment *cs, uint64_t rip)
 {
     c->s.seg[SEG_CS] = *cs;
     interp_update_mode(c);
     return resume_at(c, u, rip);
 }
 
-static const struct uop *far_enter_call(struct interp *c, const struct uop *u, const struct x86_segment *cs,
-                                        uint64_t rip, unsigned size)
+static const struct uop *far_enter_call(struct interp *c, const struct uop *u,
+                                        const struct x86_segment *cs, uint64_t rip, unsigned size)
 {
     uint64_t frame[] = {c->s.seg[SEG_CS].selector, insn_next_rip(c, u)};
     struct stack st = stack_current(c);
@@ -174,8 +178,8 @@ static const struct uop *far_enter_call(struct interp *c, const struct uop *u, c
     return far_enter(c, u, cs, rip);
 }
 
-static const struct uop *far_system(struct interp *c, const struct uop *u, uint16_t selector, uint32_t attr,
-                                    enum transfer how)
+static const struct uop *far_system(struct interp *c, const struct uop *u, uint16_t selector,
+                                    uint32_t attr, enum transfer how)
 {
     unsigned type = attr_type(attr);
     struct call_gate g;
@@ -257,9 +261,10 @@ const struct uop *sys_call_far_memory(struct interp *c, const struct uop *u)
     return far_transfer(c, u, memory_pointer(c, u), TRANSFER_CALL);
 }
 
-/* Return to an outer level: its stack comes from this one, and the data segments lose what is not theirs. */
-static const struct uop *ret_outer(struct interp *c, const struct uop *u, const struct x86_segment *cs,
-                                   uint64_t rip, struct stack *st)
+/* Return to an outer level: its stack comes from this one, and the data segments lose what is not
+ * theirs. */
+static const struct uop *ret_outer(struct interp *c, const struct uop *u,
+                                   const struct x86_segment *cs, uint64_t rip, struct stack *st)
 {
     uint64_t v[2]; /* RSP, SS */
     struct x86_segment ss;
@@ -267,7 +272,7 @@ static const struct uop *ret_outer(struct interp *c, const struct uop *u, const 
     stack_peek_frame(c, u, st, v, 2, u->opsize);
     far_check_return_stack(c, u, (uint16_t)v[1], cs, &ss);
     far_check_rip(c, u, cs, rip);
-    far_commit_outer(c, cs, &ss, v[0] , (uint64_t)u->imm);
+    far_commit_outer(c, cs, &ss, v[0], (uint64_t)u->imm);
     return resume_at(c, u, rip);
 }
 

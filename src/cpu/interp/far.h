@@ -13,10 +13,12 @@ static inline bool far_is_bad_long_code(const struct interp *c, uint32_t attr)
 }
 
 /* #GP(0) unless rip is canonical (64-bit code) or within the limit. */
-void far_check_rip(struct interp *c, const struct uop *u, const struct x86_segment *cs, uint64_t rip);
+void far_check_rip(struct interp *c, const struct uop *u, const struct x86_segment *cs,
+                   uint64_t rip);
 
 /* CS of a return: selector's RPL is the level returned to. */
-void far_check_return_code(struct interp *c, const struct uop *u, uint16_t selector, struct x86_segment *cs);
+void far_check_return_code(struct interp *c, const struct uop *u, uint16_t selector,
+                           struct x86_segment *cs);
 
 /* SS of a return to the level of cs. */
 void far_check_return_stack(struct interp *c, const struct uop *u, uint16_t selector,

@@ -104,8 +104,8 @@ static void set_address_reg(struct interp *c, const struct uop *u, enum x86_gpr 
 }
 
 /*
- * After one element: the index register moves on, and with REP the instruction starts over (so that events are
- * seen between elements) until the count is used up.
+ * After one element: the index register moves on, and with REP the instruction starts over (so that
+ * events are seen between elements) until the count is used up.
  */
 static const struct uop *step_done(struct interp *c, const struct uop *u, enum x86_gpr index)
 {

@@ -6,7 +6,8 @@
 #include "cpu/interp/interp.h"
 
 /*
- * #GP(0) unless CPL <= IOPL or the TSS' I/O permission bitmap allows every byte of the access (SDM 1 19.5.2).
+ * #GP(0) unless CPL <= IOPL or the TSS' I/O permission bitmap allows every byte of the access (SDM
+ * 1 19.5.2).
  */
 void io_check(struct interp *c, const struct uop *u, uint16_t port, unsigned bytes);
 

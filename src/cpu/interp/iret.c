@@ -7,12 +7,24 @@
 #include "cpu/interp/task.h"
 
 /* The image on the stack, top first. */
-enum { FRAME_RIP, FRAME_CS, FRAME_FLAGS, FRAME_RSP, FRAME_SS, FRAME_ES, FRAME_DS, FRAME_FS, FRAME_GS, FRAME_MAX };
+enum {
+    FRAME_RIP,
+    FRAME_CS,
+    FRAME_FLAGS,
+    FRAME_RSP,
+    FRAME_SS,
+    FRAME_ES,
+    FRAME_DS,
+    FRAME_FS,
+    FRAME_GS,
+    FRAME_MAX
+};
 
 #define FLAGS_ALWAYS (RFLAGS_ARITH | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT)
 #define FLAGS_WIDE   (RFLAGS_RF | RFLAGS_AC | RFLAGS_ID)
 #define FLAGS_VM86   (RFLAGS_VM | RFLAGS_VIF | RFLAGS_VIP)
-#define VM86_ATTR    (SEG_ATTR_P | SEG_ATTR_S | 3u << SEG_ATTR_DPL_SHIFT | SEG_TYPE_RW | SEG_TYPE_ACCESSED)
+#define VM86_ATTR                                                                                  \
+    (SEG_ATTR_P | SEG_ATTR_S | 3u << SEG_ATTR_DPL_SHIFT | SEG_TYPE_RW | SEG_TYPE_ACCESSED)
 
 /* The flags after an IRET at this level; VM is the caller's. */
 static uint64_t merge_flags(const struct interp *c, uint64_t image, unsigned opsize)
@@ -24,13 +36,15 @@ static uint64_t merge_flags(const struct interp *c, uint64_t image, unsigned ops
         mask |= RFLAGS_IF;
     if (c->cpl == 0)
         mask |= RFLAGS_IOPL | (opsize != 2 && in_protected_mode(c) ? RFLAGS_VIF | RFLAGS_VIP : 0);
-    /* RF only matters to instruction breakpoints; without them the next instruction clears it unseen. */
+    /* RF only matters to instruction breakpoints; without them the next instruction clears it
+     * unseen. */
     if (!debug_has_breakpoints(c))
         image &= ~(uint64_t)RFLAGS_RF;
     return (interp_rflags(c) & ~(mask | RFLAGS_RF)) | (image & mask);
 }
 
-static const struct uop *iret_real(struct interp *c, const struct uop *u, const uint64_t *v, struct stack *st)
+static const struct uop *iret_real(struct interp *c, const struct uop *u, const uint64_t *v,
+                                   struct stack *st)
 {
     struct x86_segment cs = c->s.seg[SEG_CS];
     if ((c->s.rflags & RFLAGS_VM) && iopl(c) < 3)

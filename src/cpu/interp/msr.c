@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Model-specific registers (SDM 4; AMD APM 2 appendix A). Those of the APIC, the TSC deadline and the
- * paravirtual clock are the machine's; all others are here. What is in neither place raises #GP(0), once logged.
+ * Model-specific registers (SDM 4; AMD APM 2 appendix A). Those of the APIC, the TSC deadline and
+ * the paravirtual clock are the machine's; all others are here. What is in neither place raises
+ * #GP(0), once logged.
  */
 #include "cpu/interp/mem.h"
 #include "cpu/interp/run.h"
@@ -51,12 +52,13 @@ enum msr {
 #define MTRR_VARIABLE      8
 #define MTRR_DEF_TYPE_BITS UINT64_C(0xcff)
 #define MTRR_MASK_VALID    UINT64_C(0x800)
-#define ARCH_CAPABILITIES  UINT64_C(0x17b) /* RDCL_NO IBRS_ALL SKIP_L1DFL SSB_NO MDS_NO PSCHANGE_NO TAA_NO */
-#define MISC_ENABLE_BITS   UINT64_C(0x400c51889)
-#define SPEC_CTRL_BITS     UINT64_C(0x7)
-#define HWCR_TSC_P0        (UINT64_C(1) << 24)
-#define DE_CFG_LFENCE      UINT64_C(0x2)
-#define PHYS_PAGES         (((UINT64_C(1) << CPUID_MAXPHYADDR) - 1) & PAGE_MASK)
+#define ARCH_CAPABILITIES                                                                          \
+    UINT64_C(0x17b) /* RDCL_NO IBRS_ALL SKIP_L1DFL SSB_NO MDS_NO PSCHANGE_NO TAA_NO */
+#define MISC_ENABLE_BITS UINT64_C(0x400c51889)
+#define SPEC_CTRL_BITS   UINT64_C(0x7)
+#define HWCR_TSC_P0      (UINT64_C(1) << 24)
+#define DE_CFG_LFENCE    UINT64_C(0x2)
+#define PHYS_PAGES       (((UINT64_C(1) << CPUID_MAXPHYADDR) - 1) & PAGE_MASK)
 
 static uint64_t tsc_now(struct interp *c, const struct uop *u)
 {
@@ -261,15 +263,17 @@ static bool msr_write(struct interp *c, const struct uop *u, uint32_t msr, uint6
     }
 }
 
-_Noreturn static void raise_unknown(struct interp *c, const struct uop *u, uint32_t msr, const char *what)
+_Noreturn static void raise_unknown(struct interp *c, const struct uop *u, uint32_t msr,
+                                    const char *what)
 {
     unsigned i = 0;
     while (i < c->msr_logged_count && c->msr_logged[i] != msr)
         i++;
     if (i == c->msr_logged_count && i < sizeof c->msr_logged / sizeof c->msr_logged[0]) {
         c->msr_logged[c->msr_logged_count++] = msr;
-        log_msg(LOG_INFO, "cpu", "msr=0x%x access=%s rip=0x%llx answer=#GP: unknown, or a value it does not take", msr, what,
-                (unsigned long long)insn_rip(c, u));
+        log_msg(LOG_INFO, "cpu",
+                "msr=0x%x access=%s rip=0x%llx answer=#GP: unknown, or a value it does not take",
+                msr, what, (unsigned long long)insn_rip(c, u));
     }
     exc_raise_code(c, u, VEC_GP, 0);
 }

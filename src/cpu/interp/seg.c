@@ -30,7 +30,8 @@ bool seg_covers(const struct x86_segment *seg, uint64_t offset, unsigned bytes)
     return offset > seg->limit && last <= top && last >= offset;
 }
 
-void exc_raise_selector(struct interp *c, const struct uop *u, enum x86_vector vector, uint16_t selector)
+void exc_raise_selector(struct interp *c, const struct uop *u, enum x86_vector vector,
+                        uint16_t selector)
 {
     exc_raise_code(c, u, vector, (selector & 0xfffcu) | exc_ext(c));
 }
@@ -53,7 +54,8 @@ static bool desc_locate(const struct interp *c, uint16_t selector, unsigned byte
     return offset + bytes - 1 <= limit;
 }
 
-bool desc_read(struct interp *c, const struct uop *u, uint16_t selector, uint64_t *raw, unsigned bytes)
+bool desc_read(struct interp *c, const struct uop *u, uint16_t selector, uint64_t *raw,
+               unsigned bytes)
 {
     uint64_t lin;
     if (!desc_locate(c, selector, bytes, &lin))
@@ -62,8 +64,8 @@ bool desc_read(struct interp *c, const struct uop *u, uint16_t selector, uint64_
     return true;
 }
 
-void desc_set_type(struct interp *c, const struct uop *u, uint16_t selector, uint64_t raw, uint8_t set,
-                   uint8_t clear)
+void desc_set_type(struct interp *c, const struct uop *u, uint16_t selector, uint64_t raw,
+                   uint8_t set, uint8_t clear)
 {
     uint64_t lin;
     uint8_t byte = (uint8_t)(raw >> DESC_TYPE_SHIFT);
@@ -172,7 +174,8 @@ void seg_drop_inner(struct interp *c, unsigned cpl)
     static const uint8_t data[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
     for (unsigned i = 0; i < sizeof data; i++) {
         struct x86_segment *s = &c->s.seg[data[i]];
-        if (!attr_is_conforming(s->attr) && attr_dpl(s->attr) < cpl && !(s->attr & SEG_ATTR_UNUSABLE))
+        if (!attr_is_conforming(s->attr) && attr_dpl(s->attr) < cpl &&
+            !(s->attr & SEG_ATTR_UNUSABLE))
             *s = (struct x86_segment){.attr = SEG_ATTR_UNUSABLE};
     }
 }

@@ -2,8 +2,9 @@
 /*
  * Descriptors and the checks that come before a segment register may hold them (SDM 3A 3.4, 5).
  *
- * The check functions raise what the architecture says, or fill an x86_segment; no guest-visible state but the
- * descriptor's accessed bit changes (rule R1). Whoever called then commits all at once.
+ * The check functions raise what the architecture says, or fill an x86_segment; no guest-visible
+ * state but the descriptor's accessed bit changes (rule R1). Whoever called then commits all at
+ * once.
  */
 #ifndef UMBRA_CPU_INTERP_SEG_H
 #define UMBRA_CPU_INTERP_SEG_H
@@ -90,30 +91,33 @@ static inline bool in_protected_mode(const struct interp *c)
 /* Segment from the 8 bytes of a descriptor. */
 struct x86_segment desc_to_segment(uint64_t raw, uint16_t selector);
 
-/* Is the byte range at offset inside the segment's limit? Both kinds of limits; bytes at least 1. */
+/* Is the byte range at offset inside the segment's limit? Both kinds of limits; bytes at least 1.
+ */
 bool seg_covers(const struct x86_segment *seg, uint64_t offset, unsigned bytes);
 
 /* Raises vector with the selector (EXT added during delivery) as error code. */
 _Noreturn void exc_raise_selector(struct interp *c, const struct uop *u, enum x86_vector vector,
                                   uint16_t selector);
 
-/* Reads a descriptor (bytes: 8, or 16 for system descriptors of long mode). False: outside its table. */
-bool desc_read(struct interp *c, const struct uop *u, uint16_t selector, uint64_t *raw, unsigned bytes);
+/* Reads a descriptor (bytes: 8, or 16 for system descriptors of long mode). False: outside its
+ * table. */
+bool desc_read(struct interp *c, const struct uop *u, uint16_t selector, uint64_t *raw,
+               unsigned bytes);
 
 /* Writes the descriptor's type byte back, with these bits of the type set or cleared. */
-void desc_set_type(struct interp *c, const struct uop *u, uint16_t selector, uint64_t raw, uint8_t set,
-                   uint8_t clear);
+void desc_set_type(struct interp *c, const struct uop *u, uint16_t selector, uint64_t raw,
+                   uint8_t set, uint8_t clear);
 
 /*
- * Checks of loading `selector` into a data segment register or SS by MOV, POP, LDS... at the current CPL
- * (SDM 2B MOV); in real mode and VM86 none.
+ * Checks of loading `selector` into a data segment register or SS by MOV, POP, LDS... at the
+ * current CPL (SDM 2B MOV); in real mode and VM86 none.
  */
 void seg_check_load(struct interp *c, const struct uop *u, enum x86_seg seg, uint16_t selector,
                     struct x86_segment *out);
 
 /*
- * SS for another privilege level: `vector` (#TS or #GP) for all but "not present" (#SS). Null raises
- * vector(0). SDM 3A 5.8.5, IRET, far RET.
+ * SS for another privilege level: `vector` (#TS or #GP) for all but "not present" (#SS). Null
+ * raises vector(0). SDM 3A 5.8.5, IRET, far RET.
  */
 void seg_check_stack(struct interp *c, const struct uop *u, uint16_t selector, unsigned cpl,
                      enum x86_vector vector, struct x86_segment *out);

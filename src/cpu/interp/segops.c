@@ -9,7 +9,7 @@
 
 #define BASE_24_BITS 0xffffffu
 /* What LAR shows of the upper half of a descriptor: 00FxFF00h. */
-#define LAR_MASK     0x00ffff00u
+#define LAR_MASK 0x00ffff00u
 
 static void write_gpr(struct interp *c, const struct uop *u, uint64_t value)
 {

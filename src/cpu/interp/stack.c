@@ -30,8 +30,8 @@ void stack_commit(struct interp *c, const struct stack *st)
 }
 
 /* Linear address of bytes at offset sp, or #SS(error). */
-static uint64_t stack_linear(struct interp *c, const struct uop *u, const struct stack *st, uint64_t sp,
-                             unsigned bytes, uint32_t error)
+static uint64_t stack_linear(struct interp *c, const struct uop *u, const struct stack *st,
+                             uint64_t sp, unsigned bytes, uint32_t error)
 {
     if (st->mask == ~UINT64_C(0)) {
         if (!is_canonical(sp) || !is_canonical(sp + bytes - 1))
@@ -43,7 +43,8 @@ static uint64_t stack_linear(struct interp *c, const struct uop *u, const struct
     return (uint32_t)(st->ss.base + sp);
 }
 
-static void probe_write(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, bool user)
+static void probe_write(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+                        bool user)
 {
     if (user)
         lin_probe(c, u, lin, bytes, MMU_WRITE);
@@ -51,8 +52,8 @@ static void probe_write(struct interp *c, const struct uop *u, uint64_t lin, uns
         sys_probe(c, u, lin, bytes, MMU_WRITE);
 }
 
-void stack_probe_pushes(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, unsigned size,
-                        bool user)
+void stack_probe_pushes(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+                        unsigned size, bool user)
 {
     uint64_t last = lin + bytes - size;
     uint64_t edge = last & PAGE_MASK;
@@ -62,8 +63,8 @@ void stack_probe_pushes(struct interp *c, const struct uop *u, uint64_t lin, uns
         probe_write(c, u, lin + (edge - lin - 1) / size * size, size, user);
 }
 
-void stack_push_frame(struct interp *c, const struct uop *u, struct stack *st, const uint64_t *v, unsigned n,
-                unsigned size, uint32_t error)
+void stack_push_frame(struct interp *c, const struct uop *u, struct stack *st, const uint64_t *v,
+                      unsigned n, unsigned size, uint32_t error)
 {
     unsigned bytes = n * size;
     uint64_t top = st->sp & st->mask;
@@ -77,7 +78,8 @@ void stack_push_frame(struct interp *c, const struct uop *u, struct stack *st, c
         uint64_t lin = stack_linear(c, u, st, low, bytes, error);
         stack_probe_pushes(c, u, lin, bytes, size, st->user);
         priv_write(c, u, lin, image, bytes, st->user);
-    } else { /* the pointer wraps within the frame: value by value, all checked before the first is written */
+    } else { /* the pointer wraps within the frame: value by value, all checked before the first is
+                written */
         for (unsigned i = 0; i < n; i++) {
             uint64_t at = (low + i * size) & st->mask;
             uint64_t lin = stack_linear(c, u, st, at, size, error);
@@ -85,14 +87,15 @@ void stack_push_frame(struct interp *c, const struct uop *u, struct stack *st, c
         }
         for (unsigned i = 0; i < n; i++) {
             uint64_t at = (low + i * size) & st->mask;
-            priv_write(c, u, stack_linear(c, u, st, at, size, error), image + i * size, size, st->user);
+            priv_write(c, u, stack_linear(c, u, st, at, size, error), image + i * size, size,
+                       st->user);
         }
     }
     st->sp = (st->sp & ~st->mask) | low;
 }
 
-void stack_peek_frame(struct interp *c, const struct uop *u, const struct stack *st, uint64_t *v, unsigned n,
-                unsigned size)
+void stack_peek_frame(struct interp *c, const struct uop *u, const struct stack *st, uint64_t *v,
+                      unsigned n, unsigned size)
 {
     unsigned bytes = n * size;
     uint64_t top = st->sp & st->mask;

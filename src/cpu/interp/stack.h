@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A stack that a far transfer or a delivery works on: the current one or that of another privilege level. Pushes
- * and pops check and touch memory, but the registers change only at stack_commit (rule R1).
+ * A stack that a far transfer or a delivery works on: the current one or that of another privilege
+ * level. Pushes and pops check and touch memory, but the registers change only at stack_commit
+ * (rule R1).
  */
 #ifndef UMBRA_CPU_INTERP_STACK_H
 #define UMBRA_CPU_INTERP_STACK_H
@@ -27,22 +28,22 @@ struct stack stack_current(const struct interp *c);
 struct stack stack_of(const struct interp *c, struct x86_segment ss, uint64_t sp, unsigned cpl);
 
 /*
- * Pushes v[0], v[1], ... as `size` bytes each, all or nothing: #SS(error) outside the limit or not canonical,
- * #PF.
+ * Pushes v[0], v[1], ... as `size` bytes each, all or nothing: #SS(error) outside the limit or not
+ * canonical, #PF.
  */
-void stack_push_frame(struct interp *c, const struct uop *u, struct stack *st, const uint64_t *v, unsigned n,
-                unsigned size, uint32_t error);
+void stack_push_frame(struct interp *c, const struct uop *u, struct stack *st, const uint64_t *v,
+                      unsigned n, unsigned size, uint32_t error);
 
 /*
- * Before a frame of `bytes` at lin is written as one: the fault that pushes of `size` bytes would meet, which go
- * downwards, so that CR2 is the first slot that cannot be written.
+ * Before a frame of `bytes` at lin is written as one: the fault that pushes of `size` bytes would
+ * meet, which go downwards, so that CR2 is the first slot that cannot be written.
  */
-void stack_probe_pushes(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, unsigned size,
-                        bool user);
+void stack_probe_pushes(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+                        unsigned size, bool user);
 
 /* Reads n values from the top into v without moving sp: v[0] is the top one. */
-void stack_peek_frame(struct interp *c, const struct uop *u, const struct stack *st, uint64_t *v, unsigned n,
-                unsigned size);
+void stack_peek_frame(struct interp *c, const struct uop *u, const struct stack *st, uint64_t *v,
+                      unsigned n, unsigned size);
 
 /* sp += bytes, in the stack's width. */
 static inline void stack_drop(struct stack *st, uint64_t bytes)

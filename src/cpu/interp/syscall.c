@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fast system calls. SYSCALL works in compatibility and legacy protected mode too, as on the AMD CPU that CPUID
- * names; SYSENTER works in long mode too, as Intel has it (SDM 2B; AMD APM 3).
+ * Fast system calls. SYSCALL works in compatibility and legacy protected mode too, as on the AMD
+ * CPU that CPUID names; SYSENTER works in long mode too, as Intel has it (SDM 2B; AMD APM 3).
  */
 #include "cpu/interp/run.h"
 #include "cpu/interp/seg.h"
@@ -12,7 +12,8 @@
 enum code_width { CODE_WIDTH_32, CODE_WIDTH_64 };
 
 /* Flat segments without reading a descriptor; the RPL becomes dpl. */
-static void load_flat(struct interp *c, uint16_t cs, uint16_t ss, unsigned dpl, enum code_width width)
+static void load_flat(struct interp *c, uint16_t cs, uint16_t ss, unsigned dpl,
+                      enum code_width width)
 {
     uint32_t common = SEG_ATTR_P | SEG_ATTR_S | SEG_ATTR_G | dpl << SEG_ATTR_DPL_SHIFT;
     c->s.seg[SEG_CS] = (struct x86_segment){

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Control registers: what may be written (SDM 3A 2.5, SDM 2B MOV CR), and what follows for mode, views and MMU.
+ * Control registers: what may be written (SDM 3A 2.5, SDM 2B MOV CR), and what follows for mode,
+ * views and MMU.
  */
 #include "cpu/interp/mem.h"
 #include "cpu/interp/run.h"
@@ -9,15 +10,16 @@
 #include "cpu/x86/cpuid.h"
 
 #define CR0_DEFINED                                                                                \
-    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
+     CR0_PG)
 #define CR0_MMU    (CR0_PG | CR0_WP)
 #define CR0_PDPTES (CR0_PG | CR0_CD | CR0_NW)
 /* What CPUID offers. */
 #define CR4_DEFINED                                                                                \
-    (CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT |       \
+    (CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT |      \
      CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP)
-#define CR4_MMU    (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP)
-#define CR4_PDPTES (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP)
+#define CR4_MMU      (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP)
+#define CR4_PDPTES   (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP)
 #define CR3_NO_FLUSH (UINT64_C(1) << 63)
 #define CR3_PCID     UINT64_C(0xfff)
 #define EFER_AIBRSE  UINT64_C(0x200000)
@@ -46,9 +48,9 @@ void interp_update_mode(struct interp *c)
         c->mode = CODE_64;
     else
         c->mode = cs->attr & SEG_ATTR_DB ? CODE_32 : CODE_16;
-    c->flat = c->mode == CODE_64 ||
-              (is_full_flat(cs) && is_flat_data(&c->s.seg[SEG_SS]) &&
-               is_flat_data(&c->s.seg[SEG_DS]) && is_flat_data(&c->s.seg[SEG_ES]));
+    c->flat =
+        c->mode == CODE_64 || (is_full_flat(cs) && is_flat_data(&c->s.seg[SEG_SS]) &&
+                               is_flat_data(&c->s.seg[SEG_DS]) && is_flat_data(&c->s.seg[SEG_ES]));
     c->cs_limited = c->mode != CODE_64 && cs->limit != 0xffffffff;
     c->slow_step = (c->s.rflags & RFLAGS_TF) || (c->s.dr[7] & 0xff);
     tlb_update_views(c);
@@ -56,11 +58,8 @@ void interp_update_mode(struct interp *c)
 
 void interp_update_mmu(struct interp *c, enum mmu_switch how)
 {
-    struct mmu_context ctx = {.cr0 = c->s.cr0,
-                              .cr3 = c->s.cr3,
-                              .cr4 = c->s.cr4,
-                              .efer = c->s.efer,
-                              .pkru = c->s.pkru};
+    struct mmu_context ctx = {
+        .cr0 = c->s.cr0, .cr3 = c->s.cr3, .cr4 = c->s.cr4, .efer = c->s.efer, .pkru = c->s.pkru};
     memcpy(ctx.pdpte, c->s.pdpte, sizeof ctx.pdpte);
     mmu_set_context(c->mmu, &ctx, how);
     tlb_update_views(c);
@@ -93,7 +92,8 @@ static void check_cr0(struct interp *c, const struct uop *u, uint64_t value)
     if (value >> 32 || (pg && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)))
         raise_gp0(c, u);
     if (pg && !was_pg && (c->s.efer & EFER_LME)) {
-        bool tss16 = attr_type(c->s.tr.attr) == DESC_TSS16_BUSY || attr_type(c->s.tr.attr) == DESC_TSS16;
+        bool tss16 =
+            attr_type(c->s.tr.attr) == DESC_TSS16_BUSY || attr_type(c->s.tr.attr) == DESC_TSS16;
         if (!(c->s.cr4 & CR4_PAE) || (cs->attr & SEG_ATTR_L) || (tss16 && c->s.tr.selector))
             raise_gp0(c, u);
     }

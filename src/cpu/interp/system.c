@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The builder of the system family: which mnemonic goes to which handler with which operands. What CPUID does not
- * offer (MONITOR, VMX, SVM, SMAP, SMM) is not here and so raises #UD.
+ * The builder of the system family: which mnemonic goes to which handler with which operands. What
+ * CPUID does not offer (MONITOR, VMX, SVM, SMAP, SMM) is not here and so raises #UD.
  */
 #include "cpu/interp/system.h"
 
@@ -47,8 +47,8 @@ const struct uop *sys_int1(struct interp *c, const struct uop *u)
 
 const struct uop *sys_cpuid(struct interp *c, const struct uop *u)
 {
-    struct cpuid_regs r = x86_cpuid(&c->s, (uint32_t)c->gpr[RAX], (uint32_t)c->gpr[RCX], c->tsc_khz,
-                                    c->apic_id);
+    struct cpuid_regs r =
+        x86_cpuid(&c->s, (uint32_t)c->gpr[RAX], (uint32_t)c->gpr[RCX], c->tsc_khz, c->apic_id);
     c->gpr[RAX] = r.eax;
     c->gpr[RBX] = r.ebx;
     c->gpr[RCX] = r.ecx;
@@ -75,7 +75,8 @@ const struct uop *sys_wbinvd(struct interp *c, const struct uop *u)
 
 static bool is_reg_class(const ZydisDecodedOperand *op, ZydisRegister first, ZydisRegister last)
 {
-    return op->type == ZYDIS_OPERAND_TYPE_REGISTER && op->reg.value >= first && op->reg.value <= last;
+    return op->type == ZYDIS_OPERAND_TYPE_REGISTER && op->reg.value >= first &&
+           op->reg.value <= last;
 }
 
 static bool is_sreg(const ZydisDecodedOperand *op)
@@ -83,7 +84,8 @@ static bool is_sreg(const ZydisDecodedOperand *op)
     return is_reg_class(op, ZYDIS_REGISTER_ES, ZYDIS_REGISTER_GS);
 }
 
-_Static_assert(ZYDIS_REGISTER_CS - ZYDIS_REGISTER_ES == SEG_CS && ZYDIS_REGISTER_SS - ZYDIS_REGISTER_ES == SEG_SS &&
+_Static_assert(ZYDIS_REGISTER_CS - ZYDIS_REGISTER_ES == SEG_CS &&
+                   ZYDIS_REGISTER_SS - ZYDIS_REGISTER_ES == SEG_SS &&
                    ZYDIS_REGISTER_DS - ZYDIS_REGISTER_ES == SEG_DS &&
                    ZYDIS_REGISTER_GS - ZYDIS_REGISTER_ES == SEG_GS,
                "Zydis and the SDM number segment registers alike");
@@ -202,7 +204,9 @@ static bool build_ret_far(struct dec *d, struct uop *u)
 {
     if (d->i.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR)
         return false;
-    u->imm = d->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && d->ops ? (uint16_t)d->op[0].imm.value.u : 0;
+    u->imm = d->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && d->ops
+                 ? (uint16_t)d->op[0].imm.value.u
+                 : 0;
     u->seg = SEG_SS;
     return ending(d, u, sys_ret_far);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The handlers of the system half, by file, as system.c's builder puts them into uops; and the small checks
- * they share. Operand conventions are the builder's: dst and src are registers (byte offsets in gpr) unless said
- * otherwise; OPERAND_MEMORY in u->cond says that the r/m operand is memory.
+ * The handlers of the system half, by file, as system.c's builder puts them into uops; and the
+ * small checks they share. Operand conventions are the builder's: dst and src are registers (byte
+ * offsets in gpr) unless said otherwise; OPERAND_MEMORY in u->cond says that the r/m operand is
+ * memory.
  */
 #ifndef UMBRA_CPU_INTERP_SYSTEM_H
 #define UMBRA_CPU_INTERP_SYSTEM_H
@@ -13,8 +14,8 @@
 #define OPERAND_MEMORY 1
 
 /*
- * Goes on at rip after a change of mode or flags: straight to the next block, or by way of the outer loop when an
- * event could be taken now that could not before.
+ * Goes on at rip after a change of mode or flags: straight to the next block, or by way of the
+ * outer loop when an event could be taken now that could not before.
  */
 static inline const struct uop *resume_at(struct interp *c, const struct uop *u, uint64_t rip)
 {
@@ -115,7 +116,7 @@ uop_fn sys_sti;
 
 /* --- system.c: the rest --- */
 uop_fn sys_hlt;
-uop_fn sys_int;  /* vector in imm */
+uop_fn sys_int; /* vector in imm */
 uop_fn sys_into;
 uop_fn sys_int1;
 uop_fn sys_int3;

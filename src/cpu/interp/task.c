@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A task switch has two halves. Up to the commit every fault belongs to the old task and nothing has changed;
- * then TR and all registers are the new task's, and what is wrong with its segments faults in the new task, at
- * its first instruction (SDM 3A 7.3, steps 1 to 11 and 12).
+ * A task switch has two halves. Up to the commit every fault belongs to the old task and nothing
+ * has changed; then TR and all registers are the new task's, and what is wrong with its segments
+ * faults in the new task, at its first instruction (SDM 3A 7.3, steps 1 to 11 and 12).
  */
 #include "cpu/interp/task.h"
 
@@ -53,7 +53,8 @@ static bool tss_is_32(const struct x86_segment *tss)
 }
 
 /* Names the new TSS: checks of its descriptor (SDM 3A 7.3, steps 1 to 4). */
-static void check_tss(struct interp *c, const struct uop *u, uint16_t selector, struct task_switch *t)
+static void check_tss(struct interp *c, const struct uop *u, uint16_t selector,
+                      struct task_switch *t)
 {
     bool wants_busy = t->reason == TASK_IRET;
     enum x86_vector vector = wants_busy ? VEC_TS : VEC_GP;
@@ -83,7 +84,8 @@ static void read_new(struct interp *c, const struct uop *u, struct task_switch *
         return;
     }
     sys_read(c, u, t->tss.base, &narrow, sizeof narrow);
-    t->in = (struct tss32){.eip = narrow.ip, .eflags = narrow.flags, .ldt = narrow.ldt, .link = narrow.link};
+    t->in = (struct tss32){
+        .eip = narrow.ip, .eflags = narrow.flags, .ldt = narrow.ldt, .link = narrow.link};
     for (unsigned i = 0; i < TSS_GPRS; i++)
         t->in.gpr[i] = 0xffff0000u | narrow.gpr[i];
     for (unsigned i = 0; i < 4; i++)
@@ -161,7 +163,8 @@ static void load_vm86_segments(struct interp *c)
         struct x86_segment *s = &c->s.seg[i];
         s->base = (uint32_t)s->selector << 4;
         s->limit = 0xffff;
-        s->attr = SEG_ATTR_P | SEG_ATTR_S | 3u << SEG_ATTR_DPL_SHIFT | SEG_TYPE_RW | SEG_TYPE_ACCESSED;
+        s->attr =
+            SEG_ATTR_P | SEG_ATTR_S | 3u << SEG_ATTR_DPL_SHIFT | SEG_TYPE_RW | SEG_TYPE_ACCESSED;
     }
 }
 
@@ -174,7 +177,8 @@ static void load_task_code(struct interp *c)
     if (selector_is_null(selector) || !desc_read(c, NULL, selector, &raw, 8))
         exc_raise_selector(c, NULL, VEC_TS, selector);
     uint32_t attr = desc_attr(raw);
-    if (!attr_is_code(attr) || (attr_is_conforming(attr) ? attr_dpl(attr) > cpl : attr_dpl(attr) != cpl))
+    if (!attr_is_code(attr) ||
+        (attr_is_conforming(attr) ? attr_dpl(attr) > cpl : attr_dpl(attr) != cpl))
         exc_raise_selector(c, NULL, VEC_TS, selector);
     if (!(attr & SEG_ATTR_P))
         exc_raise_selector(c, NULL, VEC_NP, selector);
@@ -242,7 +246,8 @@ static void commit(struct interp *c, const struct task_switch *t)
         exc_raise_code(c, NULL, VEC_GP, exc_ext(c));
 }
 
-static void task_switch(struct interp *c, const struct uop *u, uint16_t selector, struct task_switch *t)
+static void task_switch(struct interp *c, const struct uop *u, uint16_t selector,
+                        struct task_switch *t)
 {
     check_tss(c, u, selector, t);
     read_new(c, u, t);
@@ -274,7 +279,8 @@ static const struct uop *finish(struct interp *c, const struct task_switch *t)
 const struct uop *task_switch_far(struct interp *c, const struct uop *u, uint16_t selector,
                                   enum task_reason reason)
 {
-    struct task_switch t = {.reason = reason, .return_rip = insn_next_rip(c, u), .rflags = interp_rflags(c)};
+    struct task_switch t = {
+        .reason = reason, .return_rip = insn_next_rip(c, u), .rflags = interp_rflags(c)};
     uint64_t raw = 0;
     uint16_t tss = selector;
     if (!desc_read(c, u, selector, &raw, 8))

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The identity is that of a fourth-generation EPYC (family 19h, model 11h), because of what a guest kernel then
- * leaves out: an AMD CPU never gets page-table isolation, one with automatic IBRS never gets retpolines, and the
- * "not affected" bits of leaf 80000021h keep return thunks away. None of these would protect anything under a
- * software CPU. The KVM signature brings a clock that needs no calibration.
+ * The identity is that of a fourth-generation EPYC (family 19h, model 11h), because of what a guest
+ * kernel then leaves out: an AMD CPU never gets page-table isolation, one with automatic IBRS never
+ * gets retpolines, and the "not affected" bits of leaf 80000021h keep return thunks away. None of
+ * these would protect anything under a software CPU. The KVM signature brings a clock that needs no
+ * calibration.
  */
 #include "cpu/x86/cpuid.h"
 
@@ -64,31 +65,32 @@
 #define EDX81_PDPE1GB       (1u << 26)
 #define EDX81_RDTSCP        (1u << 27)
 #define EDX81_LM            (1u << 29)
-/* The bits of leaf 1 EDX that AMD repeats here: 0..9, 12..17, 23, 24; of these SEP is bit 11 there only. */
-#define EDX81_MIRROR        0x0183f3ffu
+/* The bits of leaf 1 EDX that AMD repeats here: 0..9, 12..17, 23, 24; of these SEP is bit 11 there
+ * only. */
+#define EDX81_MIRROR 0x0183f3ffu
 
 #define EBX88_XSAVEERPTR (1u << 2)
 #define EBX88_SSB_NO     (1u << 26)
 #define EBX88_BTC_NO     (1u << 29)
 
-#define EAX8021_LFENCE_RDTSC      (1u << 2)
-#define EAX8021_NULL_CLEARS_BASE  (1u << 6)
-#define EAX8021_AUTO_IBRS         (1u << 8)
-#define EAX8021_SRSO_NO           (1u << 29)
-#define ECX8021_TSA_SQ_NO         (1u << 1)
-#define ECX8021_TSA_L1_NO         (1u << 2)
+#define EAX8021_LFENCE_RDTSC     (1u << 2)
+#define EAX8021_NULL_CLEARS_BASE (1u << 6)
+#define EAX8021_AUTO_IBRS        (1u << 8)
+#define EAX8021_SRSO_NO          (1u << 29)
+#define ECX8021_TSA_SQ_NO        (1u << 1)
+#define ECX8021_TSA_L1_NO        (1u << 2)
 
-#define KVM_NOP_IO_DELAY        (1u << 1)
-#define KVM_CLOCKSOURCE2        (1u << 3)
-#define KVM_CLOCKSOURCE_STABLE  (1u << 24)
+#define KVM_NOP_IO_DELAY       (1u << 1)
+#define KVM_CLOCKSOURCE2       (1u << 3)
+#define KVM_CLOCKSOURCE_STABLE (1u << 24)
 
-#define MAX_BASIC    0x16u
-#define MAX_EXTENDED 0x80000021u
-#define MAX_KVM      0x40000010u
+#define MAX_BASIC             0x16u
+#define MAX_EXTENDED          0x80000021u
+#define MAX_KVM               0x40000010u
 #define FAMILY_MODEL_STEPPING 0x00a10f11u
-#define APIC_BUS_KHZ 1000000u
-#define XSAVE_X87_SSE_BYTES 576u
-#define LINEAR_ADDRESS_BITS 48u
+#define APIC_BUS_KHZ          1000000u
+#define XSAVE_X87_SSE_BYTES   576u
+#define LINEAR_ADDRESS_BITS   48u
 
 static const char brand[49] = "AMD EPYC (Umbra virtual CPU)";
 
@@ -127,9 +129,8 @@ static struct cpuid_regs leaf_structured(uint32_t subleaf)
     struct cpuid_regs host = host_leaf(7);
     if (subleaf != 0)
         return (struct cpuid_regs){0};
-    return (struct cpuid_regs){.ebx = EBX7_OWN | (host.ebx & EBX7_HOST),
-                               .ecx = ECX7_UMIP | ECX7_RDPID,
-                               .edx = EDX7_FSRM};
+    return (struct cpuid_regs){
+        .ebx = EBX7_OWN | (host.ebx & EBX7_HOST), .ecx = ECX7_UMIP | ECX7_RDPID, .edx = EDX7_FSRM};
 }
 
 /* Deterministic cache parameters (type, level, size), in leaf 4's form. */
@@ -142,7 +143,8 @@ static struct cpuid_regs leaf_cache(uint32_t subleaf)
     } caches[] = {{1, 1, 8, 64}, {2, 1, 8, 64}, {3, 2, 8, 2048}, {3, 3, 16, 32768}};
     if (subleaf >= sizeof caches / sizeof caches[0])
         return (struct cpuid_regs){0};
-    return (struct cpuid_regs){.eax = caches[subleaf].type | caches[subleaf].level * 32u | (1u << 8),
+    return (struct cpuid_regs){.eax =
+                                   caches[subleaf].type | caches[subleaf].level * 32u | (1u << 8),
                                .ebx = 63u | ((caches[subleaf].ways - 1u) << 22),
                                .ecx = caches[subleaf].sets - 1};
 }
@@ -172,7 +174,8 @@ static struct cpuid_regs leaf_hypervisor(uint32_t leaf, uint64_t tsc_khz)
     case 0x40000000:
         return text_leaf(MAX_KVM, "KVMKVMKVM\0\0", false);
     case 0x40000001:
-        return (struct cpuid_regs){.eax = KVM_NOP_IO_DELAY | KVM_CLOCKSOURCE2 | KVM_CLOCKSOURCE_STABLE};
+        return (struct cpuid_regs){.eax = KVM_NOP_IO_DELAY | KVM_CLOCKSOURCE2 |
+                                          KVM_CLOCKSOURCE_STABLE};
     case 0x40000010:
         return (struct cpuid_regs){.eax = (uint32_t)tsc_khz, .ebx = APIC_BUS_KHZ};
     default:
@@ -220,8 +223,8 @@ static struct cpuid_regs leaf_extended(uint32_t leaf)
     }
 }
 
-struct cpuid_regs x86_cpuid(const struct x86_state *state, uint32_t leaf, uint32_t subleaf, uint64_t tsc_khz,
-                            uint32_t apic_id)
+struct cpuid_regs x86_cpuid(const struct x86_state *state, uint32_t leaf, uint32_t subleaf,
+                            uint64_t tsc_khz, uint32_t apic_id)
 {
     if (leaf >= 0x80000000 && leaf <= MAX_EXTENDED)
         return leaf_extended(leaf);
@@ -245,8 +248,8 @@ struct cpuid_regs x86_cpuid(const struct x86_state *state, uint32_t leaf, uint32
     case 0x15: /* TSC = crystal of 1 MHz * tsc_khz / 1000 */
         return (struct cpuid_regs){.eax = 1000, .ebx = (uint32_t)tsc_khz, .ecx = 1000000};
     case 0x16:
-        return (struct cpuid_regs){.eax = (uint32_t)(tsc_khz / 1000), .ebx = (uint32_t)(tsc_khz / 1000),
-                                   .ecx = 100};
+        return (struct cpuid_regs){
+            .eax = (uint32_t)(tsc_khz / 1000), .ebx = (uint32_t)(tsc_khz / 1000), .ecx = 100};
     default:
         return (struct cpuid_regs){0};
     }

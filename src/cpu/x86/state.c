@@ -5,15 +5,15 @@
 
 #include "cpu/x86/cpuid.h"
 
-#define PAT_RESET          UINT64_C(0x0007040600070406)
-#define MISC_ENABLE_FAST   UINT64_C(0x1)
-#define DR6_RESET          UINT64_C(0xffff0ff0)
-#define DR7_RESET          UINT64_C(0x400)
-#define FXSAVE_FCW         0
-#define FXSAVE_FTW         4
-#define FXSAVE_MXCSR       24
-#define FCW_RESET          0x0040u
-#define MXCSR_RESET        0x1f80u
+#define PAT_RESET        UINT64_C(0x0007040600070406)
+#define MISC_ENABLE_FAST UINT64_C(0x1)
+#define DR6_RESET        UINT64_C(0xffff0ff0)
+#define DR7_RESET        UINT64_C(0x400)
+#define FXSAVE_FCW       0
+#define FXSAVE_FTW       4
+#define FXSAVE_MXCSR     24
+#define FCW_RESET        0x0040u
+#define MXCSR_RESET      0x1f80u
 
 static void put_segment(struct x86_segment *seg, uint16_t selector, uint64_t base, uint32_t attr)
 {

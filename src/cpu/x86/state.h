@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Architectural state of one x86-64 CPU, engine-neutral. Engines may keep parts elsewhere while running and
- * exchange this through engine get_state/set_state. Layout of fpu: FXSAVE64 image (SDM 1 10.5.1).
+ * Architectural state of one x86-64 CPU, engine-neutral. Engines may keep parts elsewhere while
+ * running and exchange this through engine get_state/set_state. Layout of fpu: FXSAVE64 image (SDM
+ * 1 10.5.1).
  */
 #ifndef UMBRA_CPU_X86_STATE_H
 #define UMBRA_CPU_X86_STATE_H
@@ -13,16 +14,16 @@ enum x86_gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R1
 enum x86_seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
 
 /* Segment attributes: descriptor bits 40..55 packed as in VMX access rights (SDM 3C 24.4.1). */
-#define SEG_ATTR_TYPE     0x000fu
-#define SEG_ATTR_S        0x0010u
-#define SEG_ATTR_DPL      0x0060u
+#define SEG_ATTR_TYPE      0x000fu
+#define SEG_ATTR_S         0x0010u
+#define SEG_ATTR_DPL       0x0060u
 #define SEG_ATTR_DPL_SHIFT 5
-#define SEG_ATTR_P        0x0080u
-#define SEG_ATTR_AVL      0x1000u
-#define SEG_ATTR_L        0x2000u
-#define SEG_ATTR_DB       0x4000u
-#define SEG_ATTR_G        0x8000u
-#define SEG_ATTR_UNUSABLE 0x10000u
+#define SEG_ATTR_P         0x0080u
+#define SEG_ATTR_AVL       0x1000u
+#define SEG_ATTR_L         0x2000u
+#define SEG_ATTR_DB        0x4000u
+#define SEG_ATTR_G         0x8000u
+#define SEG_ATTR_UNUSABLE  0x10000u
 
 /* limit is in bytes (granularity applied). */
 struct x86_segment {
@@ -37,26 +38,25 @@ struct x86_table {
     uint16_t limit;
 };
 
-#define RFLAGS_CF   0x00000001u
-#define RFLAGS_ONE  0x00000002u
-#define RFLAGS_PF   0x00000004u
-#define RFLAGS_AF   0x00000010u
-#define RFLAGS_ZF   0x00000040u
-#define RFLAGS_SF   0x00000080u
-#define RFLAGS_TF   0x00000100u
-#define RFLAGS_IF   0x00000200u
-#define RFLAGS_DF   0x00000400u
-#define RFLAGS_OF   0x00000800u
-#define RFLAGS_IOPL 0x00003000u
-#define RFLAGS_NT   0x00004000u
-#define RFLAGS_RF   0x00010000u
-#define RFLAGS_VM   0x00020000u
-#define RFLAGS_AC   0x00040000u
-#define RFLAGS_VIF  0x00080000u
-#define RFLAGS_VIP  0x00100000u
-#define RFLAGS_ID   0x00200000u
-#define RFLAGS_ARITH                                                                               \
-    (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
+#define RFLAGS_CF    0x00000001u
+#define RFLAGS_ONE   0x00000002u
+#define RFLAGS_PF    0x00000004u
+#define RFLAGS_AF    0x00000010u
+#define RFLAGS_ZF    0x00000040u
+#define RFLAGS_SF    0x00000080u
+#define RFLAGS_TF    0x00000100u
+#define RFLAGS_IF    0x00000200u
+#define RFLAGS_DF    0x00000400u
+#define RFLAGS_OF    0x00000800u
+#define RFLAGS_IOPL  0x00003000u
+#define RFLAGS_NT    0x00004000u
+#define RFLAGS_RF    0x00010000u
+#define RFLAGS_VM    0x00020000u
+#define RFLAGS_AC    0x00040000u
+#define RFLAGS_VIF   0x00080000u
+#define RFLAGS_VIP   0x00100000u
+#define RFLAGS_ID    0x00200000u
+#define RFLAGS_ARITH (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 
 #define CR0_PE 0x00000001u
 #define CR0_MP 0x00000002u
@@ -96,9 +96,24 @@ struct x86_table {
 #define EFER_NXE 0x800u
 
 enum x86_vector {
-    VEC_DE = 0, VEC_DB = 1, VEC_NMI = 2, VEC_BP = 3, VEC_OF = 4, VEC_BR = 5, VEC_UD = 6, VEC_NM = 7,
-    VEC_DF = 8, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14, VEC_MF = 16,
-    VEC_AC = 17, VEC_MC = 18, VEC_XM = 19
+    VEC_DE = 0,
+    VEC_DB = 1,
+    VEC_NMI = 2,
+    VEC_BP = 3,
+    VEC_OF = 4,
+    VEC_BR = 5,
+    VEC_UD = 6,
+    VEC_NM = 7,
+    VEC_DF = 8,
+    VEC_TS = 10,
+    VEC_NP = 11,
+    VEC_SS = 12,
+    VEC_GP = 13,
+    VEC_PF = 14,
+    VEC_MF = 16,
+    VEC_AC = 17,
+    VEC_MC = 18,
+    VEC_XM = 19
 };
 
 struct x86_state {
