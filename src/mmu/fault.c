@@ -55,17 +55,6 @@ static void answer_page(struct mmu *mmu, struct fault *f, uint64_t spte, const s
     out->global = (spte & SPTE_G) && mmu->pg.pge;
 }
 
-/* The TLB is about to hold a 4 KiB piece of a large page. */
-static void note_large_fill(struct mmu *mmu, unsigned shift, gva_t gva)
-{
-    unsigned bit = (unsigned)(gva.v >> shift) % LARGE_FILL_BITS;
-
-    if (shift < 30)
-        mmu->large_fill[bit / 64] |= UINT64_C(1) << bit % 64;
-    else if (mmu->pg.format->id != FORMAT_OFF)
-        mmu->huge_fill = true;
-}
-
 /* Does the leaf answer this access as it is? */
 static bool leaf_answers(struct mmu *mmu, struct fault *f, struct shadow_page *page, unsigned index)
 {
@@ -98,7 +87,7 @@ static bool leaf_answers(struct mmu *mmu, struct fault *f, struct shadow_page *p
             f->lack = LACK_RESIDENCY;
             return false;
         }
-        note_large_fill(mmu, page->shift, f->access->gva);
+        root_note_large_fill(mmu, page->shift, f->access->gva);
     } else {
         writable = spte & SPTE_HW;
         if (f->access->kind == MMU_WRITE && !writable) {
@@ -287,7 +276,7 @@ static void answer_walk(struct mmu *mmu, struct fault *f)
     }
     struct allowed a = rights_allow(&mmu->pg, w->rights, view_of(f->access, f->ac));
     if (w->level > 1)
-        note_large_fill(mmu, mmu->pg.format->level[w->level].shift, f->access->gva);
+        root_note_large_fill(mmu, mmu->pg.format->level[w->level].shift, f->access->gva);
     answer_page(mmu, f, leaf_from_walk(f), &a, f->hva, f->writable, w->page_gpa);
 }
 

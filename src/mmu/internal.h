@@ -132,7 +132,8 @@ struct root {
 #define ASIDS     1024u
 #define PCIDS     4096u
 #define HASH_SIZE 4096u
-#define LARGE_FILL_BITS 4096u
+#define LARGE_FILL_SHIFT 12
+#define LARGE_FILL_BITS (1u << LARGE_FILL_SHIFT)
 
 /* How the shadow follows the guest's tables. */
 struct sync_ops {
@@ -173,12 +174,12 @@ struct mmu {
     uint64_t flushed_all, flushed_address;
     uint64_t flushed_pcid[PCIDS];
     bool pcide;
-    uint64_t large_fill[LARGE_FILL_BITS / 64]; /* 2 MiB regions whose TLB fills came from a large page */
-    bool huge_fill;                            /* the same for 1 GiB pages, everywhere */
+    /* regions whose TLB fills may have come from a large page, hashed: of 2 or 4 MiB, of 1 GiB */
+    uint64_t large_fill[LARGE_FILL_BITS / 64];
+    uint64_t huge_fill;
 
     unsigned maxphyaddr;
     struct oracle *oracle;
-    struct log_limit log_host;
 };
 
 /* --- shadow.c --- */
@@ -243,6 +244,9 @@ extern const struct mem_observer mmu_mem_observer;
 struct shadow_page *root_page(struct mmu *mmu);
 void root_forget_page(struct mmu *mmu, const struct shadow_page *page);
 uint32_t role_for(const struct paging *pg, unsigned level);
+
+/* The TLB is about to hold a 4 KiB piece of a page of 1 << shift bytes. */
+void root_note_large_fill(struct mmu *mmu, unsigned shift, gva_t gva);
 
 /* Drops what the TLB has of a GVA in every tag, large pages wholly. */
 void root_flush_tlb_page(struct mmu *mmu, gva_t gva);

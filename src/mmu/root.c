@@ -32,7 +32,7 @@ static void flush_tlb(struct mmu *mmu)
     if (mmu->tlb.flush_all)
         mmu->tlb.flush_all(mmu->tlb.arg);
     memset(mmu->large_fill, 0, sizeof mmu->large_fill);
-    mmu->huge_fill = false;
+    mmu->huge_fill = 0;
 }
 
 /* Takes the flushes that concern the current root into its need and its tag. */
@@ -137,14 +137,36 @@ void root_forget_page(struct mmu *mmu, const struct shadow_page *page)
 
 /*
  * INVLPG drops the whole translation of a large page (SDM 3A 4.10.4.1), of which the TLB may hold many
- * 4 KiB pieces. A filter remembers where such pieces may be.
+ * 4 KiB pieces. Two filters remember where such pieces may be; a wrong guess only drops more.
  */
+static unsigned region_hash(gva_t gva, unsigned shift, unsigned bits)
+{
+    return (unsigned)((gva.v >> shift) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - bits));
+}
+
+static unsigned large_shift(const struct mmu *mmu)
+{
+    return mmu->pg.format->id == FORMAT_2LEVEL ? 22 : 21;
+}
+
+void root_note_large_fill(struct mmu *mmu, unsigned shift, gva_t gva)
+{
+    if (mmu->pg.format->id == FORMAT_OFF)
+        return; /* nobody flushes addresses that are what they are */
+    if (shift == 30) {
+        mmu->huge_fill |= UINT64_C(1) << region_hash(gva, 30, 6);
+        return;
+    }
+    unsigned bit = region_hash(gva, shift, LARGE_FILL_SHIFT);
+    mmu->large_fill[bit / 64] |= UINT64_C(1) << bit % 64;
+}
+
 void root_flush_tlb_page(struct mmu *mmu, gva_t gva)
 {
-    unsigned shift = mmu->pg.format->level[2].shift;
-    unsigned bit = (unsigned)(gva.v >> (shift ? shift : 21)) % LARGE_FILL_BITS;
+    unsigned shift = large_shift(mmu);
+    unsigned bit = region_hash(gva, shift, LARGE_FILL_SHIFT);
 
-    if (mmu->huge_fill) {
+    if (mmu->huge_fill >> region_hash(gva, 30, 6) & 1) {
         flush_tlb(mmu);
         return;
     }
@@ -154,9 +176,8 @@ void root_flush_tlb_page(struct mmu *mmu, gva_t gva)
         mmu->tlb.flush_page(mmu->tlb.arg, gva_make(gva.v & PAGE_MASK));
         return;
     }
-    uint64_t bytes = UINT64_C(1) << (shift ? shift : 21);
-    uint64_t base = gva.v & ~(bytes - 1);
-    for (uint64_t off = 0; off < bytes; off += PAGE_SIZE)
+    uint64_t base = gva.v >> shift << shift;
+    for (uint64_t off = 0; off < UINT64_C(1) << shift; off += PAGE_SIZE)
         mmu->tlb.flush_page(mmu->tlb.arg, gva_make(base + off));
 }
 

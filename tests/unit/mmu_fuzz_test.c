@@ -331,7 +331,6 @@ static void run_seed(uint64_t seed, unsigned steps)
         .tlb = {f, tlb_flush_all, tlb_flush_page, tlb_drop_frame, tlb_protect},
     };
     assert_int_equal(mmu_create(&f->g.mmu, &config), ERR_OK);
-    f->g.mmu->log_host.burst = 1;
     any_mode(f);
     switch_cr3(f, false);
     enter(&f->g, MMU_SWITCH_FLUSH_ALL);
