@@ -23,6 +23,9 @@
 #define PIPE_CHUNK 4096u
 #define TTY_CHUNK  256u
 
+/* How long the guest's last words may take when the user ends the VM. */
+#define FAREWELL_MS 200
+
 struct loop {
     struct vm *vm;
     struct qmp_server *server;
@@ -181,10 +184,9 @@ static enum err write_output(struct loop *l)
 }
 
 /*
- * What the guest wrote before its end still goes out, unless nobody takes it for a while (a stopped reader
- * must not keep a dead VM).
+ * A user who ends the VM gets what can be written at once; a reader that has stopped must not keep a dead VM.
  */
-static enum err drain_output(struct loop *l)
+static enum err flush_output(struct loop *l)
 {
     enum err err = ERR_OK;
 
@@ -192,10 +194,8 @@ static enum err drain_output(struct loop *l)
         struct pollfd fd = {.fd = STDOUT_FILENO, .events = POLLOUT};
 
         fetch_output(l);
-        if (!l->out_used || err)
+        if (!l->out_used || err || poll(&fd, 1, FAREWELL_MS) <= 0)
             return err;
-        if (poll(&fd, 1, l->signal_number ? 200 : 5000) <= 0)
-            return err_new(ERR_IO, "standard output took no more of the guest's console");
         err = write_output(l);
     }
 }
@@ -295,8 +295,11 @@ enum err loop_run(struct vm *vm, struct qmp_server *server, struct terminal *ter
     vm_join(vm);
     if (server)
         tell_end(&l);
+    /* However slowly it is read, what a guest wrote before its own end goes out. */
+    for (fetch_output(&l); !err && l.out_used && !vm_is_stop_asked(vm); fetch_output(&l))
+        err = turn(&l);
     if (!err)
-        err = drain_output(&l);
+        err = flush_output(&l);
     terminal_give_back(terminal);
     terminal_finish(terminal);
     close(l.signal_fd);

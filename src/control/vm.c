@@ -341,6 +341,7 @@ void vm_reset(struct vm *vm)
 
 void vm_stop(struct vm *vm)
 {
+    vm->stop_asked = true;
     vm_set_end(vm, VM_END_STOPPED, 0, "stopped");
 }
 
@@ -370,6 +371,11 @@ void vm_release(struct vm *vm)
 bool vm_is_paused(const struct vm *vm)
 {
     return vm->paused; /* written by the main thread only */
+}
+
+bool vm_is_stop_asked(const struct vm *vm)
+{
+    return vm->stop_asked;
 }
 
 struct vm_end vm_end(struct vm *vm)

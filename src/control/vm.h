@@ -103,6 +103,9 @@ void vm_reset(struct vm *vm);
 void vm_stop(struct vm *vm);
 bool vm_is_paused(const struct vm *vm);
 
+/* vm_stop was called, perhaps after an end of another kind. */
+bool vm_is_stop_asked(const struct vm *vm);
+
 /* VM_END_NONE while it runs. The first reason wins. */
 struct vm_end vm_end(struct vm *vm);
 

@@ -45,6 +45,7 @@ struct vm {
 
     pthread_t thread;
     bool thread_started, thread_joined;
+    bool stop_asked; /* main thread only */
     int wake_fd, timer_fd;
     uint64_t start_ns, end_ns; /* host monotonic */
     uint64_t next_input_ns;    /* vCPU thread only */

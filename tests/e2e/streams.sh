@@ -19,6 +19,12 @@ timeout 120 "$umbra" "${demo[@]}" < /dev/null > /dev/full 2> "$tmp/err"
 check "a full disk under stdout: status 4" [ $? = 4 ]
 check "a full disk under stdout: a message" grep -q "No space left" "$tmp/err"
 
+# A reader slower than the guest loses nothing.
+timeout 120 "$umbra" run --no-reboot --memory 128M --append "console=ttyS0 panic=-1 umbra.off" < /dev/null 2> "$tmp/err" |
+    (sleep 25; cat) > "$tmp/out"
+check "a slow reader: status 0" [ "${PIPESTATUS[0]}" = 0 ]
+check "a slow reader: all of it" grep -q "reboot: Power down" "$tmp/out"
+
 run 120 "${demo[@]}" --stats /dev/full
 check "a full disk under --stats: status 4" [ "$status" = 4 ]
 check "a full disk under --stats: a message" grep -q "No space left" "$tmp/err"

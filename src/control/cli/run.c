@@ -111,9 +111,8 @@ static int run_vm(struct vm *vm, const struct run_options *options, int *signal_
     if (err)
         fprintf(stderr, "umbra: no control socket, so ps, stat and stop will not see this VM: %s\n", err_text());
     terminal_init(&terminal);
-    if (terminal.is_in_tty && terminal.is_out_tty)
-        fprintf(stderr, "umbra: %s, engine %s; Ctrl-A X ends it, Ctrl-A H helps\n", options->vm.name,
-                vm_engine(vm)->name);
+    fprintf(stderr, "umbra: VM %s, engine %s, boot %s%s\n", options->vm.name, vm_engine(vm)->name,
+            vm_boot_protocol(vm), terminal.is_in_tty ? "; Ctrl-A X ends it, Ctrl-A H helps" : "");
     err = vm_start(vm);
     if (!err)
         err = loop_run(vm, server, &terminal, signal_number);

@@ -45,7 +45,8 @@ static enum err flat_segments(struct boot_job *job, uint32_t code_attr)
     s->tr = (struct x86_segment){.limit = 0x67, .attr = ATTR_TSS, .selector = BOOT_TSS};
     s->ldtr = (struct x86_segment){.attr = SEG_ATTR_UNUSABLE};
     s->gdtr = (struct x86_table){.base = at.v, .limit = sizeof(gdt) - 1};
-    s->idtr = (struct x86_table){0};
+    /* As after power-on. Not empty: a triple fault behind an empty table is how kernels ask for a reset. */
+    s->idtr = (struct x86_table){.base = 0, .limit = 0xffff};
     return ERR_OK;
 }
 
