@@ -3,12 +3,14 @@
  * The interp engine without a machine: short pieces of machine code in guest memory, 32-bit with paging off and
  * 64-bit with identity-mapped 2 MiB pages. The host's assembler makes the code.
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -389,6 +391,92 @@ static void test_faults(void **state)
     guest_close(&g);
 }
 
+/* --- the cache's bounds --- */
+
+/* Far more code than the arena holds, twice. */
+static void test_cache_drops_everything(void **state)
+{
+    static uint8_t nops[0x400000 - 16];
+    struct guest g;
+    (void)state;
+
+    guest_open(&g, 32);
+    memset(nops, 0x90, sizeof nops);
+    nops[sizeof nops - 1] = 0xf4;
+    for (unsigned i = 0; i < 2; i++)
+        run_at(&g, 0x400000, nops, nops + sizeof nops);
+    assert_int_equal(g.s.rip, 0x400000 + sizeof nops);
+    assert_int_equal(g.vcpu->ops->instructions(g.vcpu), 2 * sizeof nops);
+    assert_true(g.vcpu->ops->stats(g.vcpu)->cache_drops > 1);
+    guest_close(&g);
+}
+
+/* Code in data pages: every page's copy is overwritten again and again. */
+GUEST(patch64, 64,
+      "mov $0x210000, %edi; mov $1000, %ecx\n"
+      "1: movb $0xb0, (%rdi); mov %cl, 1(%rdi); movb $0xc3, 2(%rdi); call *%rdi; movzbl %al, %eax\n"
+      "add %rax, %rbx; movq $5, 64(%rdi); dec %ecx; jnz 1b");
+
+static void test_code_written_often(void **state)
+{
+    struct guest g;
+    uint64_t sum = 0;
+    (void)state;
+
+    for (unsigned i = 1; i <= 1000; i++)
+        sum += i & 0xff;
+    guest_open(&g, 64);
+    g.s.gpr[RBX] = 0;
+    RUN(&g, patch64);
+    assert_int_equal(g.s.gpr[RBX], sum);
+    guest_close(&g);
+}
+
+/* --- devices, alignment, kicks --- */
+
+GUEST(device32, 32, "mov $0xd0000000, %ebx; mov 4(%ebx), %eax; movb 7(%ebx), %cl; mov %eax, (%ebx)");
+
+static void test_device(void **state)
+{
+    struct guest g;
+    (void)state;
+
+    guest_open(&g, 32);
+    g.s.gpr[RCX] = 0;
+    RUN(&g, device32);
+    assert_int_equal(g.s.gpr[RAX], 0xd0000004 + 4);
+    assert_int_equal(g.s.gpr[RCX], 8);
+    assert_int_equal(g.vcpu->ops->stats(g.vcpu)->exits_mmio_write, 1);
+    guest_close(&g);
+}
+
+GUEST(forever64, 64, "1: jmp 1b");
+
+static void *kick_soon(void *arg)
+{
+    struct vcpu *vcpu = arg;
+
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    vcpu->ops->kick(vcpu);
+    return NULL;
+}
+
+static void test_kick(void **state)
+{
+    struct guest g;
+    pthread_t thread;
+    (void)state;
+
+    guest_open(&g, 64);
+    g.budget = UINT64_MAX;
+    assert_true(mem_write(g.mem, gpa_make(CODE), forever64, (size_t)(forever64_end - forever64)));
+    g.vcpu->ops->set_state(g.vcpu, &g.s);
+    assert_int_equal(pthread_create(&thread, NULL, kick_soon, g.vcpu), 0);
+    assert_int_equal(g.vcpu->ops->run(g.vcpu), ENGINE_EXIT_KICKED);
+    pthread_join(thread, NULL);
+    guest_close(&g);
+}
+
 /* --- 16-bit: a limited CS --- */
 
 GUEST(real16, 16, "mov $1000, %cx; xor %ax, %ax\n1: add %cx, %ax; loop 1b; push %ax; pop %bx");
@@ -424,6 +512,10 @@ int main(void)
         cmocka_unit_test(test_rep_copies_pages),
         cmocka_unit_test(test_rep_fault_in_the_middle),
         cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_cache_drops_everything),
+        cmocka_unit_test(test_code_written_often),
+        cmocka_unit_test(test_device),
+        cmocka_unit_test(test_kick),
         cmocka_unit_test(test_real_mode),
     };
 
