@@ -122,6 +122,7 @@ static_assert(sizeof(dsdt_aml) + sizeof(struct fadt) + 1024 + 8 * ACPI_MAX_CPUS 
 #define FADT_MINOR         4
 #define FADT_WBINVD        0x001u
 #define FADT_C1            0x004u
+#define FADT_NO_PWR_BUTTON 0x010u
 #define FADT_NO_SLP_BUTTON 0x020u
 #define FADT_RESET         0x400u
 #define BOOT_LEGACY        0x0001u
@@ -233,7 +234,7 @@ static uint64_t add_fadt(struct acpi_image *image, uint64_t facs, uint64_t dsdt)
         .c3_latency = NO_C3,
         .century = CMOS_CENTURY,
         .boot_flags = BOOT_LEGACY | BOOT_NO_VGA,
-        .flags = FADT_WBINVD | FADT_C1 | FADT_NO_SLP_BUTTON | FADT_RESET,
+        .flags = FADT_WBINVD | FADT_C1 | FADT_NO_PWR_BUTTON | FADT_NO_SLP_BUTTON | FADT_RESET,
         .reset = io_address(PCI_RESET_PORT, 1),
         .reset_value = PCI_RESET_FULL,
         .x_pm1a_event = io_address(PM_EVENT_PORT, 4),

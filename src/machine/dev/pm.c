@@ -5,9 +5,8 @@
 
 #define STS_TIMER  0x0001
 #define STS_GLOBAL 0x0020
-#define STS_POWER  0x0100
 #define STS_RTC    0x0400 /* can be enabled as guests expect; there is no sleep to wake from */
-#define EN_ALL     (STS_TIMER | STS_GLOBAL | STS_POWER | STS_RTC)
+#define EN_ALL     (STS_TIMER | STS_GLOBAL | STS_RTC)
 #define CNT_SCI_EN 0x0001
 #define CNT_SLP_EN 0x2000
 #define CNT_KEPT   0x1c06 /* SLP_TYP, GBL_RLS, BM_RLD */
@@ -150,12 +149,6 @@ void pm_out(void *arg, uint16_t port, unsigned bytes, uint32_t value)
     update_status(pm);
     update_irq(pm);
     schedule(pm);
-}
-
-void pm_press_power_button(struct pm *pm)
-{
-    pm->status |= STS_POWER;
-    update_irq(pm);
 }
 
 void pm_reset(struct pm *pm)

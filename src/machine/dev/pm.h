@@ -39,9 +39,6 @@ void pm_init(struct pm *pm, struct clock *clock, struct irq_line sci, void *arg,
              void (*power_off)(void *arg));
 void pm_reset(struct pm *pm);
 
-/* The power button: a fixed event that asks the guest to shut down. */
-void pm_press_power_button(struct pm *pm);
-
 uint32_t pm_in(void *arg, uint16_t port, unsigned bytes);
 void pm_out(void *arg, uint16_t port, unsigned bytes, uint32_t value);
 
