@@ -13,6 +13,10 @@
 #define KVM_ENOSYS 1000
 #define KVM_EPERM  1
 
+#define MSR_APIC_BASE    0x1bu
+#define APIC_BASE_ENABLE 0x800u
+#define CPUID_EDX_APIC   (1u << 9)
+
 /* --- handlers that belong to no other file --- */
 
 const struct uop *sys_hlt(struct interp *c, const struct uop *u)
@@ -45,10 +49,19 @@ const struct uop *sys_int1(struct interp *c, const struct uop *u)
     return leave_with_event(c, u, EVENT_INT1, VEC_DB, insn_next_rip(c, u));
 }
 
+/* The APIC bit of leaves 1 and 0x80000001 follows the machine's enable bit (SDM 3A 10.4.3). */
+static bool is_apic_disabled(struct interp *c)
+{
+    uint64_t base;
+    return c->bus->msr_read(c->bus->arg, MSR_APIC_BASE, &base) && !(base & APIC_BASE_ENABLE);
+}
+
 const struct uop *sys_cpuid(struct interp *c, const struct uop *u)
 {
-    struct cpuid_regs r =
-        x86_cpuid(&c->s, (uint32_t)c->gpr[RAX], (uint32_t)c->gpr[RCX], c->tsc_khz, c->apic_id);
+    uint32_t leaf = (uint32_t)c->gpr[RAX];
+    struct cpuid_regs r = x86_cpuid(&c->s, leaf, (uint32_t)c->gpr[RCX], c->tsc_khz, c->apic_id);
+    if ((leaf == 1 || leaf == 0x80000001) && is_apic_disabled(c))
+        r.edx &= ~CPUID_EDX_APIC;
     c->gpr[RAX] = r.eax;
     c->gpr[RBX] = r.ebx;
     c->gpr[RCX] = r.ecx;
