@@ -27,6 +27,10 @@
 #define HANG_TICKS  600 /* it did not stop: 30 s */
 #define IDLE_LIMIT  2000
 
+/* Out of loops: an interrupt so often, every tenth of them an NMI. */
+#define INTERRUPT_INSTRUCTIONS 1500
+#define INTERRUPT_VECTOR       0x21
+
 enum end { END_SHUTDOWN, END_HALTED, END_EVENT, END_BUDGET, END_TIME, ENDS };
 
 static const char *const end_names[ENDS] = {"triple fault", "halted for ever", "power-off, reset or debug exit",
@@ -54,9 +58,9 @@ struct box {
     struct vcpu *vcpu;
     struct cpu_bus bus;
     const struct cpu_bus *board_bus;
-    uint64_t limit;
+    uint64_t limit, next_interrupt;
     uint64_t serial_sum;
-    bool event, over;
+    bool event, over, board_irq, own_irq;
 };
 
 /* What a second run of the same seed must give again. */
@@ -67,6 +71,7 @@ struct result {
 
 static _Atomic unsigned ticks;
 static struct vcpu *_Atomic ticking;
+static struct box *boxed; /* the one that runs */
 
 static void on_tick(int number)
 {
@@ -104,8 +109,9 @@ static void cb_set_irq(void *arg, unsigned cpu, bool level)
     struct box *b = arg;
 
     (void)cpu;
+    b->board_irq = level;
     if (b->vcpu)
-        b->engine->set_irq(b->vcpu, level);
+        b->engine->set_irq(b->vcpu, level || b->own_irq);
 }
 
 static void cb_nmi(void *arg, unsigned cpu)
@@ -128,6 +134,11 @@ static void cb_event(void *arg, enum board_event event, uint32_t code)
         b->engine->kick(b->vcpu);
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static uint64_t bus_poll(void *arg)
 {
     struct box *b = arg;
@@ -138,7 +149,27 @@ static uint64_t bus_poll(void *arg)
         b->engine->kick(b->vcpu);
         return 1;
     }
-    return budget < b->limit - used ? budget : b->limit - used;
+    if (used >= b->next_interrupt) {
+        b->next_interrupt = used + INTERRUPT_INSTRUCTIONS;
+        b->own_irq = true;
+        b->engine->set_irq(b->vcpu, true);
+        if (used / INTERRUPT_INSTRUCTIONS % 10 == 9)
+            b->engine->raise_nmi(b->vcpu);
+    }
+    return smaller(smaller(budget, b->limit - used), b->next_interrupt - used);
+}
+
+/* The other functions of the bus are the board's, and so is their argument. */
+static int bus_irq_ack(void *arg)
+{
+    struct box *b = boxed;
+
+    (void)arg;
+    if (!b->own_irq)
+        return b->board_bus->irq_ack(b->board_bus->arg);
+    b->own_irq = false;
+    b->engine->set_irq(b->vcpu, b->board_irq);
+    return INTERRUPT_VECTOR;
 }
 
 /* A flat Multiboot image at CODE_AT, behind a memory file that boot_load can open. */
@@ -181,6 +212,9 @@ static bool box_make(struct box *b, const struct options *o, bool oracle)
     b->bus = *b->board_bus;
     b->bus.poll = bus_poll;
     b->bus.poll_arg = b;
+    b->bus.irq_ack = bus_irq_ack;
+    b->next_interrupt = INTERRUPT_INSTRUCTIONS;
+    boxed = b;
     return b->engine->create(&b->vcpu, &config) == ERR_OK;
 }
 
@@ -400,7 +434,7 @@ static bool parse(int argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.seed = 1, .count = 1000, .instructions = 50000, .engine = "interp"};
+    struct options o = {.seed = 1, .count = 1000, .instructions = 100000, .engine = "interp"};
     struct tally *tally;
     uint64_t failures;
 

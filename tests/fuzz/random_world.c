@@ -3,7 +3,7 @@
  * The worlds of random guests. Exceptions and interrupts lead to a handler that goes on at another random place of
  * the code, so that one guest meets many of them:
  *
- *     mov esp, STACK_TOP;  counter = counter * 1103515245 + 12345;  jump or IRET to CODE_AT + (counter >> 12)
+ *     mov esp, STACK_TOP;  ds = es = SEL_DATA;  counter = counter * 1103515245 + 12345;  STI and jump, or IRET, to CODE_AT + (counter >> 12)
  */
 #include <string.h>
 
@@ -70,6 +70,8 @@ static void emit_push(struct text *t, uint32_t v)
 static void emit_handler(struct text *t, enum world w)
 {
     EMIT(t, 0xbc), emit32(t, STACK_TOP);
+    EMIT(t, 0xb8), emit32(t, SEL_DATA);
+    EMIT(t, 0x8e, 0xd8, 0x8e, 0xc0);
     EMIT(t, 0x8b, 0x04, 0x25), emit32(t, COUNTER_AT);
     EMIT(t, 0x69, 0xc0), emit32(t, 1103515245);
     EMIT(t, 0x05), emit32(t, 12345);
@@ -79,7 +81,7 @@ static void emit_handler(struct text *t, enum world w)
     if (w != WORLD_VM86)
         EMIT(t, 0x05), emit32(t, CODE_AT);
     if (!is_user(w)) {
-        EMIT(t, 0xff, 0xe0);
+        EMIT(t, 0xfb, 0xff, 0xe0);
         return;
     }
     if (w == WORLD_VM86) {
@@ -96,14 +98,14 @@ static void emit_handler(struct text *t, enum world w)
     EMIT(t, 0xcf);
 }
 
-/* Real mode: mov sp; mov ax, cs:[counter]; imul; add; mov cs:[counter], ax; mov ds, cs; jmp ax */
+/* Real mode: mov sp; mov ax, cs:[counter]; imul; add; mov cs:[counter], ax; or; sti; jmp ax */
 static void emit_real_handler(struct text *t)
 {
     EMIT(t, 0xbc, 0xf0, 0x7f, 0x2e, 0xa1, COUNTER_AT & 0xff, COUNTER_AT >> 8);
     EMIT(t, 0x69, 0xc0, 0x6d, 0x4e, 0x05, 0x39, 0x30);
     EMIT(t, 0x2e, 0xa3, COUNTER_AT & 0xff, COUNTER_AT >> 8);
     EMIT(t, 0x80, 0xcc, 0x80); /* or ah, 80h: the code lies at 0:8000h */
-    EMIT(t, 0xff, 0xe0);
+    EMIT(t, 0xfb, 0xff, 0xe0);
 }
 
 /* ---- tables ---- */
