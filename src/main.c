@@ -5,8 +5,9 @@
 #include "control/cli/command.h"
 
 /*
- * A descriptor that the caller closed would be given to the next file we open, and then be written to as
- * standard output. A closed one becomes /dev/null opened for reading: input ends at once, output fails loudly.
+ * A descriptor that the caller closed would be given to the next file we open, and then be written
+ * to as standard output. A closed one becomes /dev/null opened for reading: input ends at once,
+ * output fails loudly.
  */
 static void hold_standard_descriptors(void)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The terminal's escape key: Ctrl-A X ends the VM, Ctrl-A H shows help, Ctrl-A Ctrl-A sends one Ctrl-A.
+ * The terminal's escape key: Ctrl-A X ends the VM, Ctrl-A H shows help, Ctrl-A Ctrl-A sends one
+ * Ctrl-A.
  *
  *     PLAIN --Ctrl-A--> ESCAPED --x,h,Ctrl-A,anything--> PLAIN
  *
@@ -23,8 +24,8 @@ struct escape {
 };
 
 /*
- * Takes one byte from the terminal. `out` gets 0 to 2 bytes for the guest; *count says how many. An unknown
- * key after Ctrl-A passes both through.
+ * Takes one byte from the terminal. `out` gets 0 to 2 bytes for the guest; *count says how many. An
+ * unknown key after Ctrl-A passes both through.
  */
 enum escape_action escape_feed(struct escape *e, uint8_t byte, uint8_t out[2], size_t *count);
 

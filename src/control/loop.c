@@ -16,9 +16,9 @@
 #include "control/escape.h"
 
 /*
- * What one write to standard output may carry so that it does not block after poll() said "writable": a
- * pipe promises PIPE_BUF, a terminal 256 characters. (O_NONBLOCK is not used: it would stick to a descriptor
- * that we share with the shell.)
+ * What one write to standard output may carry so that it does not block after poll() said
+ * "writable": a pipe promises PIPE_BUF, a terminal 256 characters. (O_NONBLOCK is not used: it
+ * would stick to a descriptor that we share with the shell.)
  */
 #define PIPE_CHUNK 4096u
 #define TTY_CHUNK  256u
@@ -125,7 +125,8 @@ static void on_input(struct loop *l)
         return;
     if (n <= 0) {
         l->in_open = false;
-        /* A terminal that is gone (EIO) takes its guest along; the end of a file or pipe does not. */
+        /* A terminal that is gone (EIO) takes its guest along; the end of a file or pipe does not.
+         */
         if (l->terminal->is_in_tty) {
             l->end_reason = "host-ui";
             vm_stop(l->vm);
@@ -166,7 +167,8 @@ static void on_input(struct loop *l)
 static void fetch_output(struct loop *l)
 {
     if (!l->out_used)
-        l->out_used = vm_console_take(l->vm, l->out, l->terminal->is_out_tty ? TTY_CHUNK : PIPE_CHUNK);
+        l->out_used =
+            vm_console_take(l->vm, l->out, l->terminal->is_out_tty ? TTY_CHUNK : PIPE_CHUNK);
 }
 
 static enum err write_output(struct loop *l)
@@ -184,7 +186,8 @@ static enum err write_output(struct loop *l)
 }
 
 /*
- * A user who ends the VM gets what can be written at once; a reader that has stopped must not keep a dead VM.
+ * A user who ends the VM gets what can be written at once; a reader that has stopped must not keep
+ * a dead VM.
  */
 static enum err flush_output(struct loop *l)
 {
@@ -275,7 +278,8 @@ static void tell_end(struct loop *l)
     qmp_server_tell_end(l->server, reason, by_guest);
 }
 
-enum err loop_run(struct vm *vm, struct qmp_server *server, struct terminal *terminal, int *ended_by_signal)
+enum err loop_run(struct vm *vm, struct qmp_server *server, struct terminal *terminal,
+                  int *ended_by_signal)
 {
     struct loop l = {.vm = vm, .server = server, .terminal = terminal};
     enum err err = ERR_OK;
@@ -285,7 +289,8 @@ enum err loop_run(struct vm *vm, struct qmp_server *server, struct terminal *ter
     l.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (l.signal_fd < 0)
         return err_errno(ERR_IO, "cannot make a signalfd");
-    /* With instruction time a plain file is read by the vCPU's thread, at fixed points of guest time. */
+    /* With instruction time a plain file is read by the vCPU's thread, at fixed points of guest
+     * time. */
     l.in_open = vm_get_config(vm)->input_file < 0;
     l.in_ours = terminal_take(terminal);
     while (!err && vm_end(vm).kind == VM_END_NONE)

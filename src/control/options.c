@@ -24,7 +24,8 @@ unsigned options_distance(const char *a, const char *b)
         d[0][j] = (unsigned)j;
     for (size_t i = 1; i <= la; i++) {
         for (size_t j = 1; j <= lb; j++) {
-            d[i][j] = min3(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+            d[i][j] =
+                min3(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
                 d[i - 2][j - 2] + 1 < d[i][j])
                 d[i][j] = d[i - 2][j - 2] + 1;
@@ -42,7 +43,8 @@ bool options_is_typo_of(const char *word, const char *candidate)
     return options_distance(word, candidate) <= (length > 4 ? 2u : 1u);
 }
 
-static const struct option_spec *find_spec(const struct option_spec *specs, const char *name, size_t length)
+static const struct option_spec *find_spec(const struct option_spec *specs, const char *name,
+                                           size_t length)
 {
     for (; specs->name; specs++) {
         if (strlen(specs->name) == length && !memcmp(specs->name, name, length))
@@ -78,12 +80,14 @@ static enum err parse_long(const struct option_spec *specs, int count, char *con
     if (!spec)
         return unknown_option(specs, name, length);
     if (spec->not_built)
-        return err_new(ERR_UNSUPPORTED, "--%s is not built yet in this version; leave it out", spec->name);
+        return err_new(ERR_UNSUPPORTED, "--%s is not built yet in this version; leave it out",
+                       spec->name);
     if (!spec->value && value)
         return err_new(ERR_INVAL, "--%s takes no value", spec->name);
     if (spec->value && !value) {
         if (*at + 1 >= count)
-            return err_new(ERR_INVAL, "--%s needs a value: --%s %s", spec->name, spec->name, spec->value);
+            return err_new(ERR_INVAL, "--%s needs a value: --%s %s", spec->name, spec->name,
+                           spec->value);
         value = words[++*at];
     }
     return sink->set(sink->arg, spec, value);
@@ -132,7 +136,8 @@ void options_print(const struct option_spec *specs, FILE *out)
             any_missing = true;
             continue;
         }
-        snprintf(left, sizeof(left), "--%s%s%s", s->name, s->value ? " " : "", s->value ? s->value : "");
+        snprintf(left, sizeof(left), "--%s%s%s", s->name, s->value ? " " : "",
+                 s->value ? s->value : "");
         fprintf(out, "  %-26s %s\n", left, s->help);
     }
     fprintf(out, "  %-26s %s\n", "--help", "this text");

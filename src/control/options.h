@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Command-line options of one command as a table: the same rows parse, print --help and suggest on a typo.
+ * Command-line options of one command as a table: the same rows parse, print --help and suggest on
+ * a typo.
  */
 #ifndef UMBRA_CONTROL_OPTIONS_H
 #define UMBRA_CONTROL_OPTIONS_H
@@ -35,9 +36,9 @@ struct option_sink {
 };
 
 /*
- * Parses words[0..count-1] (without the command's own name). *want_help is set on --help or -h, and parsing
- * stops there. ERR_INVAL with one line for an unknown option, a missing or an unexpected value;
- * ERR_UNSUPPORTED for what is not built yet.
+ * Parses words[0..count-1] (without the command's own name). *want_help is set on --help or -h, and
+ * parsing stops there. ERR_INVAL with one line for an unknown option, a missing or an unexpected
+ * value; ERR_UNSUPPORTED for what is not built yet.
  */
 enum err options_parse(const struct option_spec *specs, int count, char *const *words,
                        const struct option_sink *sink, bool *want_help) MUST_USE;

@@ -19,7 +19,8 @@ enum err paths_check_name(const char *name)
         unsigned char c = (unsigned char)name[i];
 
         if (c >= 0x80 || (!isalnum(c) && !(i && strchr(".-", c)) && c != '_'))
-            return err_new(ERR_INVAL, "'%s' cannot be a VM's name; use letters, digits, '.', '_' and '-'",
+            return err_new(ERR_INVAL,
+                           "'%s' cannot be a VM's name; use letters, digits, '.', '_' and '-'",
                            name);
     }
     return ERR_OK;
@@ -35,7 +36,8 @@ static enum err check_private_dir(const char *dir)
     if (!S_ISDIR(st.st_mode))
         return err_new(ERR_IO, "%s is not a folder", dir);
     if (st.st_uid != geteuid())
-        return err_new(ERR_IO, "%s belongs to somebody else; set XDG_RUNTIME_DIR to a folder of yours", dir);
+        return err_new(
+            ERR_IO, "%s belongs to somebody else; set XDG_RUNTIME_DIR to a folder of yours", dir);
     if (st.st_mode & 077)
         return err_new(ERR_IO, "%s is open to others; run: chmod 700 %s", dir, dir);
     return ERR_OK;

@@ -7,8 +7,8 @@
 
 static void print_segment(FILE *out, const char *name, const struct x86_segment *s)
 {
-    fprintf(out, "  %-4s %04x base %016" PRIx64 " limit %08x attr %05x\n", name, s->selector, s->base, s->limit,
-            s->attr);
+    fprintf(out, "  %-4s %04x base %016" PRIx64 " limit %08x attr %05x\n", name, s->selector,
+            s->base, s->limit, s->attr);
 }
 
 static void print_code(FILE *out, const struct x86_state *s, struct guest_mem *mem, struct mmu *mmu)
@@ -44,10 +44,11 @@ void regdump_print(FILE *out, const struct x86_state *s, struct guest_mem *mem, 
         print_segment(out, seg[i], &s->seg[i]);
     print_segment(out, "LDTR", &s->ldtr);
     print_segment(out, "TR", &s->tr);
-    fprintf(out, "  GDTR base %016" PRIx64 " limit %04x  IDTR base %016" PRIx64 " limit %04x\n", s->gdtr.base,
-            s->gdtr.limit, s->idtr.base, s->idtr.limit);
-    fprintf(out, "  CR0 %08" PRIx64 " CR2 %016" PRIx64 " CR3 %016" PRIx64 " CR4 %08" PRIx64 " EFER %04" PRIx64
-                 "\n",
+    fprintf(out, "  GDTR base %016" PRIx64 " limit %04x  IDTR base %016" PRIx64 " limit %04x\n",
+            s->gdtr.base, s->gdtr.limit, s->idtr.base, s->idtr.limit);
+    fprintf(out,
+            "  CR0 %08" PRIx64 " CR2 %016" PRIx64 " CR3 %016" PRIx64 " CR4 %08" PRIx64
+            " EFER %04" PRIx64 "\n",
             s->cr0, s->cr2, s->cr3, s->cr4, s->efer);
     if (mem && mmu)
         print_code(out, s, mem, mmu);

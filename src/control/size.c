@@ -21,7 +21,8 @@ enum err size_parse(const char *text, uint64_t *bytes)
     const char *p = text;
 
     if (!isdigit((unsigned char)*p))
-        return err_new(ERR_INVAL, "'%s' is not a size; write a number with K, M, G or T, as in 512M", text);
+        return err_new(ERR_INVAL,
+                       "'%s' is not a size; write a number with K, M, G or T, as in 512M", text);
     for (; isdigit((unsigned char)*p); p++) {
         if (__builtin_mul_overflow(value, UINT64_C(10), &value) ||
             __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
@@ -30,7 +31,8 @@ enum err size_parse(const char *text, uint64_t *bytes)
     if (*p) {
         shift = suffix_shift(*p);
         if (shift < 0 || (p[1] && strcasecmp(p + 1, "B") && strcasecmp(p + 1, "iB")))
-            return err_new(ERR_INVAL, "'%s' is not a size; write a number with K, M, G or T, as in 512M",
+            return err_new(ERR_INVAL,
+                           "'%s' is not a size; write a number with K, M, G or T, as in 512M",
                            text);
     }
     if (value > (UINT64_MAX >> shift))

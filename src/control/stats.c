@@ -43,10 +43,11 @@ static json_t *memory_json(struct vm *vm)
 
     for (unsigned i = 0; i < PAGE_STATES; i++)
         json_object_set_new(pages, page_names[i], json_integer((json_int_t)ledger.pages[i]));
-    return json_pack("{s:I, s:I, s:I, s:o}", "guest_bytes", (json_int_t)mem_size_bytes(vm_mem(vm)),
-                     "resident_bytes",
-                     (json_int_t)((ledger.pages[PAGE_RESIDENT] + ledger.pages[PAGE_PINNED]) * PAGE_SIZE),
-                     "shadow_bytes", (json_int_t)shadow, "pages", pages);
+    return json_pack(
+        "{s:I, s:I, s:I, s:o}", "guest_bytes", (json_int_t)mem_size_bytes(vm_mem(vm)),
+        "resident_bytes",
+        (json_int_t)((ledger.pages[PAGE_RESIDENT] + ledger.pages[PAGE_PINNED]) * PAGE_SIZE),
+        "shadow_bytes", (json_int_t)shadow, "pages", pages);
 }
 
 static const char *end_name(enum vm_end_kind kind)
@@ -78,15 +79,16 @@ json_t *stats_make(struct vm *vm)
     double mips = wall > 0 ? (double)cpu->instructions / wall / 1e6 : 0;
     struct vm_end end = vm_end(vm);
 
-    return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:I, s:f, s:o, s:o, s:o}",
-                     "name", config->name, "uuid", vm_uuid(vm), "pid", (int)getpid(), "state",
-                     vm_is_paused(vm) && end.kind == VM_END_NONE ? "paused" : end_name(end.kind), "engine",
-                     vm_engine(vm)->name, "shadow", "lazy", "clock",
-                     config->clock == CLOCK_INSTRUCTIONS ? "instructions" : "host", "boot_protocol",
-                     vm_boot_protocol(vm) ? vm_boot_protocol(vm) : "none", "resets", (int)vm_resets(vm),
-                     "wall_seconds", wall, "guest_seconds", (double)vm_guest_ns(vm) / 1e9, "instructions",
-                     (json_int_t)cpu->instructions, "mips", mips, "memory", memory_json(vm), "cpu",
-                     rows_json(cpu_rows, cpu), "mmu", rows_json(mmu_rows, mmu_stats(vm_mmu(vm))));
+    return json_pack(
+        "{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:I, s:f, s:o, s:o, s:o}", "name",
+        config->name, "uuid", vm_uuid(vm), "pid", (int)getpid(), "state",
+        vm_is_paused(vm) && end.kind == VM_END_NONE ? "paused" : end_name(end.kind), "engine",
+        vm_engine(vm)->name, "shadow", "lazy", "clock",
+        config->clock == CLOCK_INSTRUCTIONS ? "instructions" : "host", "boot_protocol",
+        vm_boot_protocol(vm) ? vm_boot_protocol(vm) : "none", "resets", (int)vm_resets(vm),
+        "wall_seconds", wall, "guest_seconds", (double)vm_guest_ns(vm) / 1e9, "instructions",
+        (json_int_t)cpu->instructions, "mips", mips, "memory", memory_json(vm), "cpu",
+        rows_json(cpu_rows, cpu), "mmu", rows_json(mmu_rows, mmu_stats(vm_mmu(vm))));
 }
 
 static bool is_special(const char *path)
@@ -149,8 +151,9 @@ static void print_line(FILE *out, uint64_t pages, uint64_t total, const char *wh
 {
     char size[16];
 
-    fprintf(out, "  %8s  %10" PRIu64 " pages  %5.1f %%  %s\n", size_format(size, sizeof(size), pages * PAGE_SIZE),
-            pages, total ? 100.0 * (double)pages / (double)total : 0.0, what);
+    fprintf(out, "  %8s  %10" PRIu64 " pages  %5.1f %%  %s\n",
+            size_format(size, sizeof(size), pages * PAGE_SIZE), pages,
+            total ? 100.0 * (double)pages / (double)total : 0.0, what);
 }
 
 void stats_print_memory(const json_t *stats, FILE *out)
@@ -167,7 +170,8 @@ void stats_print_memory(const json_t *stats, FILE *out)
     uint64_t shadow = (uint64_t)json_integer_value(json_object_get(memory, "shadow_bytes"));
     char size[16];
 
-    fprintf(out, "where the memory is: the guest believes it has %s\n", size_format(size, sizeof(size), bytes));
+    fprintf(out, "where the memory is: the guest believes it has %s\n",
+            size_format(size, sizeof(size), bytes));
     for (unsigned i = 0; i < PAGE_STATES; i++) {
         uint64_t n = (uint64_t)json_integer_value(json_object_get(pages, page_names[i]));
 

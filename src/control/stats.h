@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The counters of a VM as JSON, made from the modules' own X-macro lists: the same object is the --stats file
- * and the answer of x-umbra-stat. Fields: docs in umbra-stat(1).
+ * The counters of a VM as JSON, made from the modules' own X-macro lists: the same object is the
+ * --stats file and the answer of x-umbra-stat. Fields: docs in umbra-stat(1).
  */
 #ifndef UMBRA_CONTROL_STATS_H
 #define UMBRA_CONTROL_STATS_H

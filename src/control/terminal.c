@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 /*
- * The one exception to "no mutable globals": a fatal signal's handler gets no argument, and a process has one
- * standard input. Set before `raw_now`, read by the handler only while it is set.
+ * The one exception to "no mutable globals": a fatal signal's handler gets no argument, and a
+ * process has one standard input. Set before `raw_now`, read by the handler only while it is set.
  */
 static struct termios saved_modes;
 static volatile sig_atomic_t raw_now;
@@ -76,7 +76,8 @@ void terminal_note_output(struct terminal *t, const uint8_t *bytes, size_t count
 
 void terminal_finish(struct terminal *t)
 {
-    /* Mouse reports, bracketed paste and line wrap; then a soft reset (DECSTR), colours, the cursor. */
+    /* Mouse reports, bracketed paste and line wrap; then a soft reset (DECSTR), colours, the
+     * cursor. */
     static const char undo[] =
         "\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?2004l\033[?7h\033[!p\033[0m\033[?25h";
     ssize_t n = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The user's terminal: raw while the guest has it, and sane again whatever happens (end, signal, suspension,
- * a crash of ours).
+ * The user's terminal: raw while the guest has it, and sane again whatever happens (end, signal,
+ * suspension, a crash of ours).
  */
 #ifndef UMBRA_CONTROL_TERMINAL_H
 #define UMBRA_CONTROL_TERMINAL_H
@@ -13,13 +13,14 @@
 struct terminal {
     bool is_in_tty, is_out_tty;
     bool raw;
-    bool saw_escape;   /* the guest sent control sequences: undo what they may have left */
-    bool mid_line;     /* the last byte written was no line feed */
+    bool saw_escape; /* the guest sent control sequences: undo what they may have left */
+    bool mid_line;   /* the last byte written was no line feed */
 };
 
 void terminal_init(struct terminal *t);
 
-/* Takes the terminal when standard input is one and we are in its foreground. True: input may be read. */
+/* Takes the terminal when standard input is one and we are in its foreground. True: input may be
+ * read. */
 bool terminal_take(struct terminal *t);
 
 /* Gives it back as it was. Idempotent. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One virtual machine: guest memory, board, engine and the boot files, on one vCPU thread of its own.
+ * One virtual machine: guest memory, board, engine and the boot files, on one vCPU thread of its
+ * own.
  *
  *     main thread (event loop)                       vCPU thread
  *     vm_console_put, vm_console_take   <--queues--> serial port
@@ -10,8 +11,8 @@
  *
  * All functions here belong to the main thread. Nothing is global: a process may hold several VMs.
  *
- * Locks: the board's lock ranks before the VM's lock; the VM's lock is a leaf. Callbacks of the board come
- * with the board's lock held, so nothing called under the VM's lock may enter the board.
+ * Locks: the board's lock ranks before the VM's lock; the VM's lock is a leaf. Callbacks of the
+ * board come with the board's lock held, so nothing called under the VM's lock may enter the board.
  */
 #ifndef UMBRA_CONTROL_VM_H
 #define UMBRA_CONTROL_VM_H
@@ -35,8 +36,8 @@ enum vm_reboot { VM_REBOOT_RESTARTS, VM_REBOOT_ENDS };
 
 /*
  * kernel, initrd, append: as for boot_load; borrowed until vm_destroy
- * input_file:  descriptor of a regular file that is the console's input, read at fixed points of guest time
- *              when the clock counts instructions; -1: input comes through vm_console_put only
+ * input_file:  descriptor of a regular file that is the console's input, read at fixed points of
+ * guest time when the clock counts instructions; -1: input comes through vm_console_put only
  */
 struct vm_config {
     const char *name;
@@ -72,7 +73,8 @@ struct vm_end {
 
 struct vm;
 
-/* Assembles the VM and loads the boot files; nothing runs yet. ERR_INVAL: the user's input cannot be used. */
+/* Assembles the VM and loads the boot files; nothing runs yet. ERR_INVAL: the user's input cannot
+ * be used. */
 enum err vm_create(struct vm **out, const struct vm_config *config) MUST_USE;
 
 /* Ends the VM if it runs, waits for its thread and releases everything. */
@@ -112,7 +114,8 @@ struct vm_end vm_end(struct vm *vm);
 /* Resets so far; each new one is worth an event. */
 unsigned vm_resets(struct vm *vm);
 
-/* Parks the vCPU at an instruction boundary; the functions below ask for that (or for a joined VM). */
+/* Parks the vCPU at an instruction boundary; the functions below ask for that (or for a joined VM).
+ */
 void vm_hold(struct vm *vm);
 void vm_release(struct vm *vm);
 
@@ -133,7 +136,8 @@ const char *vm_boot_protocol(const struct vm *vm);
 /* The vCPU thread's id as the kernel counts it; 0 before vm_start. */
 int vm_thread_id(struct vm *vm);
 
-/* Checks guest memory and shadow tables against each other (--audit). ERR_INTERNAL says what disagrees. */
+/* Checks guest memory and shadow tables against each other (--audit). ERR_INTERNAL says what
+ * disagrees. */
 enum err vm_audit(struct vm *vm) MUST_USE;
 
 #endif

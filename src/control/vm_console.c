@@ -104,8 +104,9 @@ size_t vm_console_put(struct vm *vm, const uint8_t *bytes, size_t count)
 }
 
 /*
- * The UART is offered what it may take, then exactly that is removed: only one thread feeds (the main thread
- * with CLOCK_HOST, the vCPU's otherwise), so the queue's front cannot change in between.
+ * The UART is offered what it may take, then exactly that is removed: only one thread feeds (the
+ * main thread with CLOCK_HOST, the vCPU's otherwise), so the queue's front cannot change in
+ * between.
  */
 void console_feed(struct vm *vm)
 {

@@ -13,9 +13,9 @@
  *            |-----SHUTDOWN--> reset on purpose, or crash ------+
  *            `-----HOST_ERROR--> end
  *
- * Time: with CLOCK_HOST a due timer of a running guest kicks the CPU (timerfd, main thread) and the engine's
- * next bus->poll runs it; a halted CPU sleeps here until the due time and runs the timer itself. With
- * CLOCK_INSTRUCTIONS a halted CPU jumps to the next due time.
+ * Time: with CLOCK_HOST a due timer of a running guest kicks the CPU (timerfd, main thread) and the
+ * engine's next bus->poll runs it; a halted CPU sleeps here until the due time and runs the timer
+ * itself. With CLOCK_INSTRUCTIONS a halted CPU jumps to the next due time.
  */
 #include "vm_private.h"
 
@@ -206,8 +206,8 @@ static bool is_halted_for_ever(struct vm *vm)
 }
 
 /*
- * A kernel that resets through a triple fault loads an interrupt table of limit zero first (Linux: reboot=t);
- * a crash does not.
+ * A kernel that resets through a triple fault loads an interrupt table of limit zero first (Linux:
+ * reboot=t); a crash does not.
  */
 static void on_shutdown(struct vm *vm)
 {

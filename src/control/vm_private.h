@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by vm.c (assembly, requests), vm_cpu.c (the vCPU thread) and vm_console.c (serial queues) only. */
+/* Shared by the vm*.c files only: assembly, requests, the vCPU thread, serial queues. */
 #ifndef UMBRA_CONTROL_VM_PRIVATE_H
 #define UMBRA_CONTROL_VM_PRIVATE_H
 
@@ -9,8 +9,8 @@
 #include "machine/board.h"
 
 /*
- * Output: above SOFT the vCPU parks at its next gate until the reader has caught up; HARD is the end of the
- * buffer, out of reach unless one instruction writes more than the difference.
+ * Output: above SOFT the vCPU parks at its next gate until the reader has caught up; HARD is the
+ * end of the buffer, out of reach unless one instruction writes more than the difference.
  */
 #define CONSOLE_OUT_SOFT (32u * 1024)
 #define CONSOLE_OUT_HARD (64u * 1024)
@@ -27,9 +27,8 @@ struct byte_ring {
 
 /*
  * Invariants
- *   V1  the vCPU's engine is entered only by its thread, or by the main thread while `parked` and hold > 0
- *   V2  end.kind leaves VM_END_NONE once
- *   V3  board calls are made without `lock` held
+ *   V1  the vCPU's engine is entered only by its thread, or by the main thread while `parked` and
+ * hold > 0 V2  end.kind leaves VM_END_NONE once V3  board calls are made without `lock` held
  */
 struct vm {
     struct vm_config config;
@@ -66,9 +65,11 @@ struct vm {
 
 /* vm.c */
 enum err vm_load(struct vm *vm) MUST_USE;
-void vm_set_end(struct vm *vm, enum vm_end_kind kind, uint32_t code, const char *text);
 void vm_poke(struct vm *vm);
 uint64_t vm_host_ns(void);
+
+/* vm_requests.c */
+void vm_set_end(struct vm *vm, enum vm_end_kind kind, uint32_t code, const char *text);
 
 /* vm_cpu.c */
 void *vm_cpu_main(void *arg);
@@ -83,7 +84,8 @@ void console_serial_room(void *arg);
 bool console_out_is_full(const struct vm *vm); /* lock held */
 /* Moves queued input into the UART; any thread, lock not held. */
 void console_feed(struct vm *vm);
-/* CLOCK_INSTRUCTIONS, vCPU thread: feeds when the tick is due. Answers the next tick, CLOCK_NEVER if none. */
+/* CLOCK_INSTRUCTIONS, vCPU thread: feeds when the tick is due. Answers the next tick, CLOCK_NEVER
+ * if none. */
 uint64_t console_tick(struct vm *vm, uint64_t now_ns);
 
 #endif

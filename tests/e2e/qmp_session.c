@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A small QMP client for qmp.sh: connects to a socket, sends each word as it is (no line end added), prints
- * what comes back after each until the server is quiet for a moment.
+ * A small QMP client for qmp.sh: connects to a socket, sends each word as it is (no line end
+ * added), prints what comes back after each until the server is quiet for a moment.
  */
 #include <poll.h>
 #include <stdio.h>

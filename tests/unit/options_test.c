@@ -53,9 +53,12 @@ static void defaults_are_the_contracts(void **state)
 static void takes_all_served_options(void **state)
 {
     (void)state;
-    assert_int_equal(parse("--kernel K --initrd=I --append=a=b --memory 1G --name web.1 --cpus 1 --engine interp "
-                           "--shadow lazy --clock instructions --no-reboot --debug-exit --stats S --audit --oracle"),
-                     ERR_OK);
+    assert_int_equal(
+        parse(
+            "--kernel K --initrd=I --append=a=b --memory 1G --name web.1 --cpus 1 --engine interp "
+            "--shadow lazy --clock instructions --no-reboot --debug-exit --stats S --audit "
+            "--oracle"),
+        ERR_OK);
     assert_string_equal(parsed.vm.kernel, "K");
     assert_string_equal(parsed.vm.initrd, "I");
     assert_string_equal(parsed.vm.append, "a=b");
@@ -130,9 +133,12 @@ static void distances_count_edits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_are_the_contracts), cmocka_unit_test(takes_all_served_options),
-        cmocka_unit_test(help_wins),                  cmocka_unit_test(refuses_with_one_clear_line),
-        cmocka_unit_test(names_are_checked),          cmocka_unit_test(distances_count_edits),
+        cmocka_unit_test(defaults_are_the_contracts),
+        cmocka_unit_test(takes_all_served_options),
+        cmocka_unit_test(help_wins),
+        cmocka_unit_test(refuses_with_one_clear_line),
+        cmocka_unit_test(names_are_checked),
+        cmocka_unit_test(distances_count_edits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

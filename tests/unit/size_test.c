@@ -43,8 +43,13 @@ static void parses_sizes(void **state)
 
 static void refuses_what_is_no_size(void **state)
 {
-    static const char *const bad[] = {"", "-1", "+1", " 1", "M", "1X", "1 M", "1.5G", "1MM", "0x10", "1Mi",
-                                      "18446744073709551616", "16777216T", "99999999999999999999999"};
+    static const char *const bad[] = {"",          "-1",
+                                      "+1",        " 1",
+                                      "M",         "1X",
+                                      "1 M",       "1.5G",
+                                      "1MM",       "0x10",
+                                      "1Mi",       "18446744073709551616",
+                                      "16777216T", "99999999999999999999999"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)

@@ -66,7 +66,8 @@ static bool is_space(unsigned char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-enum json_stream_answer json_stream_feed(struct json_stream *s, char byte, json_t **value, const char **why)
+enum json_stream_answer json_stream_feed(struct json_stream *s, char byte, json_t **value,
+                                         const char **why)
 {
     unsigned char c = (unsigned char)byte;
     json_error_t error;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Cuts a stream of bytes into JSON values without waiting for line ends (QMP's clients need not send any).
- * Only brackets and strings are understood here; jansson judges each whole value.
+ * Cuts a stream of bytes into JSON values without waiting for line ends (QMP's clients need not
+ * send any). Only brackets and strings are understood here; jansson judges each whole value.
  *
- * Bounded: JSON_STREAM_MAX_BYTES a value, JSON_STREAM_MAX_DEPTH levels. A control character other than tab,
- * CR and LF starts afresh, as QEMU's qmp-spec says.
+ * Bounded: JSON_STREAM_MAX_BYTES a value, JSON_STREAM_MAX_DEPTH levels. A control character other
+ * than tab, CR and LF starts afresh, as QEMU's qmp-spec says.
  */
 #ifndef UMBRA_CONTROL_API_JSON_STREAM_H
 #define UMBRA_CONTROL_API_JSON_STREAM_H
@@ -30,7 +30,8 @@ struct json_stream {
     bool in_string, after_backslash, skipping;
 };
 
-enum json_stream_answer json_stream_feed(struct json_stream *s, char byte, json_t **value, const char **why);
+enum json_stream_answer json_stream_feed(struct json_stream *s, char byte, json_t **value,
+                                         const char **why);
 void json_stream_fini(struct json_stream *s);
 
 #endif

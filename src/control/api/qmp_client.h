@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The other end of the control socket, for ps, stat and stop. Every call ends within a few seconds. */
+/* The other end of the control socket, for ps, stat and stop. Every call ends within a few seconds.
+ */
 #ifndef UMBRA_CONTROL_API_QMP_CLIENT_H
 #define UMBRA_CONTROL_API_QMP_CLIENT_H
 
@@ -18,13 +19,14 @@ struct qmp_link {
 };
 
 /*
- * Connects to the VM `name` and does the handshake. ERR_NOTFOUND: no such VM runs (a dead one's socket is
- * removed); ERR_IO: it does not answer.
+ * Connects to the VM `name` and does the handshake. ERR_NOTFOUND: no such VM runs (a dead one's
+ * socket is removed); ERR_IO: it does not answer.
  */
 enum err qmp_link_open(struct qmp_link *link, const char *name) MUST_USE;
 void qmp_link_close(struct qmp_link *link);
 
-/* Runs a command without arguments. *result is a new reference. ERR_IO with the server's words on an error. */
+/* Runs a command without arguments. *result is a new reference. ERR_IO with the server's words on
+ * an error. */
 enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **result) MUST_USE;
 
 /* Waits until the VM closes the connection. False: it did not within `seconds`. */

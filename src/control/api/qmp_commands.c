@@ -30,8 +30,8 @@ json_t *qmp_version(void)
     int major = 0, minor = 0, micro = 0;
 
     sscanf(UMBRA_VERSION, "%d.%d.%d", &major, &minor, &micro);
-    return json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "micro", micro, "minor", minor, "major", major,
-                     "package", "Umbra " UMBRA_VERSION);
+    return json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "micro", micro, "minor", minor, "major",
+                     major, "package", "Umbra " UMBRA_VERSION);
 }
 
 static json_t *query_version(struct qmp_call *call)
@@ -55,7 +55,10 @@ static json_t *query_status(struct qmp_call *call)
     bool ended = vm_end(call->vm).kind != VM_END_NONE;
     bool paused = vm_is_paused(call->vm);
 
-    return json_pack("{s:s, s:b, s:b}", "status", ended ? "shutdown" : paused ? "paused" : "running",
+    return json_pack("{s:s, s:b, s:b}", "status",
+                     ended    ? "shutdown"
+                     : paused ? "paused"
+                              : "running",
                      "singlestep", 0, "running", !ended && !paused);
 }
 
@@ -73,8 +76,8 @@ static json_t *query_memory(struct qmp_call *call)
 static json_t *query_cpus_fast(struct qmp_call *call)
 {
     return json_pack("[{s:i, s:s, s:i, s:s, s:{s:i, s:i, s:i}}]", "cpu-index", 0, "qom-path",
-                     "/machine/unattached/device[0]", "thread-id", vm_thread_id(call->vm), "target", "x86_64",
-                     "props", "socket-id", 0, "core-id", 0, "thread-id", 0);
+                     "/machine/unattached/device[0]", "thread-id", vm_thread_id(call->vm), "target",
+                     "x86_64", "props", "socket-id", 0, "core-id", 0, "thread-id", 0);
 }
 
 /* Waits until the vCPU has really parked, so that the reply tells the truth. */
@@ -113,7 +116,8 @@ static json_t *run_quit(struct qmp_call *call)
 
 static json_t *run_powerdown(struct qmp_call *call)
 {
-    return fail(call, QMP_GENERIC, "this machine has no power button; use quit, or power off in the guest");
+    return fail(call, QMP_GENERIC,
+                "this machine has no power button; use quit, or power off in the guest");
 }
 
 static json_t *run_stat(struct qmp_call *call)

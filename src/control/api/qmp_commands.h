@@ -9,9 +9,9 @@
 #include "control/vm.h"
 
 /*
- * What a command may do and what it wants to be told of afterwards (events follow the reply, as in QEMU).
- * error_class, error_text: set when the command fails
- * event:                   name of an event to send to all clients after the reply, or NULL
+ * What a command may do and what it wants to be told of afterwards (events follow the reply, as in
+ * QEMU). error_class, error_text: set when the command fails event:                   name of an
+ * event to send to all clients after the reply, or NULL
  */
 struct qmp_call {
     struct vm *vm;

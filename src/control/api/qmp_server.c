@@ -17,14 +17,15 @@
 #include "control/api/qmp_commands.h"
 #include "control/paths.h"
 
-/* A client that does not read is cut off when this much waits for it; above half of it we stop listening. */
+/* A client that does not read is cut off when this much waits for it; above half of it we stop
+ * listening. */
 #define OUT_MAX_BYTES (1024u * 1024)
 
 /* How long the last words may take at the end of the VM. */
 #define FAREWELL_MS 200
 
 struct qmp_client {
-    int fd; /* -1: free */
+    int fd;     /* -1: free */
     bool ready; /* has sent qmp_capabilities */
     struct json_stream in;
     char *out;
@@ -80,7 +81,8 @@ static void client_send(struct qmp_client *c, json_t *message)
     json_decref(message);
     if (!text)
         return;
-    out = c->out_used + length + 2 <= OUT_MAX_BYTES ? realloc(c->out, c->out_used + length + 2) : NULL;
+    out = c->out_used + length + 2 <= OUT_MAX_BYTES ? realloc(c->out, c->out_used + length + 2)
+                                                    : NULL;
     if (!out) {
         free(text);
         client_close(c);
@@ -131,9 +133,11 @@ static json_t *run_capabilities(struct qmp_client *c, const json_t *arguments)
     const json_t *enable = json_object_get(arguments, "enable");
 
     if (c->ready)
-        return make_error(QMP_NOT_FOUND, "Capabilities negotiation is already complete, command ignored");
+        return make_error(QMP_NOT_FOUND,
+                          "Capabilities negotiation is already complete, command ignored");
     if (json_object_size(arguments) > (enable ? 1u : 0u))
-        return make_error(QMP_GENERIC, "Parameter is unexpected; qmp_capabilities takes 'enable' only");
+        return make_error(QMP_GENERIC,
+                          "Parameter is unexpected; qmp_capabilities takes 'enable' only");
     if (enable && !json_is_array(enable))
         return make_error(QMP_GENERIC, "Invalid parameter type for 'enable', expected: array");
     if (json_array_size(enable))
@@ -147,7 +151,8 @@ static json_t *run_command(struct qmp_server *server, const char *name, struct q
     json_t *result = qmp_command_run(name, call);
 
     server->host_reset |= call->host_reset;
-    return result ? json_pack("{s:o}", "return", result) : make_error(call->error_class, call->error_text);
+    return result ? json_pack("{s:o}", "return", result)
+                  : make_error(call->error_class, call->error_text);
 }
 
 static void answer(struct qmp_server *server, struct qmp_client *c, const json_t *request)
@@ -216,7 +221,8 @@ static void accept_client(struct qmp_server *server)
         if (c->fd >= 0)
             continue;
         c->fd = fd;
-        client_send(c, json_pack("{s:{s:o, s:[]}}", "QMP", "version", qmp_version(), "capabilities"));
+        client_send(c,
+                    json_pack("{s:{s:o, s:[]}}", "QMP", "version", qmp_version(), "capabilities"));
         return;
     }
     close(fd);
@@ -232,7 +238,8 @@ static bool is_stale(const struct sockaddr_un *address)
 
     if (fd < 0)
         return false;
-    stale = connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED;
+    stale =
+        connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED;
     close(fd);
     return stale;
 }
@@ -249,7 +256,8 @@ static enum err bind_socket(struct qmp_server *server, const char *name)
         if (errno != EADDRINUSE)
             return err_errno(ERR_IO, "cannot make %s", server->path);
         if (!is_stale(&address))
-            return err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name", name);
+            return err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name",
+                           name);
         if (unlink(server->path) ||
             bind(server->listen_fd, (struct sockaddr *)&address, sizeof(address)))
             return err_errno(ERR_IO, "cannot replace %s", server->path);
@@ -392,5 +400,6 @@ void qmp_server_tell_resets(struct qmp_server *server)
 
 void qmp_server_tell_end(struct qmp_server *server, const char *reason, bool by_guest)
 {
-    qmp_server_event(server, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", by_guest, "reason", reason));
+    qmp_server_event(server, "SHUTDOWN",
+                     json_pack("{s:b, s:s}", "guest", by_guest, "reason", reason));
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control socket of a running VM: a UNIX socket that speaks QMP (QEMU docs/interop/qmp-spec), so that
- * unmodified clients work. Commands are in qmp_commands.c.
+ * The control socket of a running VM: a UNIX socket that speaks QMP (QEMU docs/interop/qmp-spec),
+ * so that unmodified clients work. Commands are in qmp_commands.c.
  *
- * Everything happens on the main thread: the event loop asks for descriptors (qmp_server_pollfds), polls and
- * hands the answers back (qmp_server_handle). A client cannot make it block or grow without bound.
+ * Everything happens on the main thread: the event loop asks for descriptors (qmp_server_pollfds),
+ * polls and hands the answers back (qmp_server_handle). A client cannot make it block or grow
+ * without bound.
  */
 #ifndef UMBRA_CONTROL_API_QMP_SERVER_H
 #define UMBRA_CONTROL_API_QMP_SERVER_H
@@ -22,11 +23,13 @@
 struct qmp_server;
 
 /*
- * Makes the socket NAME.sock. ERR_BUSY: a VM of that name is running. A file left by a dead VM is replaced.
+ * Makes the socket NAME.sock. ERR_BUSY: a VM of that name is running. A file left by a dead VM is
+ * replaced.
  */
 enum err qmp_server_create(struct qmp_server **out, struct vm *vm) MUST_USE;
 
-/* Sends what it can to clients within a moment, closes them and removes the socket. NULL is fine. */
+/* Sends what it can to clients within a moment, closes them and removes the socket. NULL is fine.
+ */
 void qmp_server_destroy(struct qmp_server *server);
 
 /* Fills up to QMP_POLLFDS_MAX entries; answers how many. */

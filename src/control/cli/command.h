@@ -40,7 +40,7 @@ struct cli_vm_words {
     bool json;
 };
 extern const struct option_spec cli_json_options[];
-enum err cli_take_vm(struct cli_vm_words *out, const struct option_spec *specs, int count, char *const *words,
-                     bool *want_help) MUST_USE;
+enum err cli_take_vm(struct cli_vm_words *out, const struct option_spec *specs, int count,
+                     char *const *words, bool *want_help) MUST_USE;
 
 #endif

@@ -30,7 +30,8 @@ int cli_fail(enum err err)
 
 static void print_help(FILE *out)
 {
-    fputs("Umbra runs unmodified guests without hardware virtualization, on its own shadow page tables.\n\n"
+    fputs("Umbra runs unmodified guests without hardware virtualization, on its own shadow page "
+          "tables.\n\n"
           "Examples:\n"
           "  umbra run                                    boot the cached guest (make guest)\n"
           "  umbra run --kernel vmlinuz --initrd i.img --append console=ttyS0 --memory 512M\n"
@@ -48,7 +49,9 @@ static void print_help(FILE *out)
         if (!c->run)
             fprintf(out, " %s", c->name);
     }
-    fputs("\n\nExit status: 0 the guest powered off, 2 usage, 3 the guest crashed, 4 the host failed.\n", out);
+    fputs("\n\nExit status: 0 the guest powered off, 2 usage, 3 the guest crashed, 4 the host "
+          "failed.\n",
+          out);
 }
 
 static int unknown_command(const char *word)
@@ -61,8 +64,10 @@ static int unknown_command(const char *word)
             best = c;
     }
     if (best)
-        return cli_fail(err_new(ERR_INVAL, "unknown command '%.40s'; did you mean 'umbra %s'?", word, best->name));
-    return cli_fail(err_new(ERR_INVAL, "unknown command '%.40s'; umbra --help lists the commands", word));
+        return cli_fail(err_new(ERR_INVAL, "unknown command '%.40s'; did you mean 'umbra %s'?",
+                                word, best->name));
+    return cli_fail(
+        err_new(ERR_INVAL, "unknown command '%.40s'; umbra --help lists the commands", word));
 }
 
 static const struct command *find_command(const char *word)
@@ -88,7 +93,8 @@ static int run_words(int argc, char *const *argv)
         puts("umbra " UMBRA_VERSION);
         return STATUS_OK;
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || (!strcmp(argv[1], "help") && argc == 2)) {
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+        (!strcmp(argv[1], "help") && argc == 2)) {
         print_help(stdout);
         return STATUS_OK;
     }
@@ -98,7 +104,8 @@ static int run_words(int argc, char *const *argv)
     if (!command)
         return unknown_command(argv[1]);
     if (!command->run)
-        return cli_fail(err_new(ERR_UNSUPPORTED, "'umbra %s' is not built yet in this version", command->name));
+        return cli_fail(
+            err_new(ERR_UNSUPPORTED, "'umbra %s' is not built yet in this version", command->name));
     if (argv[0] && !strcmp(argv[0], "help"))
         return command->run(1, help_words);
     return command->run(argc - 2, argv + 2);
@@ -143,8 +150,8 @@ static enum err take_name(void *arg, const char *word)
     return ERR_OK;
 }
 
-enum err cli_take_vm(struct cli_vm_words *out, const struct option_spec *specs, int count, char *const *words,
-                     bool *want_help)
+enum err cli_take_vm(struct cli_vm_words *out, const struct option_spec *specs, int count,
+                     char *const *words, bool *want_help)
 {
     const struct option_sink sink = {.arg = out, .set = set_word_option, .positional = take_name};
     enum err err;

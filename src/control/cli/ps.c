@@ -14,10 +14,12 @@ static int is_socket_name(const struct dirent *entry)
 {
     size_t length = strlen(entry->d_name);
 
-    return length > 5 && length <= NAME_MAX_BYTES + 5 && !strcmp(entry->d_name + length - 5, ".sock");
+    return length > 5 && length <= NAME_MAX_BYTES + 5 &&
+           !strcmp(entry->d_name + length - 5, ".sock");
 }
 
-/* One VM's counters; for one that does not answer only its name and a state that says so. NULL: not there. */
+/* One VM's counters; for one that does not answer only its name and a state that says so. NULL: not
+ * there. */
 static json_t *ask(const char *name)
 {
     struct qmp_link link;
@@ -63,21 +65,23 @@ static void print_table(const json_t *list)
     size_t index;
     json_t *vm;
 
-    printf("%-20s %8s %-13s %-10s %8s %8s %8s %8s\n", "NAME", "PID", "STATE", "ENGINE", "MEMORY", "RESIDENT",
-           "SECONDS", "MIPS");
+    printf("%-20s %8s %-13s %-10s %8s %8s %8s %8s\n", "NAME", "PID", "STATE", "ENGINE", "MEMORY",
+           "RESIDENT", "SECONDS", "MIPS");
     json_array_foreach(list, index, vm)
     {
         const json_t *memory = json_object_get(vm, "memory");
         const char *engine = json_string_value(json_object_get(vm, "engine"));
         char size[16], resident[16];
 
-        size_format(size, sizeof(size), (uint64_t)json_integer_value(json_object_get(memory, "guest_bytes")));
+        size_format(size, sizeof(size),
+                    (uint64_t)json_integer_value(json_object_get(memory, "guest_bytes")));
         size_format(resident, sizeof(resident),
                     (uint64_t)json_integer_value(json_object_get(memory, "resident_bytes")));
         printf("%-20s %8" JSON_INTEGER_FORMAT " %-13s %-10s %8s %8s %8.0f %8.1f\n",
-               json_string_value(json_object_get(vm, "name")), json_integer_value(json_object_get(vm, "pid")),
-               json_string_value(json_object_get(vm, "state")), engine ? engine : "-", size, resident,
-               json_real_value(json_object_get(vm, "wall_seconds")),
+               json_string_value(json_object_get(vm, "name")),
+               json_integer_value(json_object_get(vm, "pid")),
+               json_string_value(json_object_get(vm, "state")), engine ? engine : "-", size,
+               resident, json_real_value(json_object_get(vm, "wall_seconds")),
                json_real_value(json_object_get(vm, "mips")));
     }
 }

@@ -20,10 +20,12 @@ static void print_help(void)
          "  umbra run --memory 1G --append 'console=ttyS0 umbra.demo'\n"
          "  umbra run --kernel vmlinuz --initrd initrd.img --append console=ttyS0\n"
          "  umbra run --clock instructions --stats run.json --kernel test.elf --debug-exit\n\n"
-         "The guest's first serial port is standard input and output. On a terminal Ctrl-A X ends the VM,\n"
+         "The guest's first serial port is standard input and output. On a terminal Ctrl-A X ends "
+         "the VM,\n"
          "Ctrl-A H shows help, Ctrl-A Ctrl-A sends Ctrl-A.\n\nOptions:");
     options_print(run_option_specs, stdout);
-    puts("\nExit status: 0 the guest powered off, 2 usage, 3 the guest crashed, 4 the host failed.");
+    puts(
+        "\nExit status: 0 the guest powered off, 2 usage, 3 the guest crashed, 4 the host failed.");
 }
 
 static uint64_t host_memory_bytes(void)
@@ -109,7 +111,8 @@ static int run_vm(struct vm *vm, const struct run_options *options, int *signal_
     if (err == ERR_BUSY || err == ERR_INVAL)
         return cli_fail(err);
     if (err)
-        fprintf(stderr, "umbra: no control socket, so ps, stat and stop will not see this VM: %s\n", err_text());
+        fprintf(stderr, "umbra: no control socket, so ps, stat and stop will not see this VM: %s\n",
+                err_text());
     terminal_init(&terminal);
     fprintf(stderr, "umbra: VM %s, engine %s, boot %s%s\n", options->vm.name, vm_engine(vm)->name,
             vm_boot_protocol(vm), terminal.is_in_tty ? "; Ctrl-A X ends it, Ctrl-A H helps" : "");

@@ -9,12 +9,14 @@
 #include "control/size.h"
 
 /*
- * Console on the first serial port; a guest that panics restarts after five seconds, long enough to read why.
+ * Console on the first serial port; a guest that panics restarts after five seconds, long enough to
+ * read why.
  */
 #define CACHED_GUEST_APPEND "console=ttyS0 panic=5"
 
 const struct option_spec run_option_specs[] = {
-    {"kernel", "FILE", "bzImage, ELF with a PVH note, or Multiboot 1; default: the cached guest", false},
+    {"kernel", "FILE", "bzImage, ELF with a PVH note, or Multiboot 1; default: the cached guest",
+     false},
     {"initrd", "FILE", "initial RAM disk", false},
     {"append", "TEXT", "kernel command line", false},
     {"memory", "SIZE", "what the guest believes it has (default 512M)", false},
@@ -24,7 +26,8 @@ const struct option_spec run_option_specs[] = {
     {"shadow", "HOW", "shadow tables: lazy (follow at page faults and flushes)", false},
     {"clock", "SOURCE", "guest time from: host, or instructions (two runs are identical)", false},
     {"no-reboot", NULL, "end with status 0 when the guest resets, instead of restarting it", false},
-    {"debug-exit", NULL, "a write of v to I/O port 0xf4 ends the run with status (v << 1) | 1", false},
+    {"debug-exit", NULL, "a write of v to I/O port 0xf4 ends the run with status (v << 1) | 1",
+     false},
     {"stats", "FILE", "write all counters as JSON at the end", false},
     {"audit", NULL, "at the end check memory and shadow tables against each other", false},
     {"oracle", NULL, "test mode: compare every translation with a plain walk (slow)", false},
@@ -50,8 +53,8 @@ static enum err choose(const char *option, const char *value, const char *const 
     }
     for (size_t i = 0; announced[i]; i++) {
         if (!strcmp(value, announced[i]))
-            return err_new(ERR_UNSUPPORTED, "--%s %s is not built yet in this version; use --%s %s", option,
-                           value, option, served[0]);
+            return err_new(ERR_UNSUPPORTED, "--%s %s is not built yet in this version; use --%s %s",
+                           option, value, option, served[0]);
     }
     return err_new(ERR_INVAL, "--%s: unknown value '%.40s'; use %s%s%s", option, value, served[0],
                    served[1] ? " or " : "", served[1] ? served[1] : "");
@@ -68,9 +71,11 @@ static enum err set_memory(struct run_options *o, const char *value)
         size_t last = strlen(value) - 1;
 
         if (bytes >= 16 && value[last] >= '0' && value[last] <= '9')
-            return err_new(ERR_INVAL, "--memory %s is %s bytes, too little; did you mean --memory %sM?", value,
+            return err_new(ERR_INVAL,
+                           "--memory %s is %s bytes, too little; did you mean --memory %sM?", value,
                            value, value);
-        return err_new(ERR_INVAL, "--memory %s is too little; the least is 2M, and Linux wants 64M or more",
+        return err_new(ERR_INVAL,
+                       "--memory %s is too little; the least is 2M, and Linux wants 64M or more",
                        value);
     }
     if (bytes % PAGE_SIZE)
@@ -84,7 +89,8 @@ static enum err set_cpus(const char *value)
     if (!strcmp(value, "1"))
         return ERR_OK;
     if (value[0] >= '1' && value[0] <= '9' && strspn(value, "0123456789") == strlen(value))
-        return err_new(ERR_UNSUPPORTED, "--cpus %s is not built yet: this version runs guests with 1 CPU", value);
+        return err_new(ERR_UNSUPPORTED,
+                       "--cpus %s is not built yet: this version runs guests with 1 CPU", value);
     return err_new(ERR_INVAL, "--cpus: '%.40s' is not a number of CPUs; use 1", value);
 }
 
@@ -146,8 +152,8 @@ static enum err set_option(void *arg, const struct option_spec *spec, const char
     return ERR_OK;
 }
 
-enum err run_options_parse(struct run_options *out, int count, char *const *words, uint64_t host_bytes,
-                           bool *want_help)
+enum err run_options_parse(struct run_options *out, int count, char *const *words,
+                           uint64_t host_bytes, bool *want_help)
 {
     const struct option_sink sink = {.arg = out, .set = set_option};
     enum err err;
@@ -170,7 +176,8 @@ enum err run_options_parse(struct run_options *out, int count, char *const *word
     if (out->vm.memory_bytes > host_bytes) {
         char guest[16], host[16];
 
-        return err_new(ERR_INVAL, "a guest of %s does not fit: this host has %s; give --memory less",
+        return err_new(ERR_INVAL,
+                       "a guest of %s does not fit: this host has %s; give --memory less",
                        size_format(guest, sizeof(guest), out->vm.memory_bytes),
                        size_format(host, sizeof(host), host_bytes));
     }

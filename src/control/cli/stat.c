@@ -92,7 +92,8 @@ int command_stat(int count, char *const *words)
         puts("umbra stat NAME | --file F.json [--json]\n\nExamples:\n"
              "  umbra stat web1           counters of the VM web1, in words\n"
              "  umbra stat web1 --json    the same for programs\n"
-             "  umbra stat --file F.json  counters that an ended VM left (run --stats F.json)\n\nOptions:");
+             "  umbra stat --file F.json  counters that an ended VM left (run --stats "
+             "F.json)\n\nOptions:");
         options_print(stat_options, stdout);
         return STATUS_OK;
     }

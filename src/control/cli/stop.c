@@ -21,7 +21,8 @@ int command_stop(int count, char *const *words)
         return cli_fail(err);
     if (want_help) {
         puts("umbra stop NAME\n\nExample:\n  umbra stop web1     end the VM web1 at once\n\n"
-             "The guest is not asked: it ends as if its plug were pulled. To end it gently, power off in the\n"
+             "The guest is not asked: it ends as if its plug were pulled. To end it gently, power "
+             "off in the\n"
              "guest. Returns when the VM is gone.\n\nOptions:");
         options_print(no_options, stdout);
         return STATUS_OK;
@@ -34,7 +35,8 @@ int command_stop(int count, char *const *words)
             ended = qmp_link_wait_end(&link, STOP_SECONDS);
         qmp_link_close(&link);
         if (!err && !ended)
-            err = err_new(ERR_IO, "VM '%s' has not ended within %d seconds", given.name, STOP_SECONDS);
+            err = err_new(ERR_IO, "VM '%s' has not ended within %d seconds", given.name,
+                          STOP_SECONDS);
     }
     return err ? cli_fail(err) : STATUS_OK;
 }
