@@ -56,7 +56,8 @@ static void make_tables(struct bench *b)
 
 static void touch(struct bench *b, uint64_t page, enum mmu_access_kind kind)
 {
-    const struct mmu_access access = {.gva = gva_make(GVA + (page << 12)), .kind = kind, .user = true};
+    const struct mmu_access access = {
+        .gva = gva_make(GVA + (page << 12)), .kind = kind, .user = true};
     struct mmu_result result;
 
     mmu_translate(b->mmu, &access, false, &result);

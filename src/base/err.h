@@ -13,13 +13,13 @@
 
 enum err {
     ERR_OK = 0,
-    ERR_INVAL,   /* the caller's (in the end the user's) input cannot be used: exit status 2 */
-    ERR_NOMEM,   /* the host has no memory for it */
-    ERR_IO,      /* the host's file or device failed */
-    ERR_NOTFOUND,/* a file, VM or thing by that name does not exist */
-    ERR_BUSY,    /* exists already, or is in use */
+    ERR_INVAL,       /* the caller's (in the end the user's) input cannot be used: exit status 2 */
+    ERR_NOMEM,       /* the host has no memory for it */
+    ERR_IO,          /* the host's file or device failed */
+    ERR_NOTFOUND,    /* a file, VM or thing by that name does not exist */
+    ERR_BUSY,        /* exists already, or is in use */
     ERR_UNSUPPORTED, /* this host or this build cannot do it */
-    ERR_INTERNAL,/* a limit of ours was met */
+    ERR_INTERNAL,    /* a limit of ours was met */
 };
 
 #define MUST_USE __attribute__((warn_unused_result))

@@ -8,8 +8,7 @@
 
 _Noreturn void invariant_failed(const char *file, int line, const char *what);
 
-#define invariant(cond)                                                                            \
-    ((cond) ? (void)0 : invariant_failed(__FILE__, __LINE__, #cond))
+#define invariant(cond) ((cond) ? (void)0 : invariant_failed(__FILE__, __LINE__, #cond))
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

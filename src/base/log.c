@@ -38,7 +38,8 @@ void log_msg(enum log_level level, const char *tag, const char *fmt, ...)
     va_end(args);
 }
 
-void log_limited(struct log_limit *limit, enum log_level level, const char *tag, const char *fmt, ...)
+void log_limited(struct log_limit *limit, enum log_level level, const char *tag, const char *fmt,
+                 ...)
 {
     uint32_t burst = limit->burst ? limit->burst : LOG_BURST_DEFAULT;
     va_list args;
@@ -47,7 +48,7 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *tag,
         return;
     limit->used++;
     va_start(args, fmt);
-    emit(level, tag, limit->used == burst ? " (further messages of this kind are dropped)" : "", fmt,
-         args);
+    emit(level, tag, limit->used == burst ? " (further messages of this kind are dropped)" : "",
+         fmt, args);
     va_end(args);
 }

@@ -19,7 +19,7 @@ struct log_limit {
 void log_set_level(enum log_level max);
 void log_msg(enum log_level level, const char *tag, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-void log_limited(struct log_limit *limit, enum log_level level, const char *tag, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+void log_limited(struct log_limit *limit, enum log_level level, const char *tag, const char *fmt,
+                 ...) __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -32,7 +32,8 @@ bool mem_read(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes)
     uint8_t *to = buf;
 
     if (!mem_is_ram(mem, gpa, bytes)) {
-        err_note(ERR_INVAL, "read of guest memory at 0x%llx outside RAM", (unsigned long long)gpa.v);
+        err_note(ERR_INVAL, "read of guest memory at 0x%llx outside RAM",
+                 (unsigned long long)gpa.v);
         return false;
     }
     while (bytes) {
@@ -53,7 +54,8 @@ bool mem_read(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes)
 static bool store(struct guest_mem *mem, gpa_t gpa, const uint8_t *from, size_t bytes)
 {
     if (!mem_is_ram(mem, gpa, bytes)) {
-        err_note(ERR_INVAL, "write of guest memory at 0x%llx outside RAM", (unsigned long long)gpa.v);
+        err_note(ERR_INVAL, "write of guest memory at 0x%llx outside RAM",
+                 (unsigned long long)gpa.v);
         return false;
     }
     while (bytes) {

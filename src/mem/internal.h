@@ -30,7 +30,8 @@ struct guest_mem {
 #define MEM_NO_INDEX UINT64_MAX
 
 /* Index of a frame and its slot; MEM_NO_INDEX when it is not RAM. */
-static inline uint64_t mem_index(const struct guest_mem *mem, gfn_t gfn, const struct mem_slot **slot)
+static inline uint64_t mem_index(const struct guest_mem *mem, gfn_t gfn,
+                                 const struct mem_slot **slot)
 {
     for (size_t s = 0; s < mem->slot_count; s++) {
         uint64_t off = gfn.v - mem->slots[s].base_gfn.v;

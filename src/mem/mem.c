@@ -35,7 +35,8 @@ static enum err add_slot(struct guest_mem *mem, uint64_t base_gpa, uint64_t byte
 {
     void *p = reserve(bytes, PROT_READ | PROT_WRITE);
     if (!p)
-        return err_errno(ERR_NOMEM, "the host refuses %" PRIu64 " MiB of address space for guest memory",
+        return err_errno(ERR_NOMEM,
+                         "the host refuses %" PRIu64 " MiB of address space for guest memory",
                          bytes >> 20);
     /* Page by page on purpose: a huge page would cost 2 MiB for a guest that touched 4 KiB. */
     (void)madvise(p, bytes, MADV_NOHUGEPAGE);
@@ -78,11 +79,13 @@ enum err mem_create(struct guest_mem **out, uint64_t size_bytes)
                        size_bytes);
     if (size_bytes % PAGE_SIZE)
         return err_new(ERR_INVAL,
-                       "guest memory of %" PRIu64 " bytes is not a multiple of 4096: use a size like 512M",
+                       "guest memory of %" PRIu64
+                       " bytes is not a multiple of 4096: use a size like 512M",
                        size_bytes);
     if (size_bytes > MEM_SIZE_MAX)
         return err_new(ERR_INVAL,
-                       "guest memory of %" PRIu64 " MiB is more than this host can address: use less",
+                       "guest memory of %" PRIu64
+                       " MiB is more than this host can address: use less",
                        size_bytes >> 20);
 
     struct guest_mem *mem = calloc(1, sizeof *mem);
@@ -137,8 +140,8 @@ static void set_state(struct guest_mem *mem, uint64_t index, enum page_state to)
     mem->state[index] = (uint8_t)to;
 }
 
-enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent, hva_t *hva,
-                                  bool *writable)
+enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent,
+                                  hva_t *hva, bool *writable)
 {
     const struct mem_slot *slot;
     uint64_t index = mem_index(mem, gfn, &slot);
@@ -240,14 +243,14 @@ bool mem_check(const struct guest_mem *mem)
         sum += mem->ledger.pages[s];
         if (seen.pages[s] != mem->ledger.pages[s]) {
             err_note(ERR_INTERNAL,
-                          "ledger says %" PRIu64 " pages in state %u, counted are %" PRIu64,
-                          mem->ledger.pages[s], s, seen.pages[s]);
+                     "ledger says %" PRIu64 " pages in state %u, counted are %" PRIu64,
+                     mem->ledger.pages[s], s, seen.pages[s]);
             return false;
         }
     }
     if (sum != mem->total_pages) {
         err_note(ERR_INTERNAL, "ledger sums to %" PRIu64 " pages of %" PRIu64, sum,
-                      mem->total_pages);
+                 mem->total_pages);
         return false;
     }
     for (size_t s = 1; s < mem->slot_count; s++) {

@@ -41,7 +41,7 @@ struct mem_slot {
     hva_t userspace_addr;
 };
 
-/* Hears of what happens to frames. Observers are called in the order of registration. Any field may be NULL. */
+/* Hears of what happens to frames, in the order of registration. Any function may be NULL. */
 struct mem_observer {
     void *arg;
     /* the frame's HVA or permission changes: drop every translation to it (called before it changes) */
@@ -89,8 +89,8 @@ enum mem_answer {
  * shared zero page (read-only!) and becomes PAGE_ZERO; asked for writing it becomes PAGE_RESIDENT (observers'
  * unmap is called first when it was PAGE_ZERO). *writable says whether *hva may be written.
  */
-enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent, hva_t *hva,
-                                  bool *writable);
+enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent,
+                                  hva_t *hva, bool *writable);
 
 /*
  * The same without side effects: MEM_OK only when the frame can be used for the intent as it is; an absent

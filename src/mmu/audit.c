@@ -40,12 +40,15 @@ static bool check_leaf(struct mmu *mmu, const struct shadow_page *page, unsigned
     bool write = (page->role & ROLE_WRITE) && (raw & PTE_W);
     bool nx = (page->role & ROLE_NX) || ((page->role & ROLE_NXE) && (raw & PTE_NX));
     bool good = (raw & PTE_P) && (raw & PTE_A) && !!(spte & SPTE_U) == user &&
-                !!(spte & SPTE_W) == write && !!(spte & SPTE_NX) == nx && !!(spte & SPTE_D) == !!(raw & PTE_D);
+                !!(spte & SPTE_W) == write && !!(spte & SPTE_NX) == nx &&
+                !!(spte & SPTE_D) == !!(raw & PTE_D);
 
     if (good && !(spte & (SPTE_LG | SPTE_DV))) {
         gfn_t gfn = gpa_gfn(gpa_make(raw & PTE_ADDR));
         const struct mem_slot *slot = mem_find_slot(mmu->mem, gfn);
-        good = slot && (spte & SPTE_ADDR) == slot->userspace_addr.v + ((gfn.v - slot->base_gfn.v) << PAGE_SHIFT) &&
+        good = slot &&
+               (spte & SPTE_ADDR) ==
+                   slot->userspace_addr.v + ((gfn.v - slot->base_gfn.v) << PAGE_SHIFT) &&
                (!(spte & SPTE_HW) || mem_page_state(mmu->mem, gfn) >= PAGE_RESIDENT) &&
                mem_page_state(mmu->mem, gfn) != PAGE_ABSENT;
     }
@@ -65,11 +68,12 @@ static bool check_link(struct mmu *mmu, const struct shadow_page *page, unsigned
                 child->gfn.v == (page->raw[i] & PTE_ADDR) >> PAGE_SHIFT && (page->raw[i] & PTE_P) &&
                 child->linked != 0;
     /* Rights may only shrink on the way down. */
-    if ((child->role & (ROLE_USER | ROLE_WRITE)) & ~page->role || (page->role & ROLE_NX & ~child->role))
+    if ((child->role & (ROLE_USER | ROLE_WRITE)) & ~page->role ||
+        (page->role & ROLE_NX & ~child->role))
         good = false;
     if (!good)
-        err_note(ERR_INTERNAL, "shadow link level=%u gva=0x%" PRIx64 " index=%u leads astray", page->level,
-                 page->gva, i);
+        err_note(ERR_INTERNAL, "shadow link level=%u gva=0x%" PRIx64 " index=%u leads astray",
+                 page->level, page->gva, i);
     return good;
 }
 
@@ -80,7 +84,8 @@ static bool check_page(struct mmu *mmu, const struct shadow_page *page, struct c
     for (unsigned i = 0; i < page->entries; i++) {
         bool marked = page->present[i / 64] >> i % 64 & 1;
         if (marked != (page->spte[i] & SPTE_P)) {
-            err_note(ERR_INTERNAL, "shadow page gva=0x%" PRIx64 ": bitmap and entry %u differ", page->gva, i);
+            err_note(ERR_INTERNAL, "shadow page gva=0x%" PRIx64 ": bitmap and entry %u differ",
+                     page->gva, i);
             return false;
         }
         if (!marked)
@@ -97,8 +102,8 @@ static bool check_page(struct mmu *mmu, const struct shadow_page *page, struct c
         }
     }
     if (present != page->present_count) {
-        err_note(ERR_INTERNAL, "shadow page gva=0x%" PRIx64 ": %u entries counted, %u noted", page->gva,
-                 present, page->present_count);
+        err_note(ERR_INTERNAL, "shadow page gva=0x%" PRIx64 ": %u entries counted, %u noted",
+                 page->gva, present, page->present_count);
         return false;
     }
     for (const struct shadow_page *p = page->hash_next; p; p = p->hash_next) {
@@ -128,7 +133,8 @@ static bool check_rmap(struct mmu *mmu, uint64_t leaves)
             for (node_id n = head; n; n = node_page(mmu, n)->chain[node_index(n)].next) {
                 uint64_t raw = node_page(mmu, n)->raw[node_index(n)];
                 if ((raw & PTE_ADDR) >> PAGE_SHIFT != slots[s].base_gfn.v + p) {
-                    err_note(ERR_INTERNAL, "reverse map of frame 0x%" PRIx64 " holds another frame's entry",
+                    err_note(ERR_INTERNAL,
+                             "reverse map of frame 0x%" PRIx64 " holds another frame's entry",
                              slots[s].base_gfn.v + p);
                     return false;
                 }
@@ -156,14 +162,16 @@ bool mmu_audit(struct mmu *mmu)
             return false;
         for (node_id n = p->parents; n; n = node_page(mmu, n)->chain[node_index(n)].next) {
             if (spte_child(node_page(mmu, n)->spte[node_index(n)]) != p) {
-                err_note(ERR_INTERNAL, "shadow page gva=0x%" PRIx64 " has a parent that links elsewhere", p->gva);
+                err_note(ERR_INTERNAL,
+                         "shadow page gva=0x%" PRIx64 " has a parent that links elsewhere", p->gva);
                 return false;
             }
         }
         parents += length;
     }
     if (pages != mmu->stats.shadow_pages || pages > mmu->quota_pages) {
-        err_note(ERR_INTERNAL, "%" PRIu64 " shadow pages by age, %" PRIu64 " counted, quota %" PRIu64, pages,
+        err_note(ERR_INTERNAL,
+                 "%" PRIu64 " shadow pages by age, %" PRIu64 " counted, quota %" PRIu64, pages,
                  mmu->stats.shadow_pages, mmu->quota_pages);
         return false;
     }

@@ -39,9 +39,9 @@ static void answer_device(struct mmu *mmu, struct fault *f, gpa_t page_gpa)
     mmu->stats.device_accesses++;
 }
 
-/* Write is given only when nobody has to hear of it: neither the guest's dirty bit, nor mem, nor a tracker. */
-static void answer_page(struct mmu *mmu, struct fault *f, uint64_t spte, const struct allowed *a, hva_t hva,
-                        bool writable, gpa_t page_gpa)
+/* Write is given only when nobody has to hear of it: not the dirty bit, not mem, not a tracker. */
+static void answer_page(struct mmu *mmu, struct fault *f, uint64_t spte, const struct allowed *a,
+                        hva_t hva, bool writable, gpa_t page_gpa)
 {
     struct mmu_result *out = f->out;
 
@@ -77,8 +77,10 @@ static bool leaf_answers(struct mmu *mmu, struct fault *f, struct shadow_page *p
         return true;
     }
     if (spte & SPTE_LG) {
-        page_gpa = gpa_add(page_gpa, f->access->gva.v & ((UINT64_C(1) << page->shift) - 1) & PAGE_MASK);
-        enum mem_answer answer = mem_peek(mmu->mem, gpa_gfn(page_gpa), intent_of(f), &hva, &writable);
+        page_gpa =
+            gpa_add(page_gpa, f->access->gva.v & ((UINT64_C(1) << page->shift) - 1) & PAGE_MASK);
+        enum mem_answer answer =
+            mem_peek(mmu->mem, gpa_gfn(page_gpa), intent_of(f), &hva, &writable);
         if (answer == MEM_NOT_RAM) {
             answer_device(mmu, f, page_gpa);
             return true;
@@ -196,8 +198,8 @@ static bool step_find_slot(struct mmu *mmu, struct fault *f)
 static bool step_make_resident(struct mmu *mmu, struct fault *f)
 {
     mmu->stats.step6_residency++;
-    if (mem_make_resident(mmu->mem, gpa_gfn(f->walk.page_gpa), intent_of(f), &f->hva, &f->writable) ==
-        MEM_OK)
+    if (mem_make_resident(mmu->mem, gpa_gfn(f->walk.page_gpa), intent_of(f), &f->hva,
+                          &f->writable) == MEM_OK)
         return true;
     f->out->kind = MMU_HOST_ERROR;
     return false;
@@ -220,8 +222,8 @@ static uint64_t leaf_from_walk(const struct fault *f)
 }
 
 /* Follows or makes the link that the walk took at this level. NULL: nothing can be kept there. */
-static struct shadow_page *link_down(struct mmu *mmu, const struct fault *f, struct shadow_page *page,
-                                     struct rights *above)
+static struct shadow_page *link_down(struct mmu *mmu, const struct fault *f,
+                                     struct shadow_page *page, struct rights *above)
 {
     const struct walk *w = &f->walk;
     const struct format_level *l = &mmu->pg.format->level[page->level];
@@ -238,7 +240,8 @@ static struct shadow_page *link_down(struct mmu *mmu, const struct fault *f, str
         return spte_child(spte);
     uint32_t role = role_for(&mmu->pg, page->level - 1u) | (above->user ? ROLE_USER : 0) |
                     (above->write ? ROLE_WRITE : 0) | (above->nx ? ROLE_NX : 0);
-    uint64_t gva = f->access->gva.v & paging_linear_mask(&mmu->pg) & ~((UINT64_C(1) << l->shift) - 1);
+    uint64_t gva =
+        f->access->gva.v & paging_linear_mask(&mmu->pg) & ~((UINT64_C(1) << l->shift) - 1);
     struct shadow_page *child = shadow_get(mmu, w->step[page->level - 1].table, gva, role);
     if (child)
         shadow_set_link(mmu, page, index, raw, child);
@@ -316,7 +319,8 @@ static void translate_slowly(struct mmu *mmu, struct fault *f)
     count_hidden(mmu, f, changed);
 }
 
-void mmu_translate(struct mmu *mmu, const struct mmu_access *access, bool ac, struct mmu_result *out)
+void mmu_translate(struct mmu *mmu, const struct mmu_access *access, bool ac,
+                   struct mmu_result *out)
 {
     struct fault f;
 

@@ -13,6 +13,7 @@
  *
  * Paging off is a format too: four entries that nobody wrote, each a large page that maps itself.
  */
+/* clang-format off */
 static const struct format formats[FORMATS] = {
     [FORMAT_OFF] = {
         .name = "off", .id = FORMAT_OFF, .entry_bytes = 8, .top = 3, .root_in_registers = true,
@@ -53,6 +54,7 @@ static const struct format formats[FORMATS] = {
         },
     },
 };
+/* clang-format on */
 
 const struct format *format_get(enum format_id id)
 {

@@ -15,29 +15,29 @@
 #include "mmu/mmu.h"
 
 /* Control bits that matter here (SDM 3A 2.5, 2.2.1). */
-#define CTX_CR0_WP   0x00010000u
-#define CTX_CR0_PG   0x80000000u
-#define CTX_CR4_PSE  0x00000010u
-#define CTX_CR4_PAE  0x00000020u
-#define CTX_CR4_PGE  0x00000080u
-#define CTX_CR4_LA57 0x00001000u
+#define CTX_CR0_WP    0x00010000u
+#define CTX_CR0_PG    0x80000000u
+#define CTX_CR4_PSE   0x00000010u
+#define CTX_CR4_PAE   0x00000020u
+#define CTX_CR4_PGE   0x00000080u
+#define CTX_CR4_LA57  0x00001000u
 #define CTX_CR4_PCIDE 0x00020000u
-#define CTX_CR4_SMEP 0x00100000u
-#define CTX_CR4_SMAP 0x00200000u
-#define CTX_CR4_PKE  0x00400000u
-#define CTX_EFER_LMA 0x00000400u
-#define CTX_EFER_NXE 0x00000800u
+#define CTX_CR4_SMEP  0x00100000u
+#define CTX_CR4_SMAP  0x00200000u
+#define CTX_CR4_PKE   0x00400000u
+#define CTX_EFER_LMA  0x00000400u
+#define CTX_EFER_NXE  0x00000800u
 
 /* Bits of guest entries that all formats share. */
-#define PTE_P  UINT64_C(0x001)
-#define PTE_W  UINT64_C(0x002)
-#define PTE_U  UINT64_C(0x004)
-#define PTE_A  UINT64_C(0x020)
-#define PTE_D  UINT64_C(0x040)
-#define PTE_PS UINT64_C(0x080)
-#define PTE_G  UINT64_C(0x100)
-#define PTE_NX (UINT64_C(1) << 63)
-#define PTE_ADDR UINT64_C(0x000ffffffffff000)
+#define PTE_P          UINT64_C(0x001)
+#define PTE_W          UINT64_C(0x002)
+#define PTE_U          UINT64_C(0x004)
+#define PTE_A          UINT64_C(0x020)
+#define PTE_D          UINT64_C(0x040)
+#define PTE_PS         UINT64_C(0x080)
+#define PTE_G          UINT64_C(0x100)
+#define PTE_NX         (UINT64_C(1) << 63)
+#define PTE_ADDR       UINT64_C(0x000ffffffffff000)
 #define PTE_PKEY_SHIFT 59
 
 #define LEVELS_MAX 5

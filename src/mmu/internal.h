@@ -37,17 +37,17 @@
  *   DV leaf      GPA of a page that is not RAM
  *   LK           pointer to the child shadow page (64-byte aligned)
  */
-#define SPTE_P  UINT64_C(0x001) /* present */
-#define SPTE_LK UINT64_C(0x002) /* link to a shadow page */
-#define SPTE_LG UINT64_C(0x004) /* large page */
-#define SPTE_DV UINT64_C(0x008) /* device */
-#define SPTE_HW UINT64_C(0x010) /* host page may be written */
-#define SPTE_W  UINT64_C(0x020)
-#define SPTE_U  UINT64_C(0x040)
-#define SPTE_NX UINT64_C(0x080)
-#define SPTE_D  UINT64_C(0x100) /* dirty in the guest's table */
-#define SPTE_G  UINT64_C(0x200) /* global in the guest's table */
-#define SPTE_ADDR UINT64_C(0x000ffffffffff000)
+#define SPTE_P          UINT64_C(0x001) /* present */
+#define SPTE_LK         UINT64_C(0x002) /* link to a shadow page */
+#define SPTE_LG         UINT64_C(0x004) /* large page */
+#define SPTE_DV         UINT64_C(0x008) /* device */
+#define SPTE_HW         UINT64_C(0x010) /* host page may be written */
+#define SPTE_W          UINT64_C(0x020)
+#define SPTE_U          UINT64_C(0x040)
+#define SPTE_NX         UINT64_C(0x080)
+#define SPTE_D          UINT64_C(0x100) /* dirty in the guest's table */
+#define SPTE_G          UINT64_C(0x200) /* global in the guest's table */
+#define SPTE_ADDR       UINT64_C(0x000ffffffffff000)
 #define SPTE_PKEY_SHIFT 52
 
 static inline struct rights spte_rights(uint64_t spte)
@@ -128,12 +128,12 @@ struct root {
     uint64_t asid_made, need, left;
 };
 
-#define ROOTS     256u
-#define ASIDS     1024u
-#define PCIDS     4096u
-#define HASH_SIZE 4096u
+#define ROOTS            256u
+#define ASIDS            1024u
+#define PCIDS            4096u
+#define HASH_SIZE        4096u
 #define LARGE_FILL_SHIFT 12
-#define LARGE_FILL_BITS (1u << LARGE_FILL_SHIFT)
+#define LARGE_FILL_BITS  (1u << LARGE_FILL_SHIFT)
 
 /* How the shadow follows the guest's tables. */
 struct sync_ops {
@@ -192,7 +192,8 @@ void shadow_make_room(struct mmu *mmu);
 /* Finds or makes the page; NULL: the table is not RAM, or the host has no memory for it. */
 struct shadow_page *shadow_get(struct mmu *mmu, gfn_t gfn, uint64_t gva, uint32_t role);
 
-void shadow_set_leaf(struct mmu *mmu, struct shadow_page *page, unsigned index, uint64_t raw, uint64_t spte);
+void shadow_set_leaf(struct mmu *mmu, struct shadow_page *page, unsigned index, uint64_t raw,
+                     uint64_t spte);
 void shadow_set_link(struct mmu *mmu, struct shadow_page *page, unsigned index, uint64_t raw,
                      struct shadow_page *child);
 void shadow_drop(struct mmu *mmu, struct shadow_page *page, unsigned index);

@@ -37,7 +37,8 @@ enum err mmu_create(struct mmu **out, const struct mmu_config *config)
 {
     *out = NULL;
     if (config->maxphyaddr < MAXPHYADDR_MIN || config->maxphyaddr > MAXPHYADDR_MAX)
-        return err_new(ERR_INVAL, "physical addresses of %u bits: use 32 to 52", config->maxphyaddr);
+        return err_new(ERR_INVAL, "physical addresses of %u bits: use 32 to 52",
+                       config->maxphyaddr);
 
     struct mmu *mmu = calloc(1, sizeof *mmu);
     if (!mmu)
@@ -71,7 +72,8 @@ bool mmu_load_pdptes(struct mmu *mmu, uint64_t cr3, uint64_t pdpte[4])
     uint64_t fresh[4];
 
     memset(fresh, 0, sizeof fresh);
-    if (mem_is_ram(mmu->mem, table, sizeof fresh) && !mem_read(mmu->mem, table, fresh, sizeof fresh))
+    if (mem_is_ram(mmu->mem, table, sizeof fresh) &&
+        !mem_read(mmu->mem, table, fresh, sizeof fresh))
         return false;
     for (unsigned i = 0; i < 4; i++) {
         if (paging_pdpte_is_bad(fresh[i], mmu->maxphyaddr))

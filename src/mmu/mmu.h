@@ -147,8 +147,8 @@ void mmu_destroy(struct mmu *mmu);
 
 /* How a context change treats cached translations. */
 enum mmu_switch {
-    MMU_SWITCH_FLUSH,    /* MOV CR3 without the no-flush bit: non-global translations of the PCID go */
-    MMU_SWITCH_KEEP,     /* MOV CR3 with bit 63 and CR4.PCIDE */
+    MMU_SWITCH_FLUSH, /* MOV CR3 without the no-flush bit: non-global translations of the PCID go */
+    MMU_SWITCH_KEEP,  /* MOV CR3 with bit 63 and CR4.PCIDE */
     MMU_SWITCH_FLUSH_ALL /* CR4.PGE/PAE/PSE..., CR0.PG, EFER.NXE: everything goes */
 };
 
@@ -165,7 +165,8 @@ unsigned mmu_asid(const struct mmu *mmu);
  * Translates one access within one 4 KiB page; may write A/D bits into guest tables (and tells trackers).
  * A write is translated as a write only when it will happen.
  */
-void mmu_translate(struct mmu *mmu, const struct mmu_access *access, bool ac, struct mmu_result *out);
+void mmu_translate(struct mmu *mmu, const struct mmu_access *access, bool ac,
+                   struct mmu_result *out);
 
 void mmu_invlpg(struct mmu *mmu, gva_t gva);
 

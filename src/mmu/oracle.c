@@ -142,7 +142,8 @@ void oracle_invpcid(struct oracle *o, unsigned type, unsigned pcid, gva_t gva)
 
 /* --- memory of right answers --- */
 
-static struct page_set *set_of(struct oracle *o, unsigned pcid, unsigned shift, uint64_t gva, uint64_t *key)
+static struct page_set *set_of(struct oracle *o, unsigned pcid, unsigned shift, uint64_t gva,
+                               uint64_t *key)
 {
     /* Linear addresses have at most 57 bits: the sign bits make room for the PCID. */
     *key = (gva >> shift << shift) ^ (uint64_t)(pcid & 0x7f) << 57 ^ (pcid >> 7 << 6 | shift);
@@ -255,27 +256,30 @@ static bool fits_memory(struct oracle *o, const struct question *q)
     return false;
 }
 
-static void mismatch(struct oracle *o, const struct question *q, const struct plain *plain, bool from_shadow)
+static void mismatch(struct oracle *o, const struct question *q, const struct plain *plain,
+                     bool from_shadow)
 {
     const struct mmu_result *a = q->answer;
 
     o->mmu->stats.oracle_mismatches++;
-    log_limited(&o->log, LOG_ERROR, "oracle",
-                "mismatch gva=0x%" PRIx64 " kind=%d user=%d implicit=%d ac=%d from_shadow=%d cr0=0x%" PRIx64
-                " cr3=0x%" PRIx64 " cr4=0x%" PRIx64 " efer=0x%" PRIx64
-                " answer: kind=%d page=0x%" PRIx64 " r=%d w=%d x=%d tracked=%u error=0x%x"
-                " plain: fault=%d why=0x%x page=0x%" PRIx64 " user=%d write=%d nx=%d dirty=%d",
-                q->access->gva.v, q->access->kind, q->access->user, q->access->implicit, q->ac, from_shadow,
-                o->ctx.cr0, o->ctx.cr3, o->ctx.cr4, o->ctx.efer, a->kind, a->page_gpa.v, a->may_read,
-                a->may_write, a->may_exec, a->tracked, a->error_code, plain->faults, plain->why, plain->page,
-                plain->user, plain->write, plain->nx, plain->dirty);
+    log_limited(
+        &o->log, LOG_ERROR, "oracle",
+        "mismatch gva=0x%" PRIx64 " kind=%d user=%d implicit=%d ac=%d from_shadow=%d cr0=0x%" PRIx64
+        " cr3=0x%" PRIx64 " cr4=0x%" PRIx64 " efer=0x%" PRIx64 " answer: kind=%d page=0x%" PRIx64
+        " r=%d w=%d x=%d tracked=%u error=0x%x"
+        " plain: fault=%d why=0x%x page=0x%" PRIx64 " user=%d write=%d nx=%d dirty=%d",
+        q->access->gva.v, q->access->kind, q->access->user, q->access->implicit, q->ac, from_shadow,
+        o->ctx.cr0, o->ctx.cr3, o->ctx.cr4, o->ctx.efer, a->kind, a->page_gpa.v, a->may_read,
+        a->may_write, a->may_exec, a->tracked, a->error_code, plain->faults, plain->why,
+        plain->page, plain->user, plain->write, plain->nx, plain->dirty);
 }
 
 static bool is_right(struct oracle *o, const struct question *q, const struct plain *plain)
 {
     if (q->answer->kind == MMU_GUEST_FAULT) {
         uint32_t code;
-        return plain_fault(&o->ctx, plain, q->access, q->ac, &code) && code == q->answer->error_code;
+        return plain_fault(&o->ctx, plain, q->access, q->ac, &code) &&
+               code == q->answer->error_code;
     }
     return !plain->faults && fits(o, q, plain);
 }

@@ -48,7 +48,8 @@ static void stop(struct plain *out, uint32_t why)
 }
 
 /* An entry with the rights bits: adds them; false when the walk stops here. */
-static bool use_entry(struct plain *out, const struct mmu_context *c, uint64_t entry, uint64_t reserved)
+static bool use_entry(struct plain *out, const struct mmu_context *c, uint64_t entry,
+                      uint64_t reserved)
 {
     if (!(entry & 1)) {
         stop(out, 0);
@@ -69,8 +70,8 @@ static bool use_entry(struct plain *out, const struct mmu_context *c, uint64_t e
     return true;
 }
 
-static void leaf(struct plain *out, const struct mmu_context *c, uint64_t entry, uint64_t base, unsigned shift,
-                 uint64_t gva)
+static void leaf(struct plain *out, const struct mmu_context *c, uint64_t entry, uint64_t base,
+                 unsigned shift, uint64_t gva)
 {
     uint64_t size = UINT64_C(1) << shift;
 
@@ -82,8 +83,8 @@ static void leaf(struct plain *out, const struct mmu_context *c, uint64_t entry,
         out->pkey = (uint8_t)(entry >> 59 & 0xf);
 }
 
-static void walk_2level(const struct guest_mem *mem, const struct mmu_context *c, unsigned maxphyaddr,
-                        uint64_t gva, struct plain *out)
+static void walk_2level(const struct guest_mem *mem, const struct mmu_context *c,
+                        unsigned maxphyaddr, uint64_t gva, struct plain *out)
 {
     uint64_t pde = peek(mem, (c->cr3 & 0xfffff000) + (gva >> 22 & 0x3ff) * 4, 4);
     bool big = (pde & 0x80) && (c->cr4 >> 4 & 1);
@@ -106,8 +107,9 @@ static void walk_2level(const struct guest_mem *mem, const struct mmu_context *c
 }
 
 /* From some table of 8-byte entries downwards. */
-static void walk_8byte(const struct guest_mem *mem, const struct mmu_context *c, unsigned maxphyaddr,
-                       uint64_t table, int level, uint64_t gva, struct plain *out)
+static void walk_8byte(const struct guest_mem *mem, const struct mmu_context *c,
+                       unsigned maxphyaddr, uint64_t table, int level, uint64_t gva,
+                       struct plain *out)
 {
     uint64_t above = 0; /* address bits that do not exist */
 
@@ -139,8 +141,8 @@ static void walk_8byte(const struct guest_mem *mem, const struct mmu_context *c,
     }
 }
 
-void plain_walk(const struct guest_mem *mem, const struct mmu_context *c, unsigned maxphyaddr, gva_t gva,
-                struct plain *out)
+void plain_walk(const struct guest_mem *mem, const struct mmu_context *c, unsigned maxphyaddr,
+                gva_t gva, struct plain *out)
 {
     memset(out, 0, sizeof *out);
     out->user = out->write = out->accessed = true;
@@ -158,8 +160,8 @@ void plain_walk(const struct guest_mem *mem, const struct mmu_context *c, unsign
             stop(out, 0);
     } else {
         uint64_t above = maxphyaddr < 52 ? UINT64_MAX << maxphyaddr : UINT64_C(0xfff) << 52;
-        walk_8byte(mem, c, maxphyaddr, c->cr3 & ~above & ~UINT64_C(0xfff), c->cr4 >> 12 & 1 ? 5 : 4, gva.v,
-                   out);
+        walk_8byte(mem, c, maxphyaddr, c->cr3 & ~above & ~UINT64_C(0xfff), c->cr4 >> 12 & 1 ? 5 : 4,
+                   gva.v, out);
     }
 }
 
@@ -211,8 +213,8 @@ struct plain_allowed plain_allow(const struct mmu_context *c, const struct plain
     return a;
 }
 
-bool plain_fault(const struct mmu_context *c, const struct plain *p, const struct mmu_access *access, bool ac,
-                 uint32_t *code)
+bool plain_fault(const struct mmu_context *c, const struct plain *p,
+                 const struct mmu_access *access, bool ac, uint32_t *code)
 {
     *code = 0;
     if (access->kind == MMU_WRITE)

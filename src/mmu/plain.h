@@ -29,14 +29,14 @@ struct plain_allowed {
     bool this_access, key_refuses;
 };
 
-void plain_walk(const struct guest_mem *mem, const struct mmu_context *ctx, unsigned maxphyaddr, gva_t gva,
-                struct plain *out);
+void plain_walk(const struct guest_mem *mem, const struct mmu_context *ctx, unsigned maxphyaddr,
+                gva_t gva, struct plain *out);
 bool plain_equal(const struct plain *a, const struct plain *b);
 struct plain_allowed plain_allow(const struct mmu_context *ctx, const struct plain *plain,
                                  const struct mmu_access *access, bool ac);
 
 /* True: the access page-faults; *code is the error code. */
-bool plain_fault(const struct mmu_context *ctx, const struct plain *plain, const struct mmu_access *access,
-                 bool ac, uint32_t *code);
+bool plain_fault(const struct mmu_context *ctx, const struct plain *plain,
+                 const struct mmu_access *access, bool ac, uint32_t *code);
 
 #endif

@@ -42,8 +42,8 @@ void shadow_fini(struct mmu *mmu)
 
 static size_t block_bytes(unsigned entries)
 {
-    size_t bytes = sizeof(struct shadow_page) +
-                   entries * (2 * sizeof(uint64_t) + sizeof(struct chain_links));
+    size_t bytes =
+        sizeof(struct shadow_page) + entries * (2 * sizeof(uint64_t) + sizeof(struct chain_links));
     return (bytes + 63) & ~(size_t)63;
 }
 
@@ -227,7 +227,8 @@ static void mark_present(struct shadow_page *page, unsigned index, uint64_t raw,
     page->present_count++;
 }
 
-void shadow_set_leaf(struct mmu *mmu, struct shadow_page *page, unsigned index, uint64_t raw, uint64_t spte)
+void shadow_set_leaf(struct mmu *mmu, struct shadow_page *page, unsigned index, uint64_t raw,
+                     uint64_t spte)
 {
     if (page->spte[index] & SPTE_P)
         shadow_drop(mmu, page, index);

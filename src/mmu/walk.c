@@ -19,8 +19,8 @@
 enum entry_result { ENTRY_OK, ENTRY_CHANGED, ENTRY_HOST_ERROR };
 
 /* False: host error. */
-static bool read_entry(struct guest_mem *mem, const struct paging *pg, enum walk_mode mode, unsigned level,
-                       unsigned index, struct walk_step *s)
+static bool read_entry(struct guest_mem *mem, const struct paging *pg, enum walk_mode mode,
+                       unsigned level, unsigned index, struct walk_step *s)
 {
     const struct format *f = pg->format;
     hva_t hva;
@@ -68,8 +68,9 @@ static enum entry_result set_bits(struct guest_mem *mem, const struct paging *pg
                                            __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
     } else {
         uint32_t old = (uint32_t)s->entry;
-        done = __atomic_compare_exchange_n((uint32_t *)hva_ptr(hva) + index, &old, old | (uint32_t)set,
-                                           false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+        done =
+            __atomic_compare_exchange_n((uint32_t *)hva_ptr(hva) + index, &old, old | (uint32_t)set,
+                                        false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
     }
     if (!done)
         return ENTRY_CHANGED;
@@ -164,8 +165,8 @@ static enum entry_result walk_once(struct guest_mem *mem, const struct paging *p
     }
 }
 
-void walk_guest(struct guest_mem *mem, const struct paging *pg, const struct mmu_access *access, bool ac,
-                enum walk_mode mode, struct walk *out)
+void walk_guest(struct guest_mem *mem, const struct paging *pg, const struct mmu_access *access,
+                bool ac, enum walk_mode mode, struct walk *out)
 {
     enum entry_result r;
 

@@ -38,8 +38,8 @@ struct walk {
     uint32_t why;
 };
 
-void walk_guest(struct guest_mem *mem, const struct paging *pg, const struct mmu_access *access, bool ac,
-                enum walk_mode mode, struct walk *out);
+void walk_guest(struct guest_mem *mem, const struct paging *pg, const struct mmu_access *access,
+                bool ac, enum walk_mode mode, struct walk *out);
 
 /* The error code's bits that the access itself gives (PF_W, PF_U, PF_I; SDM 3A 4.7). */
 uint32_t walk_cause(const struct paging *pg, const struct mmu_access *access);

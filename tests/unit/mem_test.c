@@ -37,7 +37,8 @@ static uint64_t pages_in(const struct guest_mem *mem, enum page_state state)
 
 static void sizes(void **state)
 {
-    const uint64_t bad[] = {0, 1, 4096, MIB - 4096, MIB + 1, UINT64_C(1) << 50, UINT64_MAX & ~UINT64_C(4095)};
+    const uint64_t bad[] = {
+        0, 1, 4096, MIB - 4096, MIB + 1, UINT64_C(1) << 50, UINT64_MAX & ~UINT64_C(4095)};
     struct guest_mem *mem;
     (void)state;
 
@@ -124,7 +125,8 @@ static void states_and_ledger(void **state)
     assert_false(mem_pin(mem, gfn_make(MEM_HOLE_START >> 12)));
     mem_unpin(mem, gfn_make(MEM_HOLE_START >> 12));
 
-    assert_int_equal(mem_make_resident(mem, gfn_make(512), MEM_FOR_READ, &a, &writable), MEM_NOT_RAM);
+    assert_int_equal(mem_make_resident(mem, gfn_make(512), MEM_FOR_READ, &a, &writable),
+                     MEM_NOT_RAM);
     assert_int_equal(mem_peek(mem, gfn_make(512), MEM_FOR_READ, &a, &writable), MEM_NOT_RAM);
     assert_int_equal(mem_page_state(mem, gfn_make(512)), PAGE_ABSENT);
     assert_true(mem_check(mem));
@@ -285,7 +287,8 @@ static void only_touched_memory_costs(void **state)
         assert_int_equal(*(volatile char *)hva_ptr(hva), 0);
     }
     assert_int_equal(pages_in(mem, PAGE_RESIDENT), 8192);
-    assert_true(resident_kib() - before < 96 * 1024); /* 32 MiB, the tables of the host, the states */
+    assert_true(resident_kib() - before <
+                96 * 1024); /* 32 MiB, the tables of the host, the states */
     close_mem(mem);
 }
 

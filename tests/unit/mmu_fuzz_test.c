@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random guests against the oracle: tables that point anywhere (at each other, at themselves, at devices, past
- * the end of memory), edited at random between accesses and flushes of every kind. A model of an engine's TLB
- * sits in front, so that tags, single-page flushes and the reverse map are judged too.
+ * Random guests against the oracle: tables that point anywhere (at each other, at themselves, at
+ * devices, past the end of memory), edited at random between accesses and flushes of every kind. A
+ * model of an engine's TLB sits in front, so that tags, single-page flushes and the reverse map are
+ * judged too.
  */
 #include <stdio.h>
 
 #include "mmu/internal.h"
 #include "mmu_guest.h"
 
-#define MIB      UINT64_C(0x100000)
-#define MEMORY   (4 * MIB)
-#define TABLES   20u
-#define TABLE_AT UINT64_C(0x10000)
-#define LINES    256u
+#define MIB        UINT64_C(0x100000)
+#define MEMORY     (4 * MIB)
+#define TABLES     20u
+#define TABLE_AT   UINT64_C(0x10000)
+#define LINES      256u
 #define FAVOURITES 16u
 
 struct line {
@@ -84,7 +85,8 @@ static uint64_t fresh_gva(struct fuzz *f)
         if (gva >> sign & 1)
             gva |= UINT64_MAX << sign;
     } else {
-        gva = (uint64_t)few[rnd(f, 4)] << 12 | (uint64_t)rnd(f, 4) << 21 | (uint64_t)rnd(f, 4) << 30;
+        gva =
+            (uint64_t)few[rnd(f, 4)] << 12 | (uint64_t)rnd(f, 4) << 21 | (uint64_t)rnd(f, 4) << 30;
     }
     return gva | rnd(f, 4096);
 }
@@ -237,7 +239,8 @@ static void toggle_view(struct fuzz *f)
 
 static void access_once(struct fuzz *f)
 {
-    struct mmu_access a = {.gva = gva_make(any_gva(f)), .kind = (enum mmu_access_kind)rnd(f, 3), .user = rnd(f, 2)};
+    struct mmu_access a = {
+        .gva = gva_make(any_gva(f)), .kind = (enum mmu_access_kind)rnd(f, 3), .user = rnd(f, 2)};
     bool ac = rnd(f, 2);
     a.implicit = !a.user && !rnd(f, 4);
     unsigned tag = mmu_asid(f->g.mmu) << 2 | (ac && !a.implicit) << 1 | a.user;
@@ -249,7 +252,8 @@ static void access_once(struct fuzz *f)
             struct mmu_result again = *r;
             again.gpa = gpa_add(r->page_gpa, a.gva.v & 0xfff);
             if (again.tracked != mem_track(f->g.mem, gpa_gfn(again.page_gpa)))
-                again.tracked = mem_track(f->g.mem, gpa_gfn(again.page_gpa)); /* told by write_protect */
+                again.tracked =
+                    mem_track(f->g.mem, gpa_gfn(again.page_gpa)); /* told by write_protect */
             f->tlb_hits++;
             /* Like the engine: an untracked page is asked for again only when something is missing. */
             if (a.kind != MMU_WRITE || again.may_write)
@@ -346,11 +350,13 @@ static void run_seed(uint64_t seed, unsigned steps)
     const struct mmu_stats *s = mmu_stats(f->g.mmu);
     assert_true(s->step2_shadow_hits > 0);
     if (getenv("FUZZ_SHOW"))
-        printf("seed %llu: %llu checks, %llu stale, %llu hits, %llu tlb, %llu walks, %llu pages, %llu zapped\n",
+        printf("seed %llu: %llu checks, %llu stale, %llu hits, %llu tlb, %llu walks, %llu pages, "
+               "%llu zapped\n",
                (unsigned long long)seed, (unsigned long long)s->oracle_checks,
-               (unsigned long long)s->oracle_stale_allowed, (unsigned long long)s->step2_shadow_hits,
-               (unsigned long long)f->tlb_hits, (unsigned long long)s->step4_walks,
-               (unsigned long long)s->shadow_pages_peak, (unsigned long long)s->shadow_pages_zapped);
+               (unsigned long long)s->oracle_stale_allowed,
+               (unsigned long long)s->step2_shadow_hits, (unsigned long long)f->tlb_hits,
+               (unsigned long long)s->step4_walks, (unsigned long long)s->shadow_pages_peak,
+               (unsigned long long)s->shadow_pages_zapped);
     guest_close(&f->g);
     free(f);
 }

@@ -27,16 +27,16 @@
 
 #define CR0_PG_WP   0x80010001u
 #define CR0_PG_ONLY 0x80000001u
-#define C4_PSE   0x10u
-#define C4_PAE   0x20u
-#define C4_PGE   0x80u
-#define C4_LA57  0x1000u
-#define C4_PCIDE 0x20000u
-#define C4_SMEP  0x100000u
-#define C4_SMAP  0x200000u
-#define C4_PKE   0x400000u
-#define EF_LM    0x500u
-#define EF_NXE   0x800u
+#define C4_PSE      0x10u
+#define C4_PAE      0x20u
+#define C4_PGE      0x80u
+#define C4_LA57     0x1000u
+#define C4_PCIDE    0x20000u
+#define C4_SMEP     0x100000u
+#define C4_SMAP     0x200000u
+#define C4_PKE      0x400000u
+#define EF_LM       0x500u
+#define EF_NXE      0x800u
 
 /* What the TLB was told. */
 struct told {
@@ -139,11 +139,12 @@ static inline void enter(struct guest *g, enum mmu_switch how)
 /* 4-level tables at a fresh root. */
 static inline void guest_long_mode(struct guest *g)
 {
-    g->ctx = (struct mmu_context){.cr0 = CR0_PG_WP, .cr3 = new_table(g), .cr4 = C4_PAE, .efer = EF_LM | EF_NXE};
+    g->ctx = (struct mmu_context){
+        .cr0 = CR0_PG_WP, .cr3 = new_table(g), .cr4 = C4_PAE, .efer = EF_LM | EF_NXE};
     enter(g, MMU_SWITCH_FLUSH_ALL);
 }
 
-/* Address of the entry for gva at a level of 4-level tables below root; makes the tables above it (rights pwu). */
+/* Address of the entry for gva at a level of 4-level tables; makes the tables above it. */
 static inline uint64_t slot4(struct guest *g, uint64_t root, uint64_t gva, unsigned level)
 {
     uint64_t table = root;
@@ -165,7 +166,8 @@ static inline void map4(struct guest *g, uint64_t gva, uint64_t entry)
     wr64(g, slot4(g, g->ctx.cr3 & ~UINT64_C(0xfff), gva, 1), entry);
 }
 
-static inline struct mmu_result go(struct guest *g, uint64_t gva, enum mmu_access_kind kind, bool user)
+static inline struct mmu_result go(struct guest *g, uint64_t gva, enum mmu_access_kind kind,
+                                   bool user)
 {
     struct mmu_access a = {.gva = gva_make(gva), .kind = kind, .user = user};
     struct mmu_result r;

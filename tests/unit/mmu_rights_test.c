@@ -67,7 +67,8 @@ struct expect {
     unsigned stop; /* level where the walk ended */
 };
 
-static struct expect model(const struct shape *s, const unsigned *entry, unsigned leaf, struct how h)
+static struct expect model(const struct shape *s, const unsigned *entry, unsigned leaf,
+                           struct how h)
 {
     struct expect e = {.stop = leaf};
     unsigned all = BIT_W | BIT_U, nx = 0;
@@ -169,7 +170,8 @@ static void put_entry(struct run *r, const struct shape *s, unsigned level, uint
     memcpy((uint8_t *)r->cells + entry_at(s, level), &v, s->bytes);
 }
 
-static void try_case(struct run *r, const struct shape *s, const unsigned *entry, unsigned leaf, unsigned n)
+static void try_case(struct run *r, const struct shape *s, const unsigned *entry, unsigned leaf,
+                     unsigned n)
 {
     struct how h = how_of(n);
     struct expect want = model(s, entry, leaf, h);
@@ -188,16 +190,21 @@ static void try_case(struct run *r, const struct shape *s, const unsigned *entry
         .pdpte = {0, table_of(2) | P_, 0, 0},
     };
     enter(&r->g, MMU_SWITCH_FLUSH_ALL);
-    struct mmu_access a = {.gva = gva_make(GVA | 0x10), .kind = h.kind, .user = h.user, .implicit = h.implicit};
+    struct mmu_access a = {
+        .gva = gva_make(GVA | 0x10), .kind = h.kind, .user = h.user, .implicit = h.implicit};
     for (unsigned again = 0; again < 2; again++) {
         struct mmu_result got;
         memset(&got, 0, sizeof got);
         mmu_translate(r->g.mmu, &a, h.ac, &got);
-        if (want.fault != (got.kind == MMU_GUEST_FAULT) || (want.fault && got.error_code != want.code) ||
-            (!want.fault && !(h.kind == MMU_READ ? got.may_read : h.kind == MMU_WRITE ? got.may_write : got.may_exec)))
-            fail_msg("%s leaf=%u entries=%u%u%u%u%u how=%u turn=%u: fault=%d code=0x%x, wanted %d 0x%x", s->name,
-                     leaf, entry[1], entry[2], entry[3], entry[4], entry[5], n, again, got.kind, got.error_code,
-                     want.fault, want.code);
+        if (want.fault != (got.kind == MMU_GUEST_FAULT) ||
+            (want.fault && got.error_code != want.code) ||
+            (!want.fault && !(h.kind == MMU_READ    ? got.may_read
+                              : h.kind == MMU_WRITE ? got.may_write
+                                                    : got.may_exec)))
+            fail_msg(
+                "%s leaf=%u entries=%u%u%u%u%u how=%u turn=%u: fault=%d code=0x%x, wanted %d 0x%x",
+                s->name, leaf, entry[1], entry[2], entry[3], entry[4], entry[5], n, again, got.kind,
+                got.error_code, want.fault, want.code);
         for (unsigned l = s->levels; l >= leaf; l--) {
             uint64_t expect = raw[l];
             if (l > want.stop || (l == want.stop && !want.fault))
@@ -205,15 +212,16 @@ static void try_case(struct run *r, const struct shape *s, const unsigned *entry
             if (l == leaf && !want.fault && h.kind == MMU_WRITE)
                 expect |= D_;
             if (get_entry(r, s, l) != expect)
-                fail_msg("%s leaf=%u level=%u how=%u: entry 0x%llx, wanted 0x%llx", s->name, leaf, l, n,
-                         (unsigned long long)get_entry(r, s, l), (unsigned long long)expect);
+                fail_msg("%s leaf=%u level=%u how=%u: entry 0x%llx, wanted 0x%llx", s->name, leaf,
+                         l, n, (unsigned long long)get_entry(r, s, l), (unsigned long long)expect);
         }
     }
     r->taken++;
 }
 
-/* All states of all levels from `level` down to the leaf. Below an entry that stops the walk nothing matters. */
-static void all_entries(struct run *r, const struct shape *s, unsigned *entry, unsigned level, unsigned leaf)
+/* All states of all levels from `level` down. Below an entry that stops the walk nothing matters. */
+static void all_entries(struct run *r, const struct shape *s, unsigned *entry, unsigned level,
+                        unsigned leaf)
 {
     if (level < leaf) {
         for (unsigned n = 0; n < HOWS; n++) {
@@ -225,7 +233,8 @@ static void all_entries(struct run *r, const struct shape *s, unsigned *entry, u
         return;
     }
     for (unsigned state = 0; state < ENTRY_STATES; state++) {
-        if (s->bytes == 4 && (state == ENTRY_RESERVED ? !(level == leaf && level > 1) : state < 8 && (state & BIT_NX)))
+        if (s->bytes == 4 && (state == ENTRY_RESERVED ? !(level == leaf && level > 1)
+                                                      : state < 8 && (state & BIT_NX)))
             continue;
         entry[level] = state;
         bool stops = state >= ENTRY_ABSENT;
@@ -250,7 +259,8 @@ static void every_combination(void **state)
     hva_t hva;
     bool writable;
     for (uint64_t f = 0; f < 0x400; f++)
-        assert_int_equal(mem_make_resident(r.g.mem, gfn_make(f), MEM_FOR_WRITE, &hva, &writable), MEM_OK);
+        assert_int_equal(mem_make_resident(r.g.mem, gfn_make(f), MEM_FOR_WRITE, &hva, &writable),
+                         MEM_OK);
     r.cells = hva_ptr(mem_slots(r.g.mem, &count)->userspace_addr);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         for (unsigned leaf = 1; leaf <= shapes[i].largest; leaf++) {
@@ -258,7 +268,8 @@ static void every_combination(void **state)
             all_entries(&r, &shapes[i], entry, shapes[i].levels, leaf);
         }
     }
-    printf("rights: %llu cases of %llu, no mismatch\n", (unsigned long long)r.taken, (unsigned long long)r.cases);
+    printf("rights: %llu cases of %llu, no mismatch\n", (unsigned long long)r.taken,
+           (unsigned long long)r.cases);
     guest_close(&r.g);
 }
 

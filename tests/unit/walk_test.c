@@ -124,11 +124,13 @@ static void five_levels(void **state)
     (void)state;
 
     guest_open(&g, 16 * MIB, true);
-    g.ctx = (struct mmu_context){.cr0 = CR0_PG_WP, .cr3 = 0x10000, .cr4 = C4_PAE | C4_LA57, .efer = EF_LM};
+    g.ctx = (struct mmu_context){
+        .cr0 = CR0_PG_WP, .cr3 = 0x10000, .cr4 = C4_PAE | C4_LA57, .efer = EF_LM};
     enter(&g, MMU_SWITCH_FLUSH_ALL);
     uint64_t table = 0x10000;
     for (unsigned l = 5; l >= 1; l--) {
-        wr64(&g, table + 8 * (va >> (12 + 9 * (l - 1)) & 511), (l > 1 ? table + 0x1000 : 0x5000) | PWU);
+        wr64(&g, table + 8 * (va >> (12 + 9 * (l - 1)) & 511),
+             (l > 1 ? table + 0x1000 : 0x5000) | PWU);
         table += 0x1000;
     }
     assert_page(go(&g, va, MMU_WRITE, USER), 0x5000);
@@ -208,7 +210,8 @@ static void tables_in_odd_places(void **state)
 
     guest_open(&g, 16 * MIB, true);
     /* Root never touched: reads as zeros and costs nothing. */
-    g.ctx = (struct mmu_context){.cr0 = CR0_PG_WP, .cr3 = 0x800000, .cr4 = C4_PAE, .efer = EF_LM | EF_NXE};
+    g.ctx = (struct mmu_context){
+        .cr0 = CR0_PG_WP, .cr3 = 0x800000, .cr4 = C4_PAE, .efer = EF_LM | EF_NXE};
     enter(&g, MMU_SWITCH_FLUSH_ALL);
     assert_fault(go(&g, 0x1000, MMU_READ, SUP), 0);
     assert_int_equal(mem_ledger(g.mem).pages[PAGE_RESIDENT], 0);
