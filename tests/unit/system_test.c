@@ -441,6 +441,17 @@ static void test_single_step(void **state)
     guest_free(g);
 }
 
+/* The trap behind a stepped HLT ends the halt. */
+static void test_single_step_of_hlt(void **state)
+{
+    (void)state;
+    struct guest *g = guest_new(LONG64);
+    g->s.rflags |= RFLAGS_TF;
+    assert_int_equal(RUN(g, ""), VEC_DB);
+    assert_int_equal(get(g, g->s.gpr[RSP], 8), CODE + 1);
+    guest_free(g);
+}
+
 static void test_ports(void **state)
 {
     (void)state;
@@ -470,6 +481,7 @@ int main(void)
         cmocka_unit_test(test_double_and_triple_fault),
         cmocka_unit_test(test_int_through_missing_gate),
         cmocka_unit_test(test_single_step),
+        cmocka_unit_test(test_single_step_of_hlt),
         cmocka_unit_test(test_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,6 +87,7 @@ void exc_deliver(struct interp *c, enum event_kind kind, uint8_t vector, bool ha
                       .rflags = interp_rflags(c)};
     if (kind == EVENT_FAULT)
         e.rflags |= RFLAGS_RF;
+    c->s.halted = false;
     c->delivering = true;
     c->delivering_kind = (uint8_t)kind;
     c->delivering_vector = vector;

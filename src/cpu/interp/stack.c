@@ -4,7 +4,8 @@
 #include "cpu/interp/mem.h"
 #include "cpu/interp/seg.h"
 
-#define STACK_MAX_BYTES 80
+/* The largest frame: a call gate's, 4 values and 31 parameters of 4 bytes. */
+#define STACK_MAX_BYTES 140
 
 struct stack stack_of(const struct interp *c, struct x86_segment ss, uint64_t sp, unsigned cpl)
 {
