@@ -128,9 +128,9 @@ static bool is_rep_of_none(const struct interp *c, const struct uop *u)
 const struct uop *sys_ins(struct interp *c, const struct uop *u)
 {
     uint16_t port = GPR16(RDX * 8);
+    io_check(c, u, port, u->opsize);
     if (is_rep_of_none(c, u))
         return goto_next_insn(c, u);
-    io_check(c, u, port, u->opsize);
     uint64_t lin = seg_linear(c, u, SEG_ES, c->gpr[RDI] & address_mask(u), u->opsize, MMU_WRITE);
     lin_probe(c, u, lin, u->opsize, MMU_WRITE);
     uint32_t value = port_read(c, u, port);
@@ -142,9 +142,9 @@ const struct uop *sys_outs(struct interp *c, const struct uop *u)
 {
     uint16_t port = GPR16(RDX * 8);
     uint32_t value = 0;
+    io_check(c, u, port, u->opsize);
     if (is_rep_of_none(c, u))
         return goto_next_insn(c, u);
-    io_check(c, u, port, u->opsize);
     uint64_t lin = seg_linear(c, u, u->seg, c->gpr[RSI] & address_mask(u), u->opsize, MMU_READ);
     lin_read(c, u, lin, &value, u->opsize);
     port_write(c, u, port, value);

@@ -297,13 +297,10 @@ const struct uop *sys_arpl(struct interp *c, const struct uop *u)
             GPR16(u->dst) = (uint16_t)((value & ~SELECTOR_RPL) | rpl);
         NEXT;
     }
-    uint64_t lin = uop_lin(c, u, 2, MMU_WRITE);
-    void *p = rmw_begin(c, u, lin, 2);
-    memcpy(&value, p, 2);
-    set_zf(c, (value & SELECTOR_RPL) < rpl);
+    /* Writes only what changes: a read-only operand is no fault otherwise. */
+    value = mem_ld16(c, u);
     if ((value & SELECTOR_RPL) < rpl)
-        value = (uint16_t)((value & ~SELECTOR_RPL) | rpl);
-    memcpy(p, &value, 2);
-    rmw_end(c, u, p);
+        mem_st16(c, u, (uint16_t)((value & ~SELECTOR_RPL) | rpl));
+    set_zf(c, (value & SELECTOR_RPL) < rpl);
     NEXT;
 }
