@@ -3,6 +3,7 @@
  * The seven steps of one memory access. The file reads in their order; mmu_translate at its end calls them.
  */
 #include <string.h>
+#include <x86intrin.h>
 
 #include "mmu/internal.h"
 
@@ -14,6 +15,8 @@ struct fault {
     struct mmu_result *out;
     bool ac;
     enum lack lack;
+    enum mmu_trace_event event; /* how it ended */
+    bool changed;               /* step 7 set something */
     uint32_t cause;
     struct walk walk;
     const struct mem_slot *slot;
@@ -36,6 +39,7 @@ static void answer_device(struct mmu *mmu, struct fault *f, gpa_t page_gpa)
 {
     f->out->kind = MMU_DEVICE;
     set_address(f, page_gpa);
+    f->event = MMU_TRACE_device;
     mmu->stats.device_accesses++;
 }
 
@@ -144,14 +148,17 @@ static bool step_enter_handler(struct mmu *mmu, struct fault *f)
     return false;
 }
 
-static void count_hit(struct mmu *mmu, const struct fault *f)
+static void count_hit(struct mmu *mmu, struct fault *f)
 {
     if (f->out->kind != MMU_MAPPED)
         return; /* counted as a device access */
-    if (f->access->kind == MMU_WRITE && f->out->tracked)
+    if (f->access->kind == MMU_WRITE && f->out->tracked) {
+        f->event = MMU_TRACE_hidden_tracked;
         mmu->stats.hidden_tracked++;
-    else
+    } else {
+        f->event = MMU_TRACE_hit;
         mmu->stats.step2_shadow_hits++;
+    }
 }
 
 /* Step 3: what was tried, in the words of a page fault's error code. */
@@ -177,12 +184,16 @@ static bool step_walk_guest(struct mmu *mmu, struct fault *f)
     }
     f->out->kind = MMU_GUEST_FAULT;
     f->out->error_code = f->walk.why | f->cause;
-    if (f->walk.why & PF_RSVD)
+    if (f->walk.why & PF_RSVD) {
+        f->event = MMU_TRACE_true_reserved;
         mmu->stats.true_reserved++;
-    else if (f->walk.why & PF_P)
+    } else if (f->walk.why & PF_P) {
+        f->event = MMU_TRACE_true_protection;
         mmu->stats.true_protection++;
-    else
+    } else {
+        f->event = MMU_TRACE_true_not_present;
         mmu->stats.true_not_present++;
+    }
     return false;
 }
 
@@ -283,56 +294,138 @@ static void answer_walk(struct mmu *mmu, struct fault *f)
     answer_page(mmu, f, leaf_from_walk(f), &a, f->hva, f->writable, w->page_gpa);
 }
 
-static void count_hidden(struct mmu *mmu, const struct fault *f, bool changed)
+static void count_hidden(struct mmu *mmu, struct fault *f)
 {
     if (!f->slot)
         return; /* counted as a device access */
     switch (f->lack) {
     case LACK_ENTRY:
+        f->event = MMU_TRACE_hidden_missing;
         mmu->stats.hidden_missing++;
         break;
     case LACK_FRESHNESS:
-        if (changed)
+        if (f->changed) {
+            f->event = MMU_TRACE_hidden_stale;
             mmu->stats.hidden_stale++;
-        else
+        } else {
+            f->event = MMU_TRACE_hidden_spurious;
             mmu->stats.hidden_spurious++;
+        }
         break;
     case LACK_DIRTY:
+        f->event = MMU_TRACE_hidden_dirty;
         mmu->stats.hidden_dirty++;
         break;
     case LACK_RESIDENCY:
+        f->event = MMU_TRACE_hidden_residency;
         mmu->stats.hidden_residency++;
         break;
     }
 }
 
+/* One step more is done. r NULL: nobody listens, and the compiler leaves nothing of this. */
+static inline void stamp(struct mmu_trace_record *r)
+{
+    if (r)
+        r->at[++r->steps] = __rdtsc();
+}
+
 /* Steps 3 to 7, for what the shadow did not answer. */
-static void translate_slowly(struct mmu *mmu, struct fault *f)
+static inline void translate_slowly(struct mmu *mmu, struct fault *f, struct mmu_trace_record *r)
 {
     step_read_cause(mmu, f);
-    if (!step_walk_guest(mmu, f))
+    stamp(r);
+    bool mapped = step_walk_guest(mmu, f);
+    stamp(r);
+    if (!mapped)
         return;
-    if (step_find_slot(mmu, f) && !step_make_resident(mmu, f))
+    bool is_ram = step_find_slot(mmu, f);
+    stamp(r);
+    if (r)
+        r->before = (uint8_t)mem_page_state(mmu->mem, gpa_gfn(f->walk.page_gpa));
+    if (is_ram && !step_make_resident(mmu, f))
         return;
-    bool changed = step_set_entry(mmu, f);
+    stamp(r);
+    f->changed = step_set_entry(mmu, f);
+    stamp(r);
     answer_walk(mmu, f);
-    count_hidden(mmu, f, changed);
+    count_hidden(mmu, f);
+}
+
+/* True: the shadow answered. */
+static inline bool translate(struct mmu *mmu, struct fault *f, struct mmu_trace_record *r)
+{
+    step_exit(mmu);
+    stamp(r);
+    bool from_shadow = step_enter_handler(mmu, f);
+    stamp(r);
+    if (from_shadow)
+        count_hit(mmu, f);
+    else
+        translate_slowly(mmu, f, r);
+    return from_shadow;
+}
+
+/* Fills in what the steps have found out. */
+static void describe(struct mmu *mmu, const struct fault *f, struct mmu_trace_record *r)
+{
+    const struct mmu_result *out = f->out;
+
+    r->event = (uint8_t)f->event;
+    r->cr3 = mmu->cur->cr3;
+    r->pcid = (uint16_t)mmu->cur->pcid;
+    r->gva = f->access->gva;
+    r->kind = (uint8_t)f->access->kind;
+    r->user = f->access->user;
+    r->implicit = f->access->implicit;
+    r->set = f->changed;
+    if (r->steps > MMU_STEP_read_cause)
+        r->error_code = out->kind == MMU_GUEST_FAULT ? out->error_code : f->cause;
+    if (r->steps > MMU_STEP_walk_guest)
+        r->level = (uint8_t)f->walk.level;
+    if (out->kind != MMU_MAPPED && out->kind != MMU_DEVICE)
+        return;
+    r->gfn = gpa_gfn(out->page_gpa);
+    r->has_gfn = true;
+    r->after = (uint8_t)mem_page_state(mmu->mem, r->gfn);
+    if (r->steps <= MMU_STEP_make_resident)
+        r->before = r->after;
+    if (out->kind != MMU_MAPPED)
+        return;
+    r->hva = out->hva;
+    r->may_read = out->may_read;
+    r->may_write = out->may_write;
+    r->may_exec = out->may_exec;
+}
+
+static __attribute__((noinline, cold)) bool translate_and_tell(struct mmu *mmu, struct fault *f)
+{
+    struct mmu_trace_record r;
+
+    memset(&r, 0, sizeof r);
+    r.at[0] = __rdtsc();
+    f->event = MMU_TRACE_host_error;
+    f->changed = false;
+    bool from_shadow = translate(mmu, f, &r);
+    describe(mmu, f, &r);
+    if (trace_wants(mmu, (enum mmu_trace_event)r.event))
+        mmu->trace->tell(mmu->trace->arg, &r);
+    return from_shadow;
 }
 
 void mmu_translate(struct mmu *mmu, const struct mmu_access *access, bool ac,
                    struct mmu_result *out)
 {
     struct fault f;
+    bool from_shadow;
 
     f.access = access;
     f.out = out;
     f.ac = ac;
-    step_exit(mmu);
-    bool from_shadow = step_enter_handler(mmu, &f);
-    if (from_shadow)
-        count_hit(mmu, &f);
+    if (unlikely(mmu->trace != NULL))
+        from_shadow = translate_and_tell(mmu, &f);
     else
-        translate_slowly(mmu, &f);
+        from_shadow = translate(mmu, &f, NULL);
     if (unlikely(mmu->oracle != NULL))
         oracle_check(mmu->oracle, access, ac, out, from_shadow);
 }

@@ -22,6 +22,7 @@
 #include "mmu/format.h"
 #include "mmu/mmu.h"
 #include "mmu/rights.h"
+#include "mmu/trace.h"
 #include "mmu/walk.h"
 
 /*
@@ -180,6 +181,7 @@ struct mmu {
 
     unsigned maxphyaddr;
     struct oracle *oracle;
+    const struct mmu_trace *trace; /* NULL: nobody listens */
 };
 
 /* --- shadow.c --- */
@@ -251,6 +253,19 @@ void root_note_large_fill(struct mmu *mmu, unsigned shift, gva_t gva);
 
 /* Drops what the TLB has of a GVA in every tag, large pages wholly. */
 void root_flush_tlb_page(struct mmu *mmu, gva_t gva);
+
+/* --- trace.c --- */
+static inline bool trace_wants(const struct mmu *mmu, enum mmu_trace_event event)
+{
+    return unlikely(mmu->trace != NULL) && (mmu->trace->mask >> event & 1);
+}
+
+/* An event that is no access, in the current address space; asks nobody whether it is wanted. */
+void trace_event(struct mmu *mmu, enum mmu_trace_event event, gva_t gva, uint64_t old_value, uint64_t new_value);
+
+/* The same for an event of one shadow page. */
+void trace_page(struct mmu *mmu, enum mmu_trace_event event, const struct shadow_page *page, gva_t gva,
+                uint64_t old_value, uint64_t new_value);
 
 /* --- lazy.c --- */
 extern const struct sync_ops sync_lazy;

@@ -99,6 +99,7 @@ void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_sw
         key.cr3 |= ctx->cr3 & 0xfe0;
         key.role |= (uint32_t)(ctx->cr3 >> 5 & 0x7f) << ROLE_SUB_SHIFT;
     }
+    uint64_t before = mmu->cur ? mmu->cur->cr3 | mmu->cur->pcid : 0;
     if (mmu->cur)
         mmu->cur->left = mmu->now;
     mmu->cur = find_root(mmu, &key, &hit);
@@ -108,6 +109,8 @@ void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_sw
     if (mmu->flushed_address > mmu->cur->left)
         mmu->cur->need = later(mmu->cur->need, mmu->flushed_address);
     refresh_current(mmu);
+    if (trace_wants(mmu, MMU_TRACE_switch_cr3))
+        trace_event(mmu, MMU_TRACE_switch_cr3, gva_make(0), before, ctx->cr3);
 }
 
 unsigned mmu_asid(const struct mmu *mmu)
@@ -194,6 +197,8 @@ void mmu_invlpg(struct mmu *mmu, gva_t gva)
         oracle_invlpg(mmu->oracle, gva);
     mmu->sync->flush_address(mmu, gva);
     flush_one(mmu, gva);
+    if (trace_wants(mmu, MMU_TRACE_flush_invlpg))
+        trace_event(mmu, MMU_TRACE_flush_invlpg, gva, 0, 0);
 }
 
 void mmu_invpcid(struct mmu *mmu, unsigned type, unsigned pcid, gva_t gva)
@@ -218,4 +223,6 @@ void mmu_invpcid(struct mmu *mmu, unsigned type, unsigned pcid, gva_t gva)
         break;
     }
     refresh_current(mmu);
+    if (trace_wants(mmu, MMU_TRACE_flush_invpcid))
+        trace_event(mmu, MMU_TRACE_flush_invpcid, gva, pcid, type);
 }

@@ -265,6 +265,8 @@ void shadow_drop(struct mmu *mmu, struct shadow_page *page, unsigned index)
 
 void shadow_zap(struct mmu *mmu, struct shadow_page *page)
 {
+    if (trace_wants(mmu, MMU_TRACE_zap))
+        trace_page(mmu, MMU_TRACE_zap, page, gva_make(page->gva), page->present_count, 0);
     for (unsigned w = 0; page->present_count && w < ENTRIES_MAX / 64; w++) {
         while (page->present[w])
             shadow_drop(mmu, page, w * 64 + (unsigned)__builtin_ctzll(page->present[w]));
