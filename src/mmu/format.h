@@ -62,8 +62,6 @@ struct format {
     struct format_level level[LEVELS_MAX + 1];
 };
 
-const struct format *format_get(enum format_id id);
-
 /*
  * The meaning of guest tables under one control state.
  *
