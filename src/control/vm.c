@@ -55,6 +55,8 @@ static void cb_timer_earlier(void *arg)
 
     if (vm->config.clock == CLOCK_HOST)
         vm_timer_arm(vm, clock_next_due(vm->clock));
+    else if (vm->vcpu) /* its budget was made for the later time: poll again behind this instruction */
+        vm->engine->kick(vm->vcpu);
     pthread_mutex_lock(&vm->lock);
     vm->timers_moved = true;
     pthread_cond_broadcast(&vm->cond);
