@@ -13,10 +13,8 @@ check "there is output" grep -q "init reached" "$tmp/out1"
 check "the same instruction count" \
     [ "$(field "$tmp/stats1" instructions)" = "$(field "$tmp/stats2" instructions)" ]
 
-# Console input from a file is part of "the same input". The guest's driver throws away what is in the port's
-# FIFO when it opens the port, as on any machine: so the file starts with line feeds.
-printf '\n%.0s' $(seq 80) > "$tmp/input"
-printf 'echo sum $((40 + 2))\nexit\n' >> "$tmp/input"
+# Console input from a file is part of "the same input".
+printf 'echo sum $((40 + 2))\nexit\n' > "$tmp/input"
 for i in 1 2; do
     timeout 300 "$umbra" run --no-reboot --memory 128M --clock instructions --append "console=ttyS0 panic=-1" \
         --stats "$tmp/stats$i" < "$tmp/input" > "$tmp/out$i" 2> "$tmp/err"
