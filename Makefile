@@ -7,7 +7,7 @@ BUILD ?= $(if $(SANITIZE),build-sanitize,build)
 SETUP  = $(if $(SANITIZE),-Db_sanitize=address$(comma)undefined -Db_lundef=false)
 comma := ,
 
-.PHONY: all deps run check guest install clean help
+.PHONY: all deps run check bench guest install clean help
 
 all: deps $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -29,6 +29,10 @@ check:
 	@$(MAKE) --no-print-directory all
 	@tools/check $(BUILD)
 
+# make bench ROUNDS=5
+bench: all guest
+	@bench/run --build $(BUILD) --rounds $(or $(ROUNDS),3)
+
 install: all
 	@meson install -C $(BUILD)
 
@@ -39,6 +43,7 @@ help:
 	@echo 'make            install what is missing, build build/umbra'
 	@echo 'make run        boot the guest: a shell on a terminal, a demonstration without one'
 	@echo 'make check      build and run all tests'
+	@echo 'make bench      compare with native and with QEMU (TCG) what boots and loops cost'
 	@echo 'make guest      fetch the Debian kernel and busybox into your cache folder (no root)'
 	@echo 'make install    install umbra and its man pages under /usr/local'
 	@echo 'make clean      remove build folders'

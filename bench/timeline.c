@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * timeline COMMAND [ARG...]: runs COMMAND with standard input closed and prints each line of its output behind the
- * milliseconds since its start. Ends with the command's exit status.
+ * timeline COMMAND [ARG...]: runs COMMAND with empty standard input and prints each line of its output behind two
+ * numbers: milliseconds since its start, and milliseconds of processor time that COMMAND has used (all its threads).
+ * At its end a last line, "end-of-run". Ends with the command's exit status.
  */
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-static uint64_t now_us(void)
+static double now_ms(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    if (clock_gettime(clock, &t) != 0)
+        return 0;
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
 int main(int argc, char **argv)
@@ -24,7 +26,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: timeline COMMAND [ARG...]\n");
         return 2;
     }
-    uint64_t start = now_us();
+    double start = now_ms(CLOCK_MONOTONIC);
     pid_t child = fork();
     if (child < 0) {
         perror("timeline: fork");
@@ -43,12 +45,19 @@ int main(int argc, char **argv)
     }
     close(out[1]);
     FILE *in = fdopen(out[0], "r");
+    clockid_t cpu;
     char line[4096];
-    while (in && fgets(line, sizeof line, in)) {
-        uint64_t us = now_us() - start;
-        printf("%llu.%03llu %s", (unsigned long long)(us / 1000), (unsigned long long)(us % 1000), line);
+    if (!in || clock_getcpuclockid(child, &cpu) != 0) {
+        fprintf(stderr, "timeline: no clock of the command's processor time\n");
+        return 4;
     }
+    while (fgets(line, sizeof line, in))
+        printf("%.3f %.3f %s", now_ms(CLOCK_MONOTONIC) - start, now_ms(cpu), line);
     int status = 0;
-    waitpid(child, &status, 0);
+    struct rusage usage;
+    wait4(child, &status, 0, &usage);
+    printf("%.3f %.3f end-of-run\n", now_ms(CLOCK_MONOTONIC) - start,
+           (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e3 +
+               (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-3);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 4;
 }

@@ -4,11 +4,12 @@
  * system call loop of a fixed amount of work. Each prints "begin NAME" and "end NAME CHECKSUM", which
  * bench/timeline stamps on the host's clock, so that no guest clock is trusted.
  *
- * loops [SCALE]    SCALE: amount of work in percent (100)
+ * loops [SCALE [NAME]]    SCALE: amount of work in percent (100); NAME: that loop only
  */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -65,8 +66,16 @@ static void measure(const char *name, uint64_t (*loop)(uint64_t), uint64_t round
 int main(int argc, char **argv)
 {
     uint64_t percent = argc > 1 ? strtoull(argv[1], NULL, 10) : 100;
-    measure("integer", loop_integer, 200000 * percent);
-    measure("memory", loop_memory, 20 * percent / 100 + 1);
-    measure("syscall", loop_syscall, 10000 * percent);
+    const struct {
+        const char *name;
+        uint64_t (*loop)(uint64_t);
+        uint64_t rounds;
+    } loops[] = {{"integer", loop_integer, 200000 * percent},
+                 {"memory", loop_memory, 20 * percent / 100 + 1},
+                 {"syscall", loop_syscall, 10000 * percent}};
+    for (unsigned i = 0; i < sizeof loops / sizeof *loops; i++) {
+        if (argc < 3 || !strcmp(argv[2], loops[i].name))
+            measure(loops[i].name, loops[i].loop, loops[i].rounds);
+    }
     return 0;
 }
