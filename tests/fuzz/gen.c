@@ -165,12 +165,13 @@ static bool is_offered(const ZydisDecodedInstruction *i)
     case ZYDIS_ISA_EXT_SSE3:
     case ZYDIS_ISA_EXT_SSSE3:
     case ZYDIS_ISA_EXT_SSE4:
-    case ZYDIS_ISA_EXT_BMI1:
+        return true;
+    case ZYDIS_ISA_EXT_BMI1: /* these came into the world together, near enough */
     case ZYDIS_ISA_EXT_BMI2:
     case ZYDIS_ISA_EXT_ADOX_ADCX:
     case ZYDIS_ISA_EXT_LZCNT:
     case ZYDIS_ISA_EXT_MOVBE:
-        return true;
+        return __builtin_cpu_supports("bmi2");
     case ZYDIS_ISA_EXT_AES:
         return __builtin_cpu_supports("aes");
     case ZYDIS_ISA_EXT_PCLMULQDQ:
@@ -193,6 +194,27 @@ static bool is_compare_string(ZydisMnemonic m)
 {
     return m == ZYDIS_MNEMONIC_CMPSB || m == ZYDIS_MNEMONIC_CMPSW || m == ZYDIS_MNEMONIC_CMPSD ||
            m == ZYDIS_MNEMONIC_CMPSQ;
+}
+
+static bool is_port_string(ZydisMnemonic m)
+{
+    return m == ZYDIS_MNEMONIC_INSB || m == ZYDIS_MNEMONIC_INSW || m == ZYDIS_MNEMONIC_INSD ||
+           m == ZYDIS_MNEMONIC_OUTSB || m == ZYDIS_MNEMONIC_OUTSW || m == ZYDIS_MNEMONIC_OUTSD;
+}
+
+static bool is_masked_move(ZydisMnemonic m)
+{
+    return m == ZYDIS_MNEMONIC_MASKMOVQ || m == ZYDIS_MNEMONIC_MASKMOVDQU;
+}
+
+/* SHLD and SHRD of 16 bits by more than 16 give an undefined result. */
+static bool is_undefined_shift(const struct test_case *t)
+{
+    const ZydisDecodedOperand *count = &t->op[2];
+    if ((t->insn.mnemonic != ZYDIS_MNEMONIC_SHLD && t->insn.mnemonic != ZYDIS_MNEMONIC_SHRD) ||
+        t->insn.operand_width != 16)
+        return false;
+    return ((count->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? count->imm.value.u : t->start.gpr[1]) & 31) > 16;
 }
 
 /* Answers that differ between any two machines, or that would take the oracle's process away. */
@@ -242,7 +264,10 @@ static bool is_comparable(const struct test_case *t)
     case ZYDIS_MNEMONIC_VMMCALL:
     case ZYDIS_MNEMONIC_FEMMS:
     case ZYDIS_MNEMONIC_UD0: /* with or without ModRM, by vendor */
+    case ZYDIS_MNEMONIC_UD1:
         return false;
+    case ZYDIS_MNEMONIC_ARPL: /* AMD writes memory only when it changes */
+        return i->raw.modrm.mod == 3;
     default:
         break;
     }
@@ -364,13 +389,24 @@ bool gen_case(struct test_case *t, uint64_t number)
     t->start.gpr[4] = DATA_BASE + 1024 + 8 * below(&s, 256);
     if (percent(&s, 3))
         t->start.gpr[4] = gen_target(&s, t->code32);
-    /* which operand of CMPS faults first is the CPU's choice: only one of them may */
-    if (percent(&s, 70) || is_compare_string(t->insn.mnemonic)) { /* string operations and XLAT find something there */
+    /*
+     * String operations and XLAT find something there. Always where it is the CPU's choice what faults: the first
+     * operand of CMPS or the second, bytes of a masked move that are not to be written.
+     */
+    if (percent(&s, 70) || is_compare_string(t->insn.mnemonic) || is_masked_move(t->insn.mnemonic)) {
         t->start.gpr[6] = DATA_BASE + below(&s, RW_BYTES);
-        t->start.gpr[7] = DATA_BASE + below(&s, RW_BYTES);
+        t->start.gpr[7] = DATA_BASE + below(&s, RW_BYTES - 16);
     }
     if (t->insn.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))
         t->start.gpr[1] = below(&s, 600);
+    /* INS and OUTS of no elements: whether the port is checked is the CPU's choice */
+    if (is_port_string(t->insn.mnemonic))
+        t->start.gpr[1] |= 1;
+    /* an operand that wraps at the end of a 4 GiB segment may fault or not (SDM 3A 5.3) */
+    if (t->code32) {
+        for (int i = 5; i < 8; i++)
+            t->start.gpr[i] &= 0x7fffffff;
+    }
     t->start.rflags = 0x202 | (next(&s) & 0xcd5);
     if (percent(&s, 70))
         t->start.rflags &= ~UINT64_C(0x400);
@@ -379,6 +415,8 @@ bool gen_case(struct test_case *t, uint64_t number)
         t->start.rip = CODE_BASE + 4096 - t->length + (percent(&s, 20) ? below(&s, t->length) : 0);
     gen_fpu(t->start.fx, &s);
     aim(t, &s);
+    if (is_undefined_shift(t))
+        return false;
     if (t->code32) {
         for (int i = 0; i < 16; i++)
             t->start.gpr[i] = i < 8 ? (uint32_t)t->start.gpr[i] : 0;

@@ -16,8 +16,11 @@
 
 #include <Zydis/Zydis.h>
 
-/* The little world both sides see. After CODE and after DATA nothing is mapped. */
-#define CODE_BASE  UINT64_C(0x10000000)
+/*
+ * The little world both sides see. After CODE and after DATA nothing is mapped. CODE is writable on the host only:
+ * it is not 2^28 bytes away from DATA, where BTS with bit offset 2^31 ends.
+ */
+#define CODE_BASE  UINT64_C(0x11000000)
 #define DATA_BASE  UINT64_C(0x20000000)
 #define RW_BYTES   8192u /* two writable pages, then */
 #define RO_BYTES   4096u /* one read-only page */
