@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The CPU identity that every engine shows the guest: what the interp engine implements, cut to
- * what the host can execute. See docs/machine.md for each choice.
+ * what the host can execute. See docs/cpu.md for each choice.
  */
 #ifndef UMBRA_CPU_X86_CPUID_H
 #define UMBRA_CPU_X86_CPUID_H
