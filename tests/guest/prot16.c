@@ -31,7 +31,7 @@ asm(".pushsection .text\n.code16\n"
     "movl %esp, 0x2c\n\t"
     "int $0x71\n\t" /* 32-bit gate: three double words */
     "movl $0x10000, %ecx\n\tjcxz 3f\n\tmovb $1, 0x30\n"
-    "3: movl $0x55551111, %ebp\n\tenterw $8, $0\n\tmovl %ebp, 0x34\n\tleavew\n\tmovl %ebp, 0x38\n\t"
+    "3: movl $0x55551111, %ebp\n\tenter $8, $0\n\tmovl %ebp, 0x34\n\tleave\n\tmovl %ebp, 0x38\n\t"
     "movw $0xfff0, %bx\n\tmovw $0x30, %si\n\tleaw 4(%bx,%si), %cx\n\tmovw %cx, 0x3c\n\t"
     "leal 4(%bx,%si), %ecx\n\tmovl %ecx, 0x60\n\t"
     "ljmpl $0x08, $back16\n"

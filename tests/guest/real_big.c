@@ -12,7 +12,7 @@ REAL_CODE(code,
           "movw $0x100, %cx\n\tmovw %cx, %es\n\t" /* base 0x1000, limit still 4 GiB */
           "movl %es:-0x1000 + 8(%ebx), %eax\n\tmovl %eax, 0x104\n\t"
           "movl $0x200010, %edi\n\tsubl $0x1000, %edi\n\tmovl $4, %ecx\n\tmovb $0x42, %al\n\t"
-          "addr32 rep stosb\n\tmovl %edi, 0x108\n\t"
+          ".byte 0x67\n\trep stosb\n\tmovl %edi, 0x108\n\t"
           "xorw %cx, %cx\n\tmovw %cx, %es\n\t"
           "lretw");
 

@@ -25,7 +25,7 @@ REAL_CODE(code,
           "m3: xorw %dx, %dx\n\tmovw %dx, %cx\n"
           "m4: divw %cx\n"
           "m5: movw $5, 0x700\n\tmovw $9, 0x702\n\tmovw $10, %ax\n"
-          "m6: boundw %ax, 0x700\n"
+          "m6: bound %ax, 0x700\n"
           "m7: ud2\n\t"
           /* In the place of the interrupt flag: INT leaves the outer flags alone */
           "stc\n\tint $96\n\tsetc 0x710\n\t"
