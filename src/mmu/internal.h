@@ -9,8 +9,9 @@
  *   S4  no entry describes a guest entry that was not present
  *   S5  a cached HVA is the slot formula's, and writable only while the frame is resident
  *   S6  a link is followed only after its guest entry was compared with what it was when it was linked
- *   S7  a leaf is used only if it was right at some use since the last flush that covers it: it is marked
- *       fresh and page.fresh_since >= need, the newest of the context's flushes and page.linked of the way
+ *   S7  a leaf is used only if it was right at some use since its root became current and since the last
+ *       flush that covers it: it is marked fresh and page.fresh_since >= need, the newest of these and of
+ *       page.linked on the way
  *   S8  the count of pages never passes the quota; room is made before the guest's tables are read; the
  *       current root is not reclaimed
  */
@@ -118,7 +119,6 @@ struct shadow_page {
  *
  * page:  NULL: not made yet, reclaimed, or the guest's root table is not RAM
  * need:  leaves must be at least that fresh (S7)
- * left:  when it stopped being current
  */
 struct root {
     bool used;
@@ -126,7 +126,7 @@ struct root {
     uint32_t role, pcid, view, pkru;
     struct shadow_page *page;
     unsigned asid;
-    uint64_t asid_made, need, left;
+    uint64_t asid_made, need;
 };
 
 #define ROOTS            256u
@@ -172,7 +172,7 @@ struct mmu {
     unsigned next_asid;
     uint64_t asid_floor; /* tags made before this are void */
     uint64_t now;
-    uint64_t flushed_all, flushed_address;
+    uint64_t flushed_all;
     uint64_t flushed_pcid[PCIDS];
     bool pcide;
     /* regions whose TLB fills may have come from a large page, hashed: of 2 or 4 MiB, of 1 GiB */

@@ -65,8 +65,6 @@ static struct root *find_root(struct mmu *mmu, const struct root *key, bool *hit
     if (!*hit) {
         *r = *key;
         r->used = true;
-        r->left = mmu->now;
-        r->need = ++mmu->now; /* what it shares with others must be proved anew */
     }
     return r;
 }
@@ -100,14 +98,15 @@ void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_sw
         key.role |= (uint32_t)(ctx->cr3 >> 5 & 0x7f) << ROLE_SUB_SHIFT;
     }
     uint64_t before = mmu->cur ? mmu->cur->cr3 | mmu->cur->pcid : 0;
-    if (mmu->cur)
-        mmu->cur->left = mmu->now;
     mmu->cur = find_root(mmu, &key, &hit);
     mmu->stats.root_switches++;
     mmu->stats.root_hits += hit;
-    /* Single addresses flushed meanwhile were dropped only on the way of the root of that time. */
-    if (mmu->flushed_address > mmu->cur->left)
-        mmu->cur->need = later(mmu->cur->need, mmu->flushed_address);
+    /*
+     * Shadow pages are shared between roots, and others may have filled or flushed them meanwhile; so
+     * a root that becomes current trusts no leaf. What it may still hold untouched is in the TLB, under
+     * its tag.
+     */
+    mmu->cur->need = ++mmu->now;
     refresh_current(mmu);
     if (trace_wants(mmu, MMU_TRACE_switch_cr3))
         trace_event(mmu, MMU_TRACE_switch_cr3, gva_make(0), before, ctx->cr3);
@@ -187,7 +186,6 @@ void root_flush_tlb_page(struct mmu *mmu, gva_t gva)
 static void flush_one(struct mmu *mmu, gva_t gva)
 {
     mmu->stats.flush_invlpg++;
-    mmu->flushed_address = ++mmu->now;
     root_flush_tlb_page(mmu, gva);
 }
 

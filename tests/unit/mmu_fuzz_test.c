@@ -364,7 +364,7 @@ static void run_seed(uint64_t seed, unsigned steps)
 static void random_tables(void **state)
 {
     const char *env = getenv("FUZZ_SEEDS");
-    unsigned seeds = env ? (unsigned)atoi(env) : 12;
+    unsigned seeds = env ? (unsigned)atoi(env) : 24;
     (void)state;
     for (unsigned s = 1; s <= seeds; s++)
         run_seed(s, 20000);

@@ -243,13 +243,14 @@ static void pcids(void **state)
     map4(&g, 0x1000, FRAME_B | PWU);
     assert_page(go(&g, 0x1000, MMU_READ, USER), FRAME_B);
     assert_int_not_equal(mmu_asid(g.mmu), asid_a);
-    /* Back without a flush: tag and translations are still there, also what is stale. */
+    /* Back without a flush: the tag is still there, and what is under it in the TLB. */
     g.ctx.cr3 = a | 1;
-    wr64(&g, slot4(&g, a, 0x1000, 1), FRAME_A | 0x5000 | PWU | A_);
     enter(&g, MMU_SWITCH_KEEP);
     assert_int_equal(mmu_asid(g.mmu), asid_a);
     assert_page(go(&g, 0x1000, MMU_READ, USER), FRAME_A);
-    /* INVPCID of another context's page is heard here only. */
+    wr64(&g, slot4(&g, a, 0x1000, 1), FRAME_A | 0x5000 | PWU | A_);
+    assert_page(go(&g, 0x1000, MMU_READ, USER), FRAME_A);
+    /* INVPCID of another context is not heard here. */
     mmu_invpcid(g.mmu, 0, 2, gva_make(0x1000));
     assert_page(go(&g, 0x1000, MMU_READ, USER), FRAME_A);
     mmu_invpcid(g.mmu, 1, 2, gva_make(0));
