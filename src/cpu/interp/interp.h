@@ -174,7 +174,6 @@ struct interp {
     uint32_t apic_id;
     uint64_t rng; /* state of RDRAND where runs must repeat themselves */
     struct cpu_stats stats;
-    struct log_limit log_msr;
     struct uop step[2];  /* the one instruction of block_decode_step, and its end */
     uint64_t stop_at;    /* icount at which the bus wants to be polled; icount_stop is this or less */
     uint32_t msr_logged[16]; /* unknown MSRs that were reported already */

@@ -125,7 +125,7 @@ void seg_check_stack(struct interp *c, const struct uop *u, uint16_t selector, u
 /* The null SS of 64-bit mode at a privilege level. */
 struct x86_segment seg_null_stack(unsigned cpl);
 
-/* LLDT and LTR at commit: checks included; in system.c's handlers and in task.c. */
+/* LDTR by LLDT (#GP) or a task switch (#TS). A null selector gives an unusable one. */
 void seg_check_ldt(struct interp *c, const struct uop *u, uint16_t selector, enum x86_vector vector,
                    struct x86_segment *out);
 
