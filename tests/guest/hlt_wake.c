@@ -32,7 +32,7 @@ GUEST
     for (unsigned i = 1; i <= 20; i++) {
         apic_write(APIC_ICR, 0x44040);
         apic_write(APIC_TIMER_INIT, 20000);
-        asm volatile("sti\n\tcall 1f\n\tjmp 2f\n1: hlt\n\tcli\n\tret\n2:" ::: "memory");
+        asm volatile("call 1f\n\tjmp 2f\n1: sti\n\thlt\n\tcli\n\tret\n2:" ::: "memory");
         check(1, count, i);
     }
     apic_write(APIC_TIMER_INIT, 20000);
