@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "control/size.h"
+#include "mmu/explain.h"
 
 #define CPU_ROW(name, text) {#name, text, offsetof(struct cpu_stats, name)},
 #define MMU_ROW(name, text) {#name, text, offsetof(struct mmu_stats, name)},
@@ -32,6 +33,22 @@ static json_t *rows_json(const struct stats_desc *rows, const void *values)
         memcpy(&value, (const char *)values + rows->offset, sizeof(value));
         json_object_set_new(object, rows->name, json_integer((json_int_t)value));
     }
+    return object;
+}
+
+json_t *stats_mmu_json(struct vm *vm)
+{
+    const struct mmu_stats *stats = mmu_stats(vm_mmu(vm));
+    json_t *object = rows_json(mmu_rows, stats);
+    uint64_t guest_mib = mem_size_bytes(vm_mem(vm)) >> 20;
+    gfn_t gfn;
+    uint64_t longest = mmu_longest_chain(vm_mmu(vm), &gfn);
+
+    json_object_set_new(object, "longest_reverse_chain", json_integer((json_int_t)longest));
+    json_object_set_new(object, "longest_reverse_chain_gfn", json_integer((json_int_t)gfn.v));
+    json_object_set_new(
+        object, "shadow_bytes_per_guest_mib",
+        json_integer((json_int_t)(stats->shadow_bytes / (guest_mib ? guest_mib : 1))));
     return object;
 }
 
@@ -88,7 +105,7 @@ json_t *stats_make(struct vm *vm)
         vm_boot_protocol(vm) ? vm_boot_protocol(vm) : "none", "resets", (int)vm_resets(vm),
         "wall_seconds", wall, "guest_seconds", (double)vm_guest_ns(vm) / 1e9, "instructions",
         (json_int_t)cpu->instructions, "mips", mips, "memory", memory_json(vm), "cpu",
-        rows_json(cpu_rows, cpu), "mmu", rows_json(mmu_rows, mmu_stats(vm_mmu(vm))));
+        rows_json(cpu_rows, cpu), "mmu", stats_mmu_json(vm));
 }
 
 static bool is_special(const char *path)

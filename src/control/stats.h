@@ -14,6 +14,9 @@
 /* The vCPU is parked or joined. A new reference; NULL when the host has no memory. */
 json_t *stats_make(struct vm *vm);
 
+/* The part of it that is the shadow MMU's: counters, and what is derived from its tables. */
+json_t *stats_mmu_json(struct vm *vm);
+
 /* Checks early that a file can be made at `path`, before a long run ends without one. */
 enum err stats_check_path(const char *path) MUST_USE;
 

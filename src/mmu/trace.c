@@ -11,7 +11,8 @@ void mmu_set_trace(struct mmu *mmu, const struct mmu_trace *trace)
     mmu->trace = trace;
 }
 
-static struct mmu_trace_record event_now(const struct mmu *mmu, enum mmu_trace_event event, gva_t gva)
+static struct mmu_trace_record event_now(const struct mmu *mmu, enum mmu_trace_event event,
+                                         gva_t gva)
 {
     return (struct mmu_trace_record){
         .at = {__rdtsc()},
@@ -22,7 +23,8 @@ static struct mmu_trace_record event_now(const struct mmu *mmu, enum mmu_trace_e
     };
 }
 
-void trace_event(struct mmu *mmu, enum mmu_trace_event event, gva_t gva, uint64_t old_value, uint64_t new_value)
+void trace_event(struct mmu *mmu, enum mmu_trace_event event, gva_t gva, uint64_t old_value,
+                 uint64_t new_value)
 {
     struct mmu_trace_record r = event_now(mmu, event, gva);
 
@@ -31,8 +33,8 @@ void trace_event(struct mmu *mmu, enum mmu_trace_event event, gva_t gva, uint64_
     mmu->trace->tell(mmu->trace->arg, &r);
 }
 
-void trace_page(struct mmu *mmu, enum mmu_trace_event event, const struct shadow_page *page, gva_t gva,
-                uint64_t old_value, uint64_t new_value)
+void trace_page(struct mmu *mmu, enum mmu_trace_event event, const struct shadow_page *page,
+                gva_t gva, uint64_t old_value, uint64_t new_value)
 {
     struct mmu_trace_record r = event_now(mmu, event, gva);
 

@@ -56,11 +56,11 @@ enum mmu_step { MMU_STEPS(MMU_STEP_NAME) MMU_STEP_COUNT };
 enum mmu_trace_event { MMU_TRACE_EVENTS(MMU_TRACE_NAME) MMU_TRACE_COUNT };
 
 #define MMU_TRACE_BIT(event) (UINT32_C(1) << MMU_TRACE_##event)
-#define MMU_TRACE_ACCESSES                                                                          \
-    (MMU_TRACE_BIT(hit) | MMU_TRACE_BIT(true_not_present) | MMU_TRACE_BIT(true_protection) |        \
-     MMU_TRACE_BIT(true_reserved) | MMU_TRACE_BIT(hidden_missing) | MMU_TRACE_BIT(hidden_stale) |   \
-     MMU_TRACE_BIT(hidden_spurious) | MMU_TRACE_BIT(hidden_dirty) |                                 \
-     MMU_TRACE_BIT(hidden_residency) | MMU_TRACE_BIT(hidden_tracked) | MMU_TRACE_BIT(device) |      \
+#define MMU_TRACE_ACCESSES                                                                         \
+    (MMU_TRACE_BIT(hit) | MMU_TRACE_BIT(true_not_present) | MMU_TRACE_BIT(true_protection) |       \
+     MMU_TRACE_BIT(true_reserved) | MMU_TRACE_BIT(hidden_missing) | MMU_TRACE_BIT(hidden_stale) |  \
+     MMU_TRACE_BIT(hidden_spurious) | MMU_TRACE_BIT(hidden_dirty) |                                \
+     MMU_TRACE_BIT(hidden_residency) | MMU_TRACE_BIT(hidden_tracked) | MMU_TRACE_BIT(device) |     \
      MMU_TRACE_BIT(host_error))
 
 /*
@@ -88,7 +88,7 @@ struct mmu_trace_record {
     uint8_t event; /* enum mmu_trace_event */
     uint8_t steps;
     uint8_t level;
-    uint8_t kind; /* enum mmu_access_kind */
+    uint8_t kind;          /* enum mmu_access_kind */
     uint8_t before, after; /* enum page_state */
     bool user, implicit, has_gfn, set;
     bool may_read, may_write, may_exec;

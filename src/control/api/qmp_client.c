@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -60,25 +60,52 @@ static enum err next_message(struct qmp_link *link, const char *name, json_t **m
     }
 }
 
-enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **result)
+static enum err send_all(struct qmp_link *link, const char *text)
 {
-    char text[128];
-    int length = snprintf(text, sizeof(text), "{\"execute\": \"%s\"}\r\n", command);
+    size_t length = strlen(text);
+
+    while (length) {
+        ssize_t n = send(link->fd, text, length, MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_errno(ERR_IO, "cannot send to the VM");
+        text += n;
+        length -= (size_t)n;
+    }
+    return ERR_OK;
+}
+
+static enum err send_request(struct qmp_link *link, const char *command, json_t *arguments)
+{
+    json_t *request = json_pack("{s:s, s:O}", "execute", command, "arguments", arguments);
+    char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+    enum err err = text ? send_all(link, text) : err_new(ERR_NOMEM, "no memory for a request");
+
+    free(text);
+    json_decref(request);
+    return err;
+}
+
+enum err qmp_link_call_with(struct qmp_link *link, const char *command, json_t *arguments,
+                            json_t **result)
+{
+    enum err err = send_request(link, command, arguments);
     json_t *message = NULL;
 
     *result = NULL;
-    if (send(link->fd, text, (size_t)length, MSG_NOSIGNAL) != length)
-        return err_errno(ERR_IO, "cannot send to the VM");
-    for (;;) {
-        enum err err = next_message(link, "of this socket", &message);
+    while (!err) {
         json_t *got;
 
+        err = next_message(link, "of this socket", &message);
         if (err)
             return err;
         got = json_object_get(message, "error");
         if (got) {
-            err = err_new(ERR_IO, "the VM refuses '%s': %s", command,
-                          json_string_value(json_object_get(got, "desc")));
+            err =
+                err_new(json_object_size(arguments) ? ERR_INVAL : ERR_IO, "the VM refuses '%s': %s",
+                        command, json_string_value(json_object_get(got, "desc")));
             json_decref(message);
             return err;
         }
@@ -90,6 +117,16 @@ enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **resu
         }
         json_decref(message); /* an event */
     }
+    return err;
+}
+
+enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **result)
+{
+    json_t *none = json_object();
+    enum err err = qmp_link_call_with(link, command, none, result);
+
+    json_decref(none);
+    return err;
 }
 
 enum err qmp_link_open(struct qmp_link *link, const char *name)

@@ -29,6 +29,10 @@ void qmp_link_close(struct qmp_link *link);
  * an error. */
 enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **result) MUST_USE;
 
+/* The same with arguments (an object, borrowed). ERR_INVAL when the VM refuses them. */
+enum err qmp_link_call_with(struct qmp_link *link, const char *command, json_t *arguments,
+                            json_t **result) MUST_USE;
+
 /* Waits until the VM closes the connection. False: it did not within `seconds`. */
 bool qmp_link_wait_end(struct qmp_link *link, unsigned seconds);
 

@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/api/qmp_commands.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "control/stats.h"
+#include "control/walk.h"
 
+/* takes: names of the arguments it knows, ends with NULL; NULL: none */
 struct qmp_command {
     const char *name;
     json_t *(*run)(struct qmp_call *call);
+    const char *const *takes;
 };
 
 __attribute__((format(printf, 3, 4))) static json_t *fail(struct qmp_call *call, const char *class,
@@ -130,23 +136,104 @@ static json_t *run_stat(struct qmp_call *call)
     return stats ? stats : fail(call, QMP_GENERIC, "no memory for the counters");
 }
 
+/* An audit is an answer also when something disagrees. */
+static json_t *run_audit(struct qmp_call *call)
+{
+    enum err err;
+    json_t *result;
+
+    vm_hold(call->vm);
+    err = vm_audit(call->vm);
+    result = json_pack("{s:b, s:s, s:o}", "agree", !err, "text",
+                       err ? err_text() : "memory and shadow tables agree", "mmu",
+                       stats_mmu_json(call->vm));
+    vm_release(call->vm);
+    return result;
+}
+
+/* An address as "0x..." or a JSON number; for a GVA also the name of a register that holds one. */
+static bool take_address(struct qmp_call *call, const char *key, const struct x86_state *state,
+                         uint64_t *out)
+{
+    const json_t *value = json_object_get(call->arguments, key);
+    const char *text = json_string_value(value);
+    char *end;
+
+    if (json_is_integer(value)) {
+        *out = (uint64_t)json_integer_value(value);
+        return true;
+    }
+    if (state && text && !strcmp(text, "rip"))
+        return *out = state->rip + (state->efer & EFER_LMA ? 0 : state->seg[SEG_CS].base), true;
+    if (state && text && !strcmp(text, "rsp"))
+        return *out = state->gpr[4] + (state->efer & EFER_LMA ? 0 : state->seg[SEG_SS].base), true;
+    if (state && text && !strcmp(text, "cr2"))
+        return *out = state->cr2, true;
+    errno = 0;
+    *out = text ? strtoull(text, &end, 0) : 0;
+    if (text && *text && *text != '-' && !*end && !errno)
+        return true;
+    fail(call, QMP_GENERIC,
+         "'%s' is not an address: use 0x..., or rip, rsp or cr2 where a GVA is asked for", key);
+    return false;
+}
+
+static json_t *run_walk(struct qmp_call *call)
+{
+    bool has_cr3 = json_object_get(call->arguments, "cr3") != NULL;
+    struct x86_state state;
+    struct mmu_explain walk;
+    uint64_t gva, cr3 = 0;
+    json_t *result = NULL;
+
+    vm_hold(call->vm);
+    vm_cpu_state(call->vm, &state);
+    if (take_address(call, "gva", &state, &gva) &&
+        (!has_cr3 || take_address(call, "cr3", NULL, &cr3))) {
+        mmu_explain(vm_mmu(call->vm), gva_make(gva), has_cr3 ? &cr3 : NULL, &walk);
+        result = walk_json(&walk);
+        json_object_set_new(result, "name", json_string(vm_get_config(call->vm)->name));
+        json_object_set_new(result, "vcpu",
+                            json_pack("{s:i, s:o, s:i}", "index", 0, "rip",
+                                      json_sprintf("0x%" PRIx64, state.rip), "cpl",
+                                      (int)(state.seg[SEG_SS].attr >> 5 & 3)));
+    }
+    vm_release(call->vm);
+    return result;
+}
+
+static json_t *run_roots(struct qmp_call *call)
+{
+    json_t *roots;
+
+    vm_hold(call->vm);
+    roots = walk_roots_json(vm_mmu(call->vm));
+    vm_release(call->vm);
+    return roots;
+}
+
 static json_t *query_commands(struct qmp_call *call);
 
+static const char *const walk_arguments[] = {"gva", "cr3", NULL};
+
 static const struct qmp_command commands[] = {
-    {"cont", run_cont},
-    {"query-commands", query_commands},
-    {"query-cpus-fast", query_cpus_fast},
-    {"query-kvm", query_kvm},
-    {"query-memory-size-summary", query_memory},
-    {"query-name", query_name},
-    {"query-status", query_status},
-    {"query-uuid", query_uuid},
-    {"query-version", query_version},
-    {"quit", run_quit},
-    {"stop", run_stop},
-    {"system_powerdown", run_powerdown},
-    {"system_reset", run_reset},
-    {"x-umbra-stat", run_stat},
+    {"cont", run_cont, NULL},
+    {"query-commands", query_commands, NULL},
+    {"query-cpus-fast", query_cpus_fast, NULL},
+    {"query-kvm", query_kvm, NULL},
+    {"query-memory-size-summary", query_memory, NULL},
+    {"query-name", query_name, NULL},
+    {"query-status", query_status, NULL},
+    {"query-uuid", query_uuid, NULL},
+    {"query-version", query_version, NULL},
+    {"quit", run_quit, NULL},
+    {"stop", run_stop, NULL},
+    {"system_powerdown", run_powerdown, NULL},
+    {"system_reset", run_reset, NULL},
+    {"x-umbra-audit", run_audit, NULL},
+    {"x-umbra-roots", run_roots, NULL},
+    {"x-umbra-stat", run_stat, NULL},
+    {"x-umbra-walk", run_walk, walk_arguments},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -162,6 +249,15 @@ static json_t *query_commands(struct qmp_call *call)
     return list;
 }
 
+static bool takes(const struct qmp_command *command, const char *key)
+{
+    for (const char *const *name = command->takes; name && *name; name++) {
+        if (!strcmp(*name, key))
+            return true;
+    }
+    return false;
+}
+
 json_t *qmp_command_run(const char *name, struct qmp_call *call)
 {
     for (size_t i = 0; i < COMMANDS; i++) {
@@ -170,11 +266,12 @@ json_t *qmp_command_run(const char *name, struct qmp_call *call)
 
         if (strcmp(commands[i].name, name))
             continue;
-        /* No command takes arguments yet; refuse before any effect. */
+        /* Refuse before any effect. */
         json_object_foreach((json_t *)call->arguments, key, value)
         {
             (void)value;
-            return fail(call, QMP_GENERIC, "Parameter '%.60s' is unexpected", key);
+            if (!takes(&commands[i], key))
+                return fail(call, QMP_GENERIC, "Parameter '%.60s' is unexpected", key);
         }
         return commands[i].run(call);
     }
