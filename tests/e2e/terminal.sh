@@ -27,8 +27,12 @@ sleep 1
 keys C-c
 keys 'echo alive $((1 + 1))' Enter
 check "Ctrl-C goes to the guest" wait_for 20 shows '^alive 2'
+keys 'vi /tmp/file' Enter
+check "a full-screen program" wait_for 20 shows '^~'
 keys C-a x
 check "Ctrl-A X ends it" wait_for 10 shows '^status 0'
+below() { window capture-pane -p -J | awk '/vi .tmp.file/ { a = NR } /^status 0/ { b = NR } END { exit !(a && b > a) }'; }
+check "the window shows what was before it, the prompt below" wait_for 10 below
 check "the terminal is as before" cmp "$tmp/before" "$tmp/stty"
 
 rm -f "$tmp/stty"
