@@ -34,7 +34,7 @@ GUEST
     pic_unmask(0);
     sti();
     /* Four times the divisor takes four times as long; a busy host may spoil a turn. */
-    for (unsigned turn = 0; turn < 10 && !fits; turn++) {
+    for (unsigned turn = 0; turn < 80 && !fits; turn++) {
         uint64_t fast = interval(3000, 8), slow = interval(12000, 8);
 
         fits = slow > fast * 3 && slow < fast * 5;
