@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How fast the interp engine runs an integer loop: 64-bit code, paging on, no machine around it. The loop is a
- * mix that compilers make: arithmetic, loads and stores, a call, conditional branches.
+ * How fast the interp engine runs an integer loop: 64-bit code, paging on, no machine around it.
+ * The loop is a mix that compilers make: arithmetic, loads and stores, a call, conditional branches.
  *
  *     build/bench/interp_loop [MILLIONS OF INSTRUCTIONS]
  */
@@ -103,7 +103,8 @@ int main(int argc, char **argv)
     struct vcpu *vcpu;
     double start, taken;
 
-    if (mem_create(&config.mem, UINT64_C(8) << 20) || engine->create(&vcpu, &config) || !load(config.mem)) {
+    if (mem_create(&config.mem, UINT64_C(8) << 20) || engine->create(&vcpu, &config) ||
+        !load(config.mem)) {
         fprintf(stderr, "interp_loop: %s\n", err_text());
         return 4;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All that a CPU engine may ask of the machine, as a table handed in at creation. Engines are tested with a
- * table of their own. Called on the vCPU's thread; the machine takes its own lock inside.
+ * All that a CPU engine may ask of the machine, as a table handed in at creation. Engines are
+ * tested with a table of their own. Called on the vCPU's thread; the machine takes its own lock
+ * inside.
  */
 #ifndef UMBRA_CPU_BUS_H
 #define UMBRA_CPU_BUS_H
@@ -23,12 +24,15 @@ struct cpu_bus {
     void (*mmio_write)(void *arg, gpa_t gpa, unsigned bytes, uint64_t value);
 
     /*
-     * The interrupt controller's answer to INTA: the vector to deliver now (LAPIC first, else PIC), or -1
-     * when there is none at the present priority. Called only when the guest can take it.
+     * The interrupt controller's answer to INTA: the vector to deliver now (LAPIC first, else PIC),
+     * or -1 when there is none at the present priority. Called only when the guest can take it.
      */
     int (*irq_ack)(void *arg);
 
-    /* MSRs that belong to the machine: APIC base, x2APIC, TSC deadline, kvmclock. False: not one of these (#GP). */
+    /*
+     * MSRs that belong to the machine: APIC base, x2APIC, TSC deadline, kvmclock. False: not one
+     * of these (#GP).
+     */
     bool (*msr_read)(void *arg, uint32_t msr, uint64_t *value);
     bool (*msr_write)(void *arg, uint32_t msr, uint64_t value);
 

@@ -2,8 +2,9 @@
 /*
  * The contract of a CPU engine: one vCPU of any engine, the same architectural result on each.
  *
- * Threads: run, get_state and set_state on the vCPU's own thread (or with the vCPU stopped); kick, set_irq and
- * raise_nmi from any thread. stats may be read by any thread (values may be slightly old).
+ * Threads: run, get_state and set_state on the vCPU's own thread (or with the vCPU stopped); kick,
+ * set_irq and raise_nmi from any thread. stats may be read by any thread (values may be slightly
+ * old).
  */
 #ifndef UMBRA_CPU_ENGINE_H
 #define UMBRA_CPU_ENGINE_H

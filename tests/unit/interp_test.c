@@ -1,179 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The interp engine without a machine: short pieces of machine code in guest memory, 32-bit with paging off and
- * 64-bit with identity-mapped 2 MiB pages. The host's assembler makes the code.
- */
+/* The interp engine: instructions, modes, faults, budgets, devices, kicks. */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#include <cmocka.h>
-
-#include "cpu/engine.h"
-
-#define MEM_BYTES  (UINT64_C(8) << 20)
-#define CODE       0x100000u
-#define DATA       0x200000u
-#define STACK      0x300000u
-#define PML4       0x10000u
-#define PDPT       0x11000u
-#define PD         0x12000u
-#define PT         0x13000u
-#define IDT        0x14000u
-#define GDT        0x15000u
-#define FAULT_CODE 0x16000u
-
-/* Guest code: GUEST(name, bits, "asm") defines name and name_end. */
-#define GUEST(name, bits, text)                                                                    \
-    extern const uint8_t name[], name##_end[];                                                     \
-    __asm__(".pushsection .rodata\n.code" #bits "\n" #name ":\n" text "\nhlt\n" #name              \
-            "_end:\n.code64\n.popsection\n")
-
-struct guest {
-    struct guest_mem *mem;
-    struct vcpu *vcpu;
-    struct cpu_bus bus;
-    struct x86_state s;
-    uint64_t budget;
-};
-
-static uint64_t bus_poll(void *arg)
-{
-    return ((struct guest *)arg)->budget;
-}
-
-static int bus_irq_ack(void *arg)
-{
-    (void)arg;
-    return -1;
-}
-
-static uint64_t bus_mmio_read(void *arg, gpa_t gpa, unsigned bytes)
-{
-    (void)arg;
-    return gpa.v + bytes;
-}
-
-static void bus_mmio_write(void *arg, gpa_t gpa, unsigned bytes, uint64_t value)
-{
-    (void)arg;
-    (void)gpa;
-    (void)bytes;
-    (void)value;
-}
-
-static void put64(struct guest *g, uint64_t gpa, uint64_t v)
-{
-    assert_true(mem_write(g->mem, gpa_make(gpa), &v, sizeof v));
-}
-
-static uint64_t get64(struct guest *g, uint64_t gpa)
-{
-    uint64_t v;
-
-    assert_true(mem_read(g->mem, gpa_make(gpa), &v, sizeof v));
-    return v;
-}
-
-static struct x86_segment segment(uint16_t selector, uint32_t attr)
-{
-    return (struct x86_segment){.limit = 0xffffffff, .attr = attr, .selector = selector};
-}
-
-static void set_segments(struct x86_state *s, uint32_t code_attr)
-{
-    for (unsigned i = 0; i < SEG_COUNT; i++)
-        s->seg[i] = segment(16, 0xc093);
-    s->seg[SEG_CS] = segment(8, code_attr);
-    s->tr = segment(24, 0x008b);
-    s->ldtr.attr = SEG_ATTR_UNUSABLE;
-}
-
-/* A 64-bit guest: 0..8 MiB identity-mapped, the 2 MiB at DATA through 4 KiB pages so that tests can unmap some. */
-static void make_tables(struct guest *g)
-{
-    put64(g, PML4, PDPT | 3);
-    put64(g, PDPT, PD | 3);
-    for (unsigned i = 0; i < 4; i++)
-        put64(g, PD + 8 * i, i * 0x200000u | 0x83);
-    put64(g, PD + 8, PT | 3);
-    for (unsigned i = 0; i < 512; i++)
-        put64(g, PT + 8 * i, (DATA + i * 0x1000u) | 3);
-}
-
-/* Every exception ends at a HLT with the vector in RDI and the error code (or 0) in RSI. */
-static void make_idt(struct guest *g)
-{
-    put64(g, GDT + 8, UINT64_C(0x00af9b000000ffff));
-    put64(g, GDT + 16, UINT64_C(0x00cf93000000ffff));
-    for (unsigned v = 0; v < 32; v++) {
-        bool has_error = v == 8 || (v >= 10 && v <= 14) || v == 17;
-        uint64_t at = FAULT_CODE + v * 16;
-        uint8_t code[16] = {0xbf, (uint8_t)v, 0, 0, 0, 0x31, 0xf6, 0xf4};
-
-        if (has_error) {
-            code[5] = 0x5e;
-            code[6] = 0xf4;
-        }
-        assert_true(mem_write(g->mem, gpa_make(at), code, sizeof code));
-        put64(g, IDT + v * 16, (at & 0xffff) | 8u << 16 | UINT64_C(0x8e00) << 32 | (at >> 16) << 48);
-        put64(g, IDT + v * 16 + 8, 0);
-    }
-    g->s.idtr = (struct x86_table){IDT, 32 * 16 - 1};
-    g->s.gdtr = (struct x86_table){GDT, 23};
-}
-
-static void guest_open(struct guest *g, unsigned bits)
-{
-    struct vcpu_config config = {.bus = &g->bus, .tsc_khz = 1000000};
-
-    memset(g, 0, sizeof *g);
-    g->budget = 1000000;
-    g->bus = (struct cpu_bus){.arg = g, .poll_arg = g, .poll = bus_poll, .irq_ack = bus_irq_ack,
-                              .mmio_read = bus_mmio_read, .mmio_write = bus_mmio_write};
-    assert_int_equal(mem_create(&g->mem, MEM_BYTES), ERR_OK);
-    config.mem = g->mem;
-    assert_int_equal(engine_find("interp")->create(&g->vcpu, &config), ERR_OK);
-    x86_state_reset(&g->s);
-    g->s.rip = CODE;
-    g->s.gpr[RSP] = STACK;
-    g->s.rflags = RFLAGS_ONE;
-    g->s.cr0 = CR0_PE | CR0_ET | CR0_NE;
-    set_segments(&g->s, 0xc09b);
-    if (bits == 64) {
-        set_segments(&g->s, 0xa09b);
-        make_tables(g);
-        make_idt(g);
-        g->s.cr0 |= CR0_PG | CR0_WP;
-        g->s.cr3 = PML4;
-        g->s.cr4 = CR4_PAE;
-        g->s.efer = EFER_LME | EFER_LMA;
-    }
-}
-
-static void guest_close(struct guest *g)
-{
-    g->vcpu->ops->destroy(g->vcpu);
-    mem_destroy(g->mem);
-}
-
-/* Puts code at `at` and runs from there to the HLT. */
-static void run_at(struct guest *g, uint64_t at, const uint8_t *code, const uint8_t *end)
-{
-    assert_true(mem_write(g->mem, gpa_make(at), code, (size_t)(end - code)));
-    g->s.rip = at;
-    g->s.halted = false;
-    g->vcpu->ops->set_state(g->vcpu, &g->s);
-    assert_int_equal(g->vcpu->ops->run(g->vcpu), ENGINE_EXIT_HALTED);
-    g->vcpu->ops->get_state(g->vcpu, &g->s);
-}
-
-#define RUN(g, name) run_at((g), CODE, name, name##_end)
+#include "interp_guest.h"
 
 /* --- arithmetic --- */
 
@@ -192,7 +22,7 @@ static void test_alu64(void **state)
     g.s.gpr[R8] = g.s.gpr[R9] = 0;
     RUN(&g, alu64);
     assert_int_equal(g.s.gpr[RBX], UINT64_MAX);
-    assert_int_equal(g.s.gpr[RDX] , 2);
+    assert_int_equal(g.s.gpr[RDX], 2);
     assert_int_equal(g.s.gpr[RSI], 0);
     assert_int_equal(g.s.gpr[R8], 1);
     assert_int_equal(g.s.gpr[R9], 1);
@@ -264,57 +94,13 @@ static void test_flat32(void **state)
     guest_close(&g);
 }
 
-/* --- code that changes --- */
-
-/* Increments the immediate of an instruction of its own loop, in the same block. */
-GUEST(smc64, 64,
-      "xor %eax, %eax; mov $100, %ecx\n"
-      "1: incb 2f+1(%rip)\n"
-      "2: mov $0, %bl; add %bl, %al; dec %ecx; jnz 1b");
-
-static void test_self_modifying(void **state)
-{
-    struct guest g;
-    const struct cpu_stats *stats;
-    (void)state;
-
-    guest_open(&g, 64);
-    RUN(&g, smc64);
-    assert_int_equal(g.s.gpr[RAX] & 0xff, (100 * 101 / 2) & 0xff);
-    stats = g.vcpu->ops->stats(g.vcpu);
-    assert_true(stats->code_writes >= 100);
-    guest_close(&g);
-}
-
-/* An instruction across two pages; the second page's part is changed by the door and must be seen. */
-GUEST(crossing64, 64, "mov $0x11111111, %eax");
-
-static void test_crossing_instruction(void **state)
-{
-    struct guest g;
-    uint8_t patch = 0x22;
-    (void)state;
-
-    guest_open(&g, 64);
-    run_at(&g, CODE + 0x1000 - 2, crossing64, crossing64_end);
-    assert_int_equal(g.s.gpr[RAX], 0x11111111);
-    run_at(&g, CODE + 0x1000 - 2, crossing64, crossing64 + 2);
-    assert_true(mem_write(g.mem, gpa_make(CODE + 0x1001), &patch, 1));
-    g.s.rip = CODE + 0x1000 - 2;
-    g.s.halted = false;
-    g.vcpu->ops->set_state(g.vcpu, &g.s);
-    assert_int_equal(g.vcpu->ops->run(g.vcpu), ENGINE_EXIT_HALTED);
-    g.vcpu->ops->get_state(g.vcpu, &g.s);
-    assert_int_equal(g.s.gpr[RAX], 0x11221111);
-    guest_close(&g);
-}
-
 /* --- strings and faults --- */
 
 GUEST(repmovs64, 64, "rep movsb");
 GUEST(repstos64, 64, "rep stosq");
 GUEST(repescas64, 64, "repne scasb");
-GUEST(overlap64, 64, "mov $0x200000, %esi; lea 1(%rsi), %rdi; movb $7, (%rsi); mov $5000, %ecx; rep movsb");
+GUEST(overlap64, 64,
+      "mov $0x200000, %esi; lea 1(%rsi), %rdi; movb $7, (%rsi); mov $5000, %ecx; rep movsb");
 
 static void test_rep_copies_pages(void **state)
 {
@@ -391,50 +177,10 @@ static void test_faults(void **state)
     guest_close(&g);
 }
 
-/* --- the cache's bounds --- */
-
-/* Far more code than the arena holds, twice. */
-static void test_cache_drops_everything(void **state)
-{
-    static uint8_t nops[0x400000 - 16];
-    struct guest g;
-    (void)state;
-
-    guest_open(&g, 32);
-    memset(nops, 0x90, sizeof nops);
-    nops[sizeof nops - 1] = 0xf4;
-    for (unsigned i = 0; i < 2; i++)
-        run_at(&g, 0x400000, nops, nops + sizeof nops);
-    assert_int_equal(g.s.rip, 0x400000 + sizeof nops);
-    assert_int_equal(g.vcpu->ops->instructions(g.vcpu), 2 * sizeof nops);
-    assert_true(g.vcpu->ops->stats(g.vcpu)->cache_drops > 1);
-    guest_close(&g);
-}
-
-/* Code in data pages: every page's copy is overwritten again and again. */
-GUEST(patch64, 64,
-      "mov $0x210000, %edi; mov $1000, %ecx\n"
-      "1: movb $0xb0, (%rdi); mov %cl, 1(%rdi); movb $0xc3, 2(%rdi); call *%rdi; movzbl %al, %eax\n"
-      "add %rax, %rbx; movq $5, 64(%rdi); dec %ecx; jnz 1b");
-
-static void test_code_written_often(void **state)
-{
-    struct guest g;
-    uint64_t sum = 0;
-    (void)state;
-
-    for (unsigned i = 1; i <= 1000; i++)
-        sum += i & 0xff;
-    guest_open(&g, 64);
-    g.s.gpr[RBX] = 0;
-    RUN(&g, patch64);
-    assert_int_equal(g.s.gpr[RBX], sum);
-    guest_close(&g);
-}
-
 /* --- devices, alignment, kicks --- */
 
-GUEST(device32, 32, "mov $0xd0000000, %ebx; mov 4(%ebx), %eax; movb 7(%ebx), %cl; mov %eax, (%ebx)");
+GUEST(device32, 32,
+      "mov $0xd0000000, %ebx; mov 4(%ebx), %eax; movb 7(%ebx), %cl; mov %eax, (%ebx)");
 
 static void test_device(void **state)
 {
@@ -489,7 +235,8 @@ static void test_real_mode(void **state)
     guest_open(&g, 32);
     g.s.cr0 &= ~(uint64_t)CR0_PE;
     for (unsigned i = 0; i < SEG_COUNT; i++)
-        g.s.seg[i] = (struct x86_segment){.base = 0x8000, .limit = 0xffff, .attr = 0x93, .selector = 0x800};
+        g.s.seg[i] =
+            (struct x86_segment){.base = 0x8000, .limit = 0xffff, .attr = 0x93, .selector = 0x800};
     g.s.gpr[RSP] = 0x4000;
     assert_true(mem_write(g.mem, gpa_make(0x8100), real16, (size_t)(real16_end - real16)));
     g.s.rip = 0x100;
@@ -507,13 +254,9 @@ int main(void)
         cmocka_unit_test(test_calls64),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_flat32),
-        cmocka_unit_test(test_self_modifying),
-        cmocka_unit_test(test_crossing_instruction),
         cmocka_unit_test(test_rep_copies_pages),
         cmocka_unit_test(test_rep_fault_in_the_middle),
         cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_cache_drops_everything),
-        cmocka_unit_test(test_code_written_often),
         cmocka_unit_test(test_device),
         cmocka_unit_test(test_kick),
         cmocka_unit_test(test_real_mode),

@@ -15,11 +15,12 @@
 #define HASH_BUCKETS   4096u
 
 /* Pseudo uops of one block: op_cross, its bytes, op_end. */
-#define BLOCK_MAX_UOPS (BLOCK_MAX_INSNS + 3)
+#define BLOCK_MAX_UOPS  (BLOCK_MAX_INSNS + 3)
 #define BLOCK_MAX_BYTES (sizeof(struct block) + BLOCK_MAX_UOPS * sizeof(struct uop))
 
 /*
- * Lies in the arena, directly before its uops. start, end: offsets in the page. bytes: all that it executes. in: uops of other blocks that link here, chained by their `extra`.
+ * Lies in the arena, directly before its uops. start, end: offsets in the page. bytes: all that it
+ * executes. in: uops of other blocks that link here, chained by their `extra`.
  */
 struct block {
     struct block *next;
@@ -88,7 +89,9 @@ static struct code_page *page_get(struct interp *c, gfn_t gfn, const uint8_t *ho
     return p;
 }
 
-/* The fetch TLB's answer for lin, translating and filling on a miss. Raises what the fetch raises. */
+/*
+ * The fetch TLB's answer for lin, translating and filling on a miss. Raises what the fetch raises.
+ */
 static struct code_page *fetch_page(struct interp *c, uint64_t lin)
 {
     struct fetch_entry *e = &c->fetch[(lin >> PAGE_SHIFT) % FETCH_ENTRIES];
@@ -252,16 +255,19 @@ static struct block *block_open(struct code_cache *k)
 }
 
 /* Takes the block with its uops into the page and the arena. */
-static struct uop *block_close(struct interp *c, struct code_page *p, struct block *b, unsigned start,
-                               unsigned bytes, unsigned uops)
+static struct uop *block_close(struct interp *c, struct code_page *p, struct block *b,
+                               unsigned start, unsigned bytes, unsigned uops)
 {
     struct code_cache *k = c->cache;
     unsigned end = start + bytes < PAGE_SIZE ? start + bytes : (unsigned)PAGE_SIZE;
 
     if (!p->blocks)
         mem_track_set(c->mem, p->gfn, MEM_TRACK_CODE);
-    *b = (struct block){.next = p->blocks, .start = (uint16_t)start, .end = (uint16_t)end,
-                        .uops = (uint16_t)uops, .bytes = (uint16_t)bytes};
+    *b = (struct block){.next = p->blocks,
+                        .start = (uint16_t)start,
+                        .end = (uint16_t)end,
+                        .uops = (uint16_t)uops,
+                        .bytes = (uint16_t)bytes};
     p->blocks = b;
     p->lines |= line_mask(start, end);
     p->slot[start] = (uint32_t)((uint64_t)((char *)block_uops(b) - k->arena) / 8);
@@ -272,8 +278,8 @@ static struct uop *block_close(struct interp *c, struct code_page *p, struct blo
 
 static void put_end(struct uop *u, uop_fn *fn, unsigned off, unsigned n, unsigned m)
 {
-    *u = (struct uop){.fn = fn, .imm = (int64_t)off, .off = (uint16_t)off, .n = (uint8_t)n,
-                      .m = (uint8_t)m};
+    *u = (struct uop){
+        .fn = fn, .imm = (int64_t)off, .off = (uint16_t)off, .n = (uint8_t)n, .m = (uint8_t)m};
 }
 
 /* The bytes of op_cross: all of the uop behind its fn, which op_stale may overwrite. */
@@ -349,7 +355,8 @@ static const struct uop *decode_step(struct interp *c)
     uint8_t bytes[ZYDIS_MAX_INSTRUCTION_LENGTH];
     uint64_t lin = linear_rip(c);
     unsigned off = (unsigned)(lin & (PAGE_SIZE - 1));
-    unsigned head = (unsigned)PAGE_SIZE - off < sizeof bytes ? (unsigned)PAGE_SIZE - off : sizeof bytes;
+    unsigned head =
+        (unsigned)PAGE_SIZE - off < sizeof bytes ? (unsigned)PAGE_SIZE - off : sizeof bytes;
     struct uop *u = c->step;
     struct dec d;
 
@@ -359,7 +366,8 @@ static const struct uop *decode_step(struct interp *c)
     dec_init(&d, c);
     d.linkable = false;
     if (dec_insn(&d, bytes, head, off, u) == DEC_NEEDS_MORE) {
-        uint64_t next = ((lin & PAGE_MASK) + PAGE_SIZE) & (c->mode == CODE_64 ? UINT64_MAX : UINT32_MAX);
+        uint64_t next =
+            ((lin & PAGE_MASK) + PAGE_SIZE) & (c->mode == CODE_64 ? UINT64_MAX : UINT32_MAX);
 
         check_cs_limit(c, head + 1);
         memcpy(bytes + head, fetch_page(c, next)->host, sizeof bytes - head);
@@ -447,7 +455,8 @@ const struct uop *op_cross(struct interp *c, const struct uop *u)
 
 static void *reserve(size_t bytes)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
 
     return p == MAP_FAILED ? NULL : p;
 }
@@ -463,7 +472,8 @@ enum err code_cache_create(struct interp *c)
     k->arena = reserve(ARENA_BYTES);
     k->pool = reserve(CODE_PAGES_MAX * sizeof *k->pool);
     if (!k->arena || !k->pool)
-        return err_errno(ERR_NOMEM, "code cache: %u MiB of address space", (unsigned)(ARENA_BYTES >> 20));
+        return err_errno(ERR_NOMEM, "code cache: %u MiB of address space",
+                         (unsigned)(ARENA_BYTES >> 20));
     c->arena = k->arena;
     k->used = 64;
     return mem_add_observer(c->mem, &o);

@@ -4,9 +4,10 @@
  *
  *   linear RIP --fetch TLB--> code_page --slot[offset]--> first uop of a block in the arena
  *
- * A code page belongs to one guest-physical page and one code key (mode, and whether CS has a limit). Blocks are
- * straight-line runs of uops; they end at an unconditional branch, at the page's end or at BLOCK_MAX_INSNS. An
- * instruction that crosses into the next page is a block of its own, guarded by a comparison of the bytes there.
+ * A code page belongs to one guest-physical page and one code key (mode, and whether CS has a
+ * limit). Blocks are straight-line runs of uops; they end at an unconditional branch, at the page's
+ * end or at BLOCK_MAX_INSNS. An instruction that crosses into the next page is a block of its own,
+ * guarded by a comparison of the bytes there.
  *
  * Invariants
  *   B1  a frame with a block in it has MEM_TRACK_CODE set, so every write to it is heard of
@@ -24,7 +25,10 @@
 
 struct block;
 
-/* slot: offset of the block's first uop in the arena in units of 8 bytes, 0: none. lines: 64-byte lines with code. */
+/*
+ * slot: offset of the block's first uop in the arena in units of 8 bytes, 0: none. lines: 64-byte
+ * lines with code.
+ */
 struct code_page {
     uint32_t slot[PAGE_SIZE];
     uint64_t lines;
@@ -40,17 +44,27 @@ void code_cache_destroy(struct interp *c);
 void code_drop_all(struct interp *c);
 
 /*
- * The uop at c->rip, decoded if need be; sets GPR_PAGE. Raises the fetch's #PF, #GP, ... and never answers NULL.
+ * The uop at c->rip, decoded if need be; sets GPR_PAGE. Raises the fetch's #PF, #GP, ... and never
+ * answers NULL.
  */
 const struct uop *block_find(struct interp *c);
 
-/* Decodes the one instruction at c->rip into c->step (not cached) and answers it; raises like block_find. */
+/*
+ * Decodes the one instruction at c->rip into c->step (not cached) and answers it; raises like
+ * block_find.
+ */
 const struct uop *block_decode_step(struct interp *c);
 
-/* Makes the branch uop `from` go on at `to`, the first uop of a block of the same page, until that is dropped. */
+/*
+ * Makes the branch uop `from` go on at `to`, the first uop of a block of the same page, until that
+ * is dropped.
+ */
 void block_link(const struct uop *from, const struct uop *to);
 
-/* Already decoded block at a linear address, NULL: let the outer loop find it. Sets GPR_PAGE when found. */
+/*
+ * Already decoded block at a linear address, NULL: let the outer loop find it. Sets GPR_PAGE when
+ * found.
+ */
 static inline const struct uop *block_lookup(struct interp *c, uint64_t lin)
 {
     const struct fetch_entry *e = &c->fetch[(lin >> PAGE_SHIFT) % FETCH_ENTRIES];

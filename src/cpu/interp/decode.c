@@ -16,15 +16,20 @@ void dec_init(struct dec *d, const struct interp *c)
         [CODE_32] = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
         [CODE_64] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
     };
-    /* What our CPUID does not offer must decode as on CPUs without it: mostly NOPs of the 0F 18..1F range. */
+    /*
+     * What our CPUID does not offer must decode as on CPUs without it: mostly NOPs of the 0F
+     * 18..1F range.
+     */
     static const ZydisDecoderMode off[] = {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET,
-                                           ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_WBNOINVD};
+                                           ZYDIS_DECODER_MODE_CLDEMOTE,
+                                           ZYDIS_DECODER_MODE_WBNOINVD};
 
     d->c = c;
     d->mode = c->mode;
     d->linkable = !c->cs_limited;
     d->ends_block = false;
-    invariant(ZYAN_SUCCESS(ZydisDecoderInit(&d->decoder, modes[c->mode].machine, modes[c->mode].stack)));
+    invariant(
+        ZYAN_SUCCESS(ZydisDecoderInit(&d->decoder, modes[c->mode].machine, modes[c->mode].stack)));
     for (size_t i = 0; i < sizeof off / sizeof off[0]; i++)
         invariant(ZYAN_SUCCESS(ZydisDecoderEnableMode(&d->decoder, off[i], ZYAN_FALSE)));
 }
@@ -68,7 +73,10 @@ uint8_t dec_seg(ZydisRegister reg)
     }
 }
 
-/* In 64-bit mode ES, CS, SS and DS overrides mean nothing; SS stays the default of stack addresses. */
+/*
+ * In 64-bit mode ES, CS, SS and DS overrides mean nothing; SS stays the default of stack
+ * addresses.
+ */
 static uint8_t memory_seg(const struct dec *d, ZydisRegister reg)
 {
     uint8_t seg = dec_seg(reg);
@@ -88,7 +96,8 @@ uint8_t dec_override(const struct dec *d, uint8_t seg)
     };
 
     for (size_t i = 0; i < sizeof overrides / sizeof overrides[0]; i++)
-        if ((d->i.attributes & overrides[i].has) && (d->mode != CODE_64 || overrides[i].seg >= SEG_FS))
+        if ((d->i.attributes & overrides[i].has) &&
+            (d->mode != CODE_64 || overrides[i].seg >= SEG_FS))
             return overrides[i].seg;
     return seg;
 }
@@ -98,11 +107,14 @@ static uint8_t address_reg(ZydisRegister reg)
     return dec_is_gpr(reg) ? dec_gpr(reg) : GPR_ZERO;
 }
 
-/* SIB base 101 with mod 00 is no register whatever REX.B says; the decoder library takes it for r13 then. */
+/*
+ * SIB base 101 with mod 00 is no register whatever REX.B says; the decoder library takes it for
+ * r13 then.
+ */
 static bool is_without_base(const ZydisDecodedInstruction *i)
 {
-    return i->address_width != 16 && (i->attributes & ZYDIS_ATTRIB_HAS_SIB) && i->raw.modrm.mod == 0 &&
-           i->raw.sib.base == 5;
+    return i->address_width != 16 && (i->attributes & ZYDIS_ATTRIB_HAS_SIB) &&
+           i->raw.modrm.mod == 0 && i->raw.sib.base == 5;
 }
 
 static void fill_memory(const struct dec *d, struct uop *u, const ZydisDecodedOperand *op)
@@ -145,7 +157,8 @@ static uint8_t count_memory(const struct dec *d)
     unsigned m = 0;
 
     for (unsigned k = 0; k < d->i.operand_count; k++)
-        m += d->op[k].type == ZYDIS_OPERAND_TYPE_MEMORY && d->op[k].mem.type == ZYDIS_MEMOP_TYPE_MEM;
+        m +=
+            d->op[k].type == ZYDIS_OPERAND_TYPE_MEMORY && d->op[k].mem.type == ZYDIS_MEMOP_TYPE_MEM;
     return (uint8_t)m;
 }
 
@@ -171,7 +184,8 @@ static void fill_fields(struct dec *d, struct uop *u)
     }
 }
 
-enum dec_result dec_insn(struct dec *d, const uint8_t *bytes, unsigned avail, unsigned off, struct uop *u)
+enum dec_result dec_insn(struct dec *d, const uint8_t *bytes, unsigned avail, unsigned off,
+                         struct uop *u)
 {
     ZyanStatus status = ZydisDecoderDecodeFull(&d->decoder, bytes, avail, &d->i, d->op);
 
@@ -186,8 +200,9 @@ enum dec_result dec_insn(struct dec *d, const uint8_t *bytes, unsigned avail, un
         if (families_build(d, u))
             return DEC_OK;
     }
-    u->fn = status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA ? op_too_long
-                                                                                              : op_ud;
+    u->fn = status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA
+                ? op_too_long
+                : op_ud;
     d->ends_block = true;
     return DEC_OK;
 }

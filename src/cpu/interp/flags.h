@@ -2,20 +2,20 @@
 /*
  * Arithmetic flags, taken from the host CPU as it executes the same operation.
  *
- * c->flags16 is AX after "lahf; seto %al": bits 15..8 = SF ZF 0 AF 0 PF 1 CF, bits 7..0 = OF (0 or 1).
- * So the undefined flags of an instruction are what this host's CPU makes of them.
+ * c->flags16 is AX after "lahf; seto %al": bits 15..8 = SF ZF 0 AF 0 PF 1 CF, bits 7..0 = OF (0 or
+ * 1). So the undefined flags of an instruction are what this host's CPU makes of them.
  */
 #ifndef UMBRA_CPU_INTERP_FLAGS_H
 #define UMBRA_CPU_INTERP_FLAGS_H
 
 #include "cpu/interp/interp.h"
 
-#define F16_OF 0x0001u
-#define F16_CF 0x0100u
-#define F16_PF 0x0400u
-#define F16_AF 0x1000u
-#define F16_ZF 0x4000u
-#define F16_SF 0x8000u
+#define F16_OF  0x0001u
+#define F16_CF  0x0100u
+#define F16_PF  0x0400u
+#define F16_AF  0x1000u
+#define F16_ZF  0x4000u
+#define F16_SF  0x8000u
 #define F16_ONE 0x0200u
 
 /* RFLAGS_ARITH bits <-> flags16. */

@@ -3,8 +3,9 @@
 #include "cpu/interp/integer.h"
 
 static build_fn *const subfamilies[] = {
-    int_build_mov,   int_build_alu,    int_build_branch, int_build_stack, int_build_unary,  int_build_shift,
-    int_build_bits,  int_build_muldiv, int_build_string, int_build_bmi,   int_build_atomic, int_build_misc,
+    int_build_mov,    int_build_alu,   int_build_branch, int_build_stack,
+    int_build_unary,  int_build_shift, int_build_bits,   int_build_muldiv,
+    int_build_string, int_build_bmi,   int_build_atomic, int_build_misc,
 };
 
 bool build_integer(struct dec *d, struct uop *u)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shared by the files of the integer family: operand access by size, the two ways to a memory operand, and the
- * builders of the subfamilies.
+ * Shared by the files of the integer family: operand access by size, the two ways to a memory
+ * operand, and the builders of the subfamilies.
  *
  * Handlers exist per size (8, 16, 32, 64) and form. Memory forms exist twice:
  *   F  64-bit mode, 8-byte addresses, no FS or GS: base + index * scale + disp is the linear address
@@ -71,8 +71,8 @@ bool int_is_fast(const struct dec *d, const struct uop *u);
 enum form int_form(const struct dec *d, struct uop *u);
 
 /*
- * Stack pushes and pops of the current privilege (SDM 1 6.2). bytes: 2, 4 or 8. peek reads at rsp + skip without
- * changing RSP; the caller moves RSP with stack_add after everything that can fault.
+ * Stack pushes and pops of the current privilege (SDM 1 6.2). bytes: 2, 4 or 8. peek reads at rsp +
+ * skip without changing RSP; the caller moves RSP with stack_add after everything that can fault.
  */
 uint64_t stack_peek(struct interp *c, const struct uop *u, unsigned bytes, unsigned skip);
 void stack_push(struct interp *c, const struct uop *u, unsigned bytes, uint64_t value);
@@ -128,7 +128,8 @@ static inline uint64_t lin_load(struct interp *c, const struct uop *u, uint64_t 
     }
 }
 
-static inline void lin_store(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, uint64_t v)
+static inline void lin_store(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+                             uint64_t v)
 {
     switch (bytes) {
     case 1:
@@ -147,15 +148,16 @@ static inline void lin_store(struct interp *c, const struct uop *u, uint64_t lin
 }
 
 /*
- * For asm around an instruction: AX = flags16 into the host's flags (OF by an overflowing addition, the rest by
- * SAHF), and the host's flags into AX. Loading first keeps what an instruction leaves undefined as this host
- * leaves it.
+ * For asm around an instruction: AX = flags16 into the host's flags (OF by an overflowing addition,
+ * the rest by SAHF), and the host's flags into AX. Loading first keeps what an instruction leaves
+ * undefined as this host leaves it.
  */
 #define FLAGS_LOAD "addb $127, %%al\n\tsahf\n\t"
 #define FLAGS_ASM  "\n\tlahf\n\tseto %%al"
 
 /* Subfamilies, asked in this order by build_integer. */
-build_fn int_build_mov, int_build_alu, int_build_unary, int_build_branch, int_build_stack, int_build_shift,
-    int_build_muldiv, int_build_bits, int_build_bmi, int_build_string, int_build_atomic, int_build_misc;
+build_fn int_build_mov, int_build_alu, int_build_unary, int_build_branch, int_build_stack,
+    int_build_shift, int_build_muldiv, int_build_bits, int_build_bmi, int_build_string,
+    int_build_atomic, int_build_misc;
 
 #endif

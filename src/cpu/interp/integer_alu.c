@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ADD OR ADC SBB AND SUB XOR CMP TEST: each executed by the host's own instruction, flags and all. */
+/*
+ * ADD OR ADC SBB AND SUB XOR CMP TEST: each executed by the host's own instruction, flags and all.
+ */
 #define INTERP_HOT
 #include "cpu/interp/integer.h"
 
@@ -101,8 +103,7 @@
     }                                                                                              \
     HANDLER(op##bits##_mi_##V)                                                                     \
     {                                                                                              \
-        do_##op##bits(c, lin_ld##bits(c, u, LIN_##V(bits / 8, MMU_READ)),                          \
-                      (uint##bits##_t)u->imm);                                                     \
+        do_##op##bits(c, lin_ld##bits(c, u, LIN_##V(bits / 8, MMU_READ)), (uint##bits##_t)u->imm); \
         NEXT;                                                                                      \
     }
 
@@ -160,7 +161,10 @@ HANDLER(zero32)
 
 enum { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP, ALU_TEST, ALU_OPS };
 
-#define BY_SIZE(op) {FORM_NAMES(op, 8), FORM_NAMES(op, 16), FORM_NAMES(op, 32), FORM_NAMES(op, 64)}
+#define BY_SIZE(op)                                                                                \
+    {                                                                                              \
+        FORM_NAMES(op, 8), FORM_NAMES(op, 16), FORM_NAMES(op, 32), FORM_NAMES(op, 64)              \
+    }
 #define LOCK_NAMES(op)                                                                             \
     {                                                                                              \
         {op##8_lock_mr, op##8_lock_mi}, {op##16_lock_mr, op##16_lock_mi},                          \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * XCHG XADD CMPXCHG CMPXCHG8B CMPXCHG16B. On memory they are always done by the host's locked instruction: other
- * vCPUs and device threads share the frame.
+ * XCHG XADD CMPXCHG CMPXCHG8B CMPXCHG16B. On memory they are always done by the host's locked
+ * instruction: other vCPUs and device threads share the frame.
  */
 #define INTERP_HOT
 #include "cpu/interp/integer.h"
@@ -137,7 +137,13 @@ HANDLER(cmpxchg16b)
     NEXT;
 }
 
-#define ATOMIC_NAMES(op) {{op##8_r, op##8_m}, {op##16_r, op##16_m}, {op##32_r, op##32_m}, {op##64_r, op##64_m}}
+#define ATOMIC_NAMES(op)                                                                           \
+    {                                                                                              \
+        {op##8_r, op##8_m}, {op##16_r, op##16_m}, {op##32_r, op##32_m},                            \
+        {                                                                                          \
+            op##64_r, op##64_m                                                                     \
+        }                                                                                          \
+    }
 
 static uop_fn *const xchg_fn[4][2] = ATOMIC_NAMES(xchg);
 static uop_fn *const xadd_fn[4][2] = ATOMIC_NAMES(xadd);

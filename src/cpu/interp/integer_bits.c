@@ -153,14 +153,17 @@ static bool build_bt(struct dec *d, struct uop *u, unsigned what)
     return true;
 }
 
-/* --- bit scans and counts, executed by the host on the whole register: BSF of zero keeps what it keeps --- */
+/*
+ * --- bit scans and counts, executed by the host on the whole register: BSF of zero keeps what it
+ * keeps ---
+ */
 
 #define DEFINE_SCAN(op, insn, bits, sfx, mod)                                                      \
     static inline void do_##op##bits(struct interp *c, const struct uop *u, uint##bits##_t b)      \
     {                                                                                              \
         uint64_t a = GPR64(u->dst);                                                                \
         uint32_t f = c->flags16;                                                                   \
-        __asm__(FLAGS_LOAD insn sfx " %[b], %" mod "[a]" FLAGS_ASM              \
+        __asm__(FLAGS_LOAD insn sfx " %[b], %" mod "[a]" FLAGS_ASM                                 \
                 : [a] "+&r"(a), "+&a"(f)                                                           \
                 : [b] "r"(b)                                                                       \
                 : "cc");                                                                           \
@@ -190,7 +193,7 @@ DEFINE_SCANS(popcnt, "popcnt")
 
 #define SCAN_NAMES(op)                                                                             \
     {                                                                                              \
-        [1] = {op##16_r, op##16_m}, [2] = {op##32_r, op##32_m}, [3] = {op##64_r, op##64_m}         \
+        [1] = {op##16_r, op##16_m}, [2] = {op##32_r, op##32_m}, [3] = { op##64_r, op##64_m }       \
     }
 static uop_fn *const bsf_fn[4][2] = SCAN_NAMES(bsf);
 static uop_fn *const bsr_fn[4][2] = SCAN_NAMES(bsr);

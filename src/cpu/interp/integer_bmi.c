@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * BMI1, BMI2, ADX: ANDN BEXTR BLSI BLSMSK BLSR BZHI MULX PDEP PEXT RORX SARX SHLX SHRX ADCX ADOX. Each is executed
- * by the host's own instruction; CPUID offers them only where the host has them.
+ * BMI1, BMI2, ADX: ANDN BEXTR BLSI BLSMSK BLSR BZHI MULX PDEP PEXT RORX SARX SHLX SHRX ADCX ADOX.
+ * Each is executed by the host's own instruction; CPUID offers them only where the host has them.
  */
 #define INTERP_HOT
 #include "cpu/interp/integer.h"
 
 /*
- * Operand places after build: dst, a register source `src`, and a second source that is memory (src2 bit 7) or
- * the register src2.
+ * Operand places after build: dst, a register source `src`, and a second source that is memory
+ * (src2 bit 7) or the register src2.
  */
 #define SRC2_MEMORY 0x80u
 
@@ -42,12 +42,12 @@ static inline uint64_t source2(struct interp *c, const struct uop *u)
 
 /* AT&T operand orders: 3 operands "insn x, y, r". */
 #define ASM_AB(insn)                                                                               \
-    __asm__(FLAGS_LOAD insn " %[b], %[a], %[r]" FLAGS_ASM                                            \
+    __asm__(FLAGS_LOAD insn " %[b], %[a], %[r]" FLAGS_ASM                                          \
             : [r] "+&r"(r), "+&a"(f)                                                               \
             : [a] "r"(a), [b] "r"(b)                                                               \
             : "cc")
 #define ASM_BA(insn)                                                                               \
-    __asm__(FLAGS_LOAD insn " %[a], %[b], %[r]" FLAGS_ASM                                            \
+    __asm__(FLAGS_LOAD insn " %[a], %[b], %[r]" FLAGS_ASM                                          \
             : [r] "+&r"(r), "+&a"(f)                                                               \
             : [a] "r"(a), [b] "r"(b)                                                               \
             : "cc")
@@ -91,7 +91,8 @@ HANDLER(mulx)
 }
 
 /* The operand that is memory or ModRM.rm goes to src2; the other source register to src. */
-static bool build(struct dec *d, struct uop *u, unsigned reg_op, unsigned rm_op, uop_fn *fn32, uop_fn *fn64)
+static bool build(struct dec *d, struct uop *u, unsigned reg_op, unsigned rm_op, uop_fn *fn32,
+                  uop_fn *fn64)
 {
     /* VEX encodings do not exist in real and virtual-8086 mode. */
     if (d->i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&

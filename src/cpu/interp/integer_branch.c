@@ -2,9 +2,9 @@
 /*
  * Near branches: Jcc JMP CALL RET LOOPcc JCXZ.
  *
- * The linked handlers serve 64-bit mode and 32-bit code with a flat CS: u->imm is the target as an offset from
- * the block's page. The *_any handlers serve the rest (16-bit operands, a CS with a limit): u->imm is the
- * displacement as encoded.
+ * The linked handlers serve 64-bit mode and 32-bit code with a flat CS: u->imm is the target as an
+ * offset from the block's page. The *_any handlers serve the rest (16-bit operands, a CS with a
+ * limit): u->imm is the displacement as encoded.
  */
 #define INTERP_HOT
 #include "cpu/interp/block.h"
@@ -155,7 +155,8 @@ HANDLER(jmp_indirect)
 /* A missing stack comes before a bad target. */
 static void check_call_target(struct interp *c, const struct uop *u, uint64_t rip)
 {
-    lin_probe(c, u, stack_linear(c, u, -(int64_t)u->opsize, u->opsize, MMU_WRITE), u->opsize, MMU_WRITE);
+    lin_probe(c, u, stack_linear(c, u, -(int64_t)u->opsize, u->opsize, MMU_WRITE), u->opsize,
+              MMU_WRITE);
     check_branch_target(c, u, rip);
 }
 
@@ -272,7 +273,9 @@ static bool build_call(struct dec *d, struct uop *u)
     return true;
 }
 
-/* CPUs take REPE and REPNE before LOOPE and LOOPNE for their condition, whichever the opcode says. */
+/*
+ * CPUs take REPE and REPNE before LOOPE and LOOPNE for their condition, whichever the opcode says.
+ */
 static bool build_loop(struct uop *u, unsigned cond)
 {
     if (cond != LOOP_ALWAYS && cond != LOOP_JCXZ && (u->prefix & (UOP_REP | UOP_REPNE)))
@@ -298,7 +301,8 @@ bool int_build_branch(struct dec *d, struct uop *u)
     case ZYDIS_MNEMONIC_JRCXZ:
         break;
     default:
-        if (d->i.meta.category != ZYDIS_CATEGORY_COND_BR || d->i.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE)
+        if (d->i.meta.category != ZYDIS_CATEGORY_COND_BR ||
+            d->i.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE)
             return false;
     }
     if (d->mode == CODE_64)

@@ -152,7 +152,8 @@ HANDLER(bound)
 {
     unsigned bits = 8u * u->opsize;
     uint64_t lin = uop_lin(c, u, 2u * u->opsize, MMU_READ);
-    uint64_t low = lin_load(c, u, lin, u->opsize), high = lin_load(c, u, lin + u->opsize, u->opsize);
+    uint64_t low = lin_load(c, u, lin, u->opsize),
+             high = lin_load(c, u, lin + u->opsize, u->opsize);
     int32_t i = (int32_t)(GPR32(u->dst) << (32 - bits)) >> (32 - bits);
 
     if (i < (int32_t)((uint32_t)low << (32 - bits)) >> (32 - bits) ||
@@ -163,7 +164,10 @@ HANDLER(bound)
 
 /* --- RDRAND and RDSEED --- */
 
-/* Where time is counted in instructions a run must repeat itself: a plain generator (splitmix64) then. */
+/*
+ * Where time is counted in instructions a run must repeat itself: a plain generator (splitmix64)
+ * then.
+ */
 static uint64_t random_value(struct interp *c)
 {
     uint64_t v = 0;

@@ -39,8 +39,8 @@ DEFINE_MOV(16)
 DEFINE_MOV(32)
 DEFINE_MOV(64)
 
-static uop_fn *const mov_fn[4][FORMS] = {FORM_NAMES(mov, 8), FORM_NAMES(mov, 16), FORM_NAMES(mov, 32),
-                                         FORM_NAMES(mov, 64)};
+static uop_fn *const mov_fn[4][FORMS] = {FORM_NAMES(mov, 8), FORM_NAMES(mov, 16),
+                                         FORM_NAMES(mov, 32), FORM_NAMES(mov, 64)};
 
 /* Widening moves: name, destination bits, source bits, type the source is read as. */
 #define DEFINE_WIDEN(name, dbits, sbits, type)                                                     \
@@ -70,17 +70,25 @@ DEFINE_WIDEN(movsx32_16, 32, 16, int16_t)
 DEFINE_WIDEN(movsx64_16, 64, 16, int16_t)
 DEFINE_WIDEN(movsx64_32, 64, 32, int32_t)
 
-#define WIDEN(name) {name##_rr, name##_rm_G, name##_rm_F}
+#define WIDEN(name)                                                                                \
+    {                                                                                              \
+        name##_rr, name##_rm_G, name##_rm_F                                                        \
+    }
 enum { WIDEN_RR, WIDEN_RM, WIDEN_RM_F, WIDEN_FORMS };
 
-/* [size index of destination][size index of source]; zero extension to 32 and to 64 bits are the same. */
+/*
+ * [size index of destination][size index of source]; zero extension to 32 and to 64 bits are the
+ * same.
+ */
 static uop_fn *const movzx_fn[4][2][WIDEN_FORMS] = {
     [1] = {WIDEN(movzx16_8), {mov16_rr, mov16_rm_G, mov16_rm_F}},
     [2] = {WIDEN(movzx64_8), WIDEN(movzx64_16)},
     [3] = {WIDEN(movzx64_8), WIDEN(movzx64_16)},
 };
 static uop_fn *const movsx_fn[4][3][WIDEN_FORMS] = {
-    [1] = {WIDEN(movsx16_8), {mov16_rr, mov16_rm_G, mov16_rm_F}, {mov16_rr, mov16_rm_G, mov16_rm_F}},
+    [1] = {WIDEN(movsx16_8),
+           {mov16_rr, mov16_rm_G, mov16_rm_F},
+           {mov16_rr, mov16_rm_G, mov16_rm_F}},
     [2] = {WIDEN(movsx32_8), WIDEN(movsx32_16), {mov32_rr, mov32_rm_G, mov32_rm_F}},
     [3] = {WIDEN(movsx64_8), WIDEN(movsx64_16), WIDEN(movsx64_32)},
 };

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MUL IMUL DIV IDIV. Quotients that do not fit are found before the host divides: #DE, never SIGFPE. */
+/*
+ * MUL IMUL DIV IDIV. Quotients that do not fit are found before the host divides: #DE, never
+ * SIGFPE.
+ */
 #define INTERP_HOT
 #include "cpu/interp/integer.h"
 
@@ -32,8 +35,8 @@ static inline uint64_t operand(struct interp *c, const struct uop *u)
         uint##bits##_t b = (uint##bits##_t)operand(c, u);                                          \
         uint##bits##_t low = GPR##bits(REG_RAX), high;                                             \
         uint64_t f = c->flags16;                                                                   \
-        __asm__(FLAGS_LOAD "mov" sfx " %[low], %%" reg "\n\t" insn sfx                             \
-                " %[b]\n\tmov" sfx " %%" reg ", %[low]" FLAGS_ASM                                  \
+        __asm__(FLAGS_LOAD "mov" sfx " %[low], %%" reg "\n\t" insn sfx " %[b]\n\tmov" sfx          \
+                           " %%" reg ", %[low]" FLAGS_ASM                                          \
                 : "+&a"(f), [low] "+&r"(low), "=&d"(high)                                          \
                 : [b] "r"(b)                                                                       \
                 : "cc");                                                                           \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SHL SHR SAR ROL ROR RCL RCR SHLD SHRD. The host gets all arithmetic flags first, so a count of zero keeps them
- * and rotates keep what they do not define.
+ * SHL SHR SAR ROL ROR RCL RCR SHLD SHRD. The host gets all arithmetic flags first, so a count of
+ * zero keeps them and rotates keep what they do not define.
  */
 #define INTERP_HOT
 #include "cpu/interp/integer.h"
@@ -99,9 +99,14 @@ DEFINE_DOUBLE(shrd, "shrd", 64, "q")
 
 enum { SHIFT_RI, SHIFT_RC, SHIFT_MI, SHIFT_MC, SHIFT_FORMS };
 
-#define SHIFT_NAMES(op, bits) {op##bits##_ri, op##bits##_rc, op##bits##_mi, op##bits##_mc}
+#define SHIFT_NAMES(op, bits)                                                                      \
+    {                                                                                              \
+        op##bits##_ri, op##bits##_rc, op##bits##_mi, op##bits##_mc                                 \
+    }
 #define SHIFT_SIZES(op)                                                                            \
-    {SHIFT_NAMES(op, 8), SHIFT_NAMES(op, 16), SHIFT_NAMES(op, 32), SHIFT_NAMES(op, 64)}
+    {                                                                                              \
+        SHIFT_NAMES(op, 8), SHIFT_NAMES(op, 16), SHIFT_NAMES(op, 32), SHIFT_NAMES(op, 64)          \
+    }
 
 static uop_fn *const shl_fn[4][SHIFT_FORMS] = SHIFT_SIZES(shl);
 static uop_fn *const shr_fn[4][SHIFT_FORMS] = SHIFT_SIZES(shr);

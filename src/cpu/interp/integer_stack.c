@@ -110,7 +110,10 @@ static unsigned stack_bytes(const struct interp *c)
     return c->s.seg[SEG_SS].attr & SEG_ATTR_DB ? 4 : 2;
 }
 
-/* imm: bytes to allocate; cond: nesting level. Everything that can fault comes before the first write. */
+/*
+ * imm: bytes to allocate; cond: nesting level. Everything that can fault comes before the first
+ * write.
+ */
 HANDLER(enter)
 {
     unsigned level = u->cond & 31u, size = u->opsize, width = stack_bytes(c);
@@ -126,15 +129,17 @@ HANDLER(enter)
         uint64_t v = lin_load(c, u, stack_linear(c, u, (int64_t)delta, size, MMU_READ), size);
 
         memcpy(buf + size * (level - i), &v, size);
-        lin_probe(c, u, stack_linear(c, u, -(int64_t)(size * (i + 1)), size, MMU_WRITE), size, MMU_WRITE);
+        lin_probe(c, u, stack_linear(c, u, -(int64_t)(size * (i + 1)), size, MMU_WRITE), size,
+                  MMU_WRITE);
     }
     if (level)
         memcpy(buf, &frame, size);
-    lin_probe(c, u, stack_linear(c, u, -(int64_t)final, size, MMU_WRITE), size, MMU_WRITE);
-    lin_write(c, u, stack_linear(c, u, -(int64_t)(size * (level + 1)), size * (level + 1), MMU_WRITE), buf,
-              size * (level + 1));
+    lin_probe(c, u, stack_linear(c, u, -(int64_t) final, size, MMU_WRITE), size, MMU_WRITE);
+    lin_write(c, u,
+              stack_linear(c, u, -(int64_t)(size * (level + 1)), size * (level + 1), MMU_WRITE),
+              buf, size * (level + 1));
     gpr_set(c, REG_RBP, size, frame);
-    stack_add(c, -(int64_t)final);
+    stack_add(c, -(int64_t) final);
     NEXT_LOOP;
 }
 

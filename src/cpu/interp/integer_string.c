@@ -2,10 +2,12 @@
 /*
  * MOVS STOS LODS CMPS SCAS with REP, REPE, REPNE.
  *
- * A repeated instruction works in strides: as many elements as lie in the present page of each operand, moved by
- * the host at once, or a single element where that cannot be (device, tracked frame, page crossed, DF set).
- * Registers are up to date after every stride, so a fault or an interrupt finds whole iterations only.
- * Time: a repeated instruction counts as one, plus one for 16 elements of a stride and one for a single element.
+ * A repeated instruction works in strides: as many elements as lie in the present page of each
+ * operand, moved by the host at once, or a single element where that cannot be (device, tracked
+ * frame, page crossed, DF set). Registers are up to date after every stride, so a fault or an
+ * interrupt finds whole iterations only.
+ * Time: a repeated instruction counts as one, plus one for 16 elements of a stride and one for a
+ * single element.
  */
 #define INTERP_HOT
 #include "cpu/interp/integer.h"
@@ -22,7 +24,8 @@ static uint64_t src_linear(struct interp *c, const struct uop *u, unsigned bytes
     return seg_linear(c, u, u->seg, cut_address(u, GPR64(REG_RSI)), bytes, MMU_READ);
 }
 
-static uint64_t dst_linear(struct interp *c, const struct uop *u, unsigned bytes, enum mmu_access_kind kind)
+static uint64_t dst_linear(struct interp *c, const struct uop *u, unsigned bytes,
+                           enum mmu_access_kind kind)
 {
     return seg_linear(c, u, SEG_ES, cut_address(u, GPR64(REG_RDI)), bytes, kind);
 }
@@ -50,13 +53,19 @@ static uint64_t elements_in_page(const struct uop *u, uint64_t lin, uint64_t mos
     return n < most ? n : most;
 }
 
-/* Strides need rising addresses whose linear form is a plain sum; single steps see every element. */
+/*
+ * Strides need rising addresses whose linear form is a plain sum; single steps see every element.
+ */
 static bool can_stride(const struct interp *c, const struct uop *u)
 {
-    return c->flat && !c->slow_step && u->addrsize >= 4 && !(c->s.rflags & RFLAGS_DF) && (c->mode == CODE_64 || u->seg < SEG_FS);
+    return c->flat && !c->slow_step && u->addrsize >= 4 && !(c->s.rflags & RFLAGS_DF) &&
+           (c->mode == CODE_64 || u->seg < SEG_FS);
 }
 
-/* After n elements of a repeated instruction. Goes on with the next stride unless answered otherwise. */
+/*
+ * After n elements of a repeated instruction. Goes on with the next stride unless answered
+ * otherwise.
+ */
 static void retire_elements(struct interp *c, const struct uop *u, uint64_t n)
 {
     gpr_set(c, REG_RCX, u->addrsize, GPR64(REG_RCX) - n);
@@ -186,7 +195,10 @@ static void compare(struct interp *c, unsigned size, uint64_t a, uint64_t b)
     c->flags16 = (uint16_t)f;
 }
 
-/* Which operand is told when both fault: the ES one, but REPE CMPSB tells the other (seen on AMD CPUs). */
+/*
+ * Which operand is told when both fault: the ES one, but REPE CMPSB tells the other (seen on AMD
+ * CPUs).
+ */
 static bool source_faults_first(const struct uop *u)
 {
     return u->opsize == 1 && (u->prefix & UOP_REP);

@@ -26,7 +26,7 @@
     static inline uint##bits##_t do_##op##bits(struct interp *c, uint##bits##_t a)                 \
     {                                                                                              \
         (void)c;                                                                                   \
-        return (uint##bits##_t)~a;                                                                 \
+        return (uint##bits##_t) ~a;                                                                \
     }                                                                                              \
     static inline void lock_##op##bits(struct interp *c, void *p)                                  \
     {                                                                                              \
@@ -72,14 +72,19 @@ DEFINE_UNARY(PLAIN_CORE, not, "not", "")
 
 enum { UNARY_R, UNARY_M, UNARY_LOCK, UNARY_FORMS };
 
-#define UNARY_NAMES(op, bits) {op##bits##_r, op##bits##_m, op##bits##_lock}
+#define UNARY_NAMES(op, bits)                                                                      \
+    {                                                                                              \
+        op##bits##_r, op##bits##_m, op##bits##_lock                                                \
+    }
 #define UNARY_SIZES(op)                                                                            \
-    {UNARY_NAMES(op, 8), UNARY_NAMES(op, 16), UNARY_NAMES(op, 32), UNARY_NAMES(op, 64)}
+    {                                                                                              \
+        UNARY_NAMES(op, 8), UNARY_NAMES(op, 16), UNARY_NAMES(op, 32), UNARY_NAMES(op, 64)          \
+    }
 
 static uop_fn *const inc_fn[4][UNARY_FORMS] = UNARY_SIZES(inc);
 static uop_fn *const dec_fn[4][UNARY_FORMS] = UNARY_SIZES(dec);
 static uop_fn *const neg_fn[4][UNARY_FORMS] = UNARY_SIZES(neg);
-static uop_fn *const not_fn[4][UNARY_FORMS] = UNARY_SIZES(not);
+static uop_fn *const not_fn[4][UNARY_FORMS] = UNARY_SIZES(not );
 
 bool int_build_unary(struct dec *d, struct uop *u)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The interp engine as the rest of Umbra sees it, and its outer loop: poll the bus, take events, run blocks.
+ * The interp engine as the rest of Umbra sees it, and its outer loop: poll the bus, take events,
+ * run blocks.
  *
- * icount_stop is what blocks compare with. It is stop_at (when the bus wants to be polled), a block's length
- * earlier where stops must be exact, or 0 when another thread wants attention.
+ * icount_stop is what blocks compare with. It is stop_at (when the bus wants to be polled), a
+ * block's length earlier where stops must be exact, or 0 when another thread wants attention.
  */
 #include "cpu/interp/interp.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of the interp engine: the vCPU struct, the decoded instruction ("uop") and the rules that every
- * instruction handler obeys.
+ * Inside of the interp engine: the vCPU struct, the decoded instruction ("uop") and the rules that
+ * every instruction handler obeys.
  *
- * Decode once, run many times: block.c decodes straight-line runs of guest code into arrays of uops, keyed by
- * guest-physical page, offset and code mode. A handler does its work and goes on with NEXT (next uop of the
- * block) or, at a block's end, with one of the branch helpers of run.h.
+ * Decode once, run many times: block.c decodes straight-line runs of guest code into arrays of
+ * uops, keyed by guest-physical page, offset and code mode. A handler does its work and goes on
+ * with NEXT (next uop of the block) or, at a block's end, with one of the branch helpers of run.h.
  *
  * Rules for handlers
  *   R1  Atomic on a fault: every check and every access that can fault comes before the first change of
@@ -17,10 +17,10 @@
  *   R5  An instruction that may change the mode, the mapping or interruptibility ends its block: its builder
  *       sets d->ends_block and its handler finishes with goto_next_insn(c, u) (run.h).
  *
- * Registers are addressed by their byte offset in c->gpr ("reg" below): rax 0, rcx 8, ... r15 120; the
- * byte registers ah, ch, dh, bh are 1, 9, 17, 25. GPR_ZERO reads as 0 and GPR_PAGE as the linear address of
- * the page that holds the running block, so that an effective address is always base + index * scale + disp
- * without a test.
+ * Registers are addressed by their byte offset in c->gpr ("reg" below): rax 0, rcx 8, ... r15 120;
+ * the byte registers ah, ch, dh, bh are 1, 9, 17, 25. GPR_ZERO reads as 0 and GPR_PAGE as the
+ * linear address of the page that holds the running block, so that an effective address is always
+ * base + index * scale + disp without a test.
  */
 #ifndef UMBRA_CPU_INTERP_INTERP_H
 #define UMBRA_CPU_INTERP_INTERP_H
@@ -45,13 +45,13 @@ struct code_page;
 typedef const struct uop *uop_fn(struct interp *c, const struct uop *u);
 
 /*
- * imm:    immediate, sign-extended to 64 bits; direct branches: displacement from the block's page start
- * disp:   displacement of the memory operand (RIP-relative: adjusted to the page start, base GPR_PAGE)
+ * imm:    immediate, sign-extended; direct branches: target as offset from the block's page start
+ * disp:   displacement of the memory operand (RIP-relative: from the page start, base GPR_PAGE)
  * dst, src, src2: registers as byte offsets in gpr, or xmm/mm/st numbers; meaning by handler
- * base, index: byte offsets in gpr; scale: shift 0..3; seg: enum x86_seg after overrides and defaults
+ * base, index: byte offsets in gpr; scale: shift 0..3; seg: enum x86_seg that counts
  * opsize, addrsize: 1, 2, 4, 8 bytes
- * off:    offset of the first byte in its page; len: bytes; n: number of instructions of the block up to and
- *         including this one; m: the same of their memory operands
+ * off:    offset of the first byte in its page; len: bytes
+ * n, m:   instructions of the block up to and including this one, and their memory operands
  */
 struct uop {
     uop_fn *fn;
@@ -73,16 +73,16 @@ struct uop {
 #define UOP_REP   0x02 /* F3 */
 #define UOP_REPNE 0x04 /* F2 */
 
-#define GPR_ZERO (16 * 8)
-#define GPR_PAGE (17 * 8)
+#define GPR_ZERO  (16 * 8)
+#define GPR_PAGE  (17 * 8)
 #define GPR_SLOTS 18
 
 /* The kind of code running: bits of the decode key. */
 enum code_mode { CODE_16, CODE_32, CODE_64, CODE_MODES };
 
 /*
- * Software TLB entry for data: tag = linear page | view; equal means hit. An entry allows reads when rtag
- * matches and direct writes when wtag matches. host = lin + addend.
+ * Software TLB entry for data: tag = linear page | view; equal means hit. An entry allows reads
+ * when rtag matches and direct writes when wtag matches. host = lin + addend.
  */
 struct tlb_entry {
     uint64_t rtag;
@@ -101,13 +101,13 @@ struct fetch_entry {
 #define TLB_NO_TAG    1 /* never a real tag: low 12 bits of those are at least 4 (asid >= 1) */
 
 /*
- * view       = asid << 2 | AC << 1 | user      (data; AC only where SMAP is on)
- * fetch_view = asid << 2 | user, and the code mode in bits 52..54: no canonical address has these alone
+ * view       = asid << 2 | AC << 1 | user   (data; AC only where SMAP is on)
+ * fetch_view = asid << 2 | user | code mode in bits 52..54, which no canonical address has alone
  *
- * VIEW_SLOW is never in a tag: every data access takes the slow path (alignment checks, data breakpoints, the
- * shadow oracle).
+ * VIEW_SLOW is never in a tag: every data access takes the slow path (alignment checks, data
+ * breakpoints, the shadow oracle).
  */
-#define VIEW_SLOW 3u
+#define VIEW_SLOW             3u
 #define FETCH_VIEW_MODE_SHIFT 52
 
 enum leave_why { LEAVE_NOT, LEAVE_RAISED, LEAVE_HOST_ERROR };
@@ -125,28 +125,29 @@ struct interp {
 
     /* --- hot --- */
     uint64_t gpr[GPR_SLOTS];
-    uint16_t flags16;      /* arithmetic flags: see flags.h */
-    bool cs_limited;       /* CS has a limit below 4 GiB (never in 64-bit mode): checked before each block */
-    uint32_t view;         /* low 12 bits of data TLB tags: asid and privilege, or VIEW_SLOW */
-    uint64_t fetch_view;   /* XORed into fetch tags: asid, privilege and code mode */
-    char *arena;           /* block.c: uops of all blocks; slots hold offsets into it in units of 8 bytes */
-    uint64_t icount;       /* retired, all finished blocks */
-    uint64_t mem_operands; /* of the retired ones, for statistics */
+    uint16_t flags16; /* arithmetic flags: see flags.h */
+    bool cs_limited; /* CS ends below 4 GiB (not in 64-bit mode): checked before each block */
+    uint32_t view;       /* low 12 bits of data TLB tags: asid and privilege, or VIEW_SLOW */
+    uint64_t fetch_view; /* XORed into fetch tags: asid, privilege and code mode */
+    char *arena; /* block.c: uops of all blocks; slots hold offsets into it in units of 8 bytes */
+    uint64_t icount;                  /* retired, all finished blocks */
+    uint64_t mem_operands;            /* of the retired ones, for statistics */
     atomic_uint_fast64_t icount_stop; /* leave the block loop when icount reaches it; 0: at once */
-    uint64_t rip;          /* valid between blocks only (16/32-bit: EIP) */
+    uint64_t rip;                     /* valid between blocks only (16/32-bit: EIP) */
     /*
-     * The uop that raises an exception (set by exc_raise*), or that talks to the bus now (set and cleared
-     * around bus calls, so that the count of instructions is exact for devices); NULL otherwise.
+     * The uop that raises an exception (set by exc_raise*), or that talks to the bus now (set and
+     * cleared around bus calls, so that the count of instructions is exact for devices); NULL
+     * otherwise.
      */
     const struct uop *cur;
     struct tlb_entry tlb[TLB_ENTRIES];
     struct fetch_entry fetch[FETCH_ENTRIES];
 
-    /* --- architectural state but gpr, rip and arithmetic flags, which live above while running --- */
+    /* --- architectural state; gpr, rip and arithmetic flags live above while running --- */
     struct x86_state s; /* s.rflags holds all but RFLAGS_ARITH */
     uint8_t cpl;
     enum code_mode mode;
-    bool flat; /* segment bases are 0 and limits 4 GiB for CS, DS, ES, SS, or 64-bit mode: no checks needed */
+    bool flat; /* CS, DS, ES, SS have base 0 and limit 4 GiB, or 64-bit mode: no checks */
 
     /* --- control --- */
     jmp_buf on_exception; /* _longjmp with LEAVE_RAISED after filling exc */
@@ -154,15 +155,15 @@ struct interp {
     bool delivering; /* an event is being delivered: a fault now is a nested one */
     uint8_t delivering_vector;
     uint8_t delivering_kind; /* enum event_kind */
-    bool inhibit_debug;      /* MOV SS just retired: debug traps wait for the next instruction (SDM 3A 6.8.3) */
-    bool no_step_trap;       /* the instruction that just ran does not end in a single-step trap */
+    bool inhibit_debug; /* MOV SS just retired: debug traps wait one more (SDM 3A 6.8.3) */
+    bool no_step_trap; /* the instruction that just ran does not end in a single-step trap */
     atomic_bool irq_line;
     atomic_bool nmi_pending;
     atomic_bool kicked;
     bool inhibit_irq; /* one instruction after STI or MOV SS */
     bool shutdown;
     bool budgeted;
-    bool slow_step;   /* TF or any breakpoint in DR7: one instruction at a time, through interp_step */
+    bool slow_step; /* TF or a breakpoint in DR7: one instruction at a time, by interp_step */
     bool mmu_oracle;
     uint64_t dr6_pending; /* data breakpoints met by this instruction */
 
@@ -174,28 +175,30 @@ struct interp {
     uint32_t apic_id;
     uint64_t rng; /* state of RDRAND where runs must repeat themselves */
     struct cpu_stats stats;
-    struct uop step[2];  /* the one instruction of block_decode_step, and its end */
-    uint64_t stop_at;    /* icount at which the bus wants to be polled; icount_stop is this or less */
+    struct uop step[2]; /* the one instruction of block_decode_step, and its end */
+    uint64_t stop_at; /* icount at which the bus wants to be polled; icount_stop is this or less */
     uint32_t msr_logged[16]; /* unknown MSRs that were reported already */
     unsigned msr_logged_count;
     uint8_t rmw_buf[64]; /* bounce for read-modify-write that the TLB does not answer; see mem.h */
     uint64_t rmw_lin;
     unsigned rmw_bytes;
-    uint8_t fp_buf[32] __attribute__((aligned(16))); /* a vector memory operand that is not used in place */
+    /* a vector memory operand that is not used in place */
+    uint8_t fp_buf[32] __attribute__((aligned(16)));
 };
 
 /*
- * How a handler goes on. Plain NEXT returns the next uop to the loop in interp.c: always right, a few ns slower.
- * A file of hot handlers defines INTERP_HOT before it includes this header; its NEXT is then a sibling call,
- * where the build makes those (UMBRA_TAILCALL). A handler of such a file must not take the address of a local,
- * or the call becomes a real one and the host's stack grows with every instruction: use NEXT_LOOP in it.
+ * How a handler goes on. Plain NEXT returns the next uop to the loop in interp.c: always right, a
+ * few ns slower. A file of hot handlers defines INTERP_HOT before it includes this header; its NEXT
+ * is then a sibling call, where the build makes those (UMBRA_TAILCALL). A handler of such a file
+ * must not take the address of a local, or the call becomes a real one and the host's stack grows
+ * with every instruction: use NEXT_LOOP in it.
  */
 #if defined(UMBRA_TAILCALL) && defined(INTERP_HOT)
 #define GO(u_) return (u_)->fn(c, (u_))
 #else
 #define GO(u_) return (u_)
 #endif
-#define NEXT GO(u + 1)
+#define NEXT      GO(u + 1)
 #define NEXT_LOOP return u + 1
 
 #define GPR8(off)  (*(uint8_t *)((char *)c->gpr + (off)))
@@ -212,49 +215,59 @@ static inline bool is_canonical(uint64_t lin)
     return (uint64_t)((int64_t)(lin << 16) >> 16) == lin;
 }
 
-/* The instruction's own address and that of the next one, as the guest sees them (RIP or EIP or IP). */
+/*
+ * The instruction's own address and that of the next one, as the guest sees them (RIP or EIP or
+ * IP).
+ */
 uint64_t insn_rip(const struct interp *c, const struct uop *u);
 uint64_t insn_next_rip(const struct interp *c, const struct uop *u);
 
 /*
  * --- exception.c: raise; never returns. ---
- * u: the faulting instruction (RIP is pushed as its own address). NULL: between instructions, c->rip and
- * c->icount are valid already (a fetch fault).
+ * u: the faulting instruction (RIP is pushed as its own address). NULL: between instructions,
+ * c->rip and c->icount are valid already (a fetch fault).
  */
 _Noreturn void exc_raise(struct interp *c, const struct uop *u, enum x86_vector vector);
-_Noreturn void exc_raise_code(struct interp *c, const struct uop *u, enum x86_vector vector, uint32_t error);
+_Noreturn void exc_raise_code(struct interp *c, const struct uop *u, enum x86_vector vector,
+                              uint32_t error);
 _Noreturn void exc_raise_pf(struct interp *c, const struct uop *u, uint64_t cr2, uint32_t error);
 
 /*
- * exception.c: the event kinds that deliver takes (SDM 3A 6). Called between blocks with c->rip valid; all the
- * faults of delivery itself (double fault, triple fault) are resolved inside. After it c->rip is the handler's.
+ * exception.c: the event kinds that deliver takes (SDM 3A 6). Called between blocks with c->rip
+ * valid; all the faults of delivery itself (double fault, triple fault) are resolved inside. After
+ * it c->rip is the handler's.
  */
 enum event_kind { EVENT_FAULT, EVENT_TRAP, EVENT_SOFT_INT, EVENT_INT1, EVENT_EXTERNAL, EVENT_NMI };
-void exc_deliver(struct interp *c, enum event_kind kind, uint8_t vector, bool has_error, uint32_t error,
-                 uint64_t return_rip);
+void exc_deliver(struct interp *c, enum event_kind kind, uint8_t vector, bool has_error,
+                 uint32_t error, uint64_t return_rip);
 
 /*
- * exception.c: called by the outer loop after a raise (longjmp): brings c->rip and c->icount to the faulting
- * instruction c->cur (icount += n - 1; nothing when NULL), delivers c->exc, clears c->cur. Double and triple
- * faults are resolved inside (c->shutdown).
+ * exception.c: called by the outer loop after a raise (longjmp): brings c->rip and c->icount to the
+ * faulting instruction c->cur (icount += n - 1; nothing when NULL), delivers c->exc, clears c->cur.
+ * Double and triple faults are resolved inside (c->shutdown).
  */
 void exc_handle_raised(struct interp *c);
 
 /*
- * exception.c: hooks around one instruction while c->slow_step. before: instruction breakpoints at c->rip; true
- * when an event was delivered instead of running the instruction. after: single step (tf: RFLAGS.TF before the
- * instruction) and data breakpoints (c->dr6_pending), as traps.
+ * exception.c: hooks around one instruction while c->slow_step. before: instruction breakpoints at
+ * c->rip; true when an event was delivered instead of running the instruction. after: single step
+ * (tf: RFLAGS.TF before the instruction) and data breakpoints (c->dr6_pending), as traps.
  */
 bool debug_before_insn(struct interp *c);
 void debug_after_insn(struct interp *c, bool tf);
 
-/* Leaves the engine with ENGINE_EXIT_HOST_ERROR (err_text() is set). Like a raise, only in interp.c. */
+/*
+ * Leaves the engine with ENGINE_EXIT_HOST_ERROR (err_text() is set). Like a raise, only in
+ * interp.c.
+ */
 _Noreturn void leave_host_error(struct interp *c);
 
 /* --- sysreg.c / seg.c: state changes that have consequences for mode, views and MMU --- */
 
-/* Recomputes cpl, mode, flat, cs_limited, slow_step from c->s and calls tlb_update_views. After every change of
- * CS, SS, DS, ES, CR0, CR4, EFER, DR7, TF or AC. */
+/*
+ * Recomputes cpl, mode, flat, cs_limited, slow_step from c->s and calls tlb_update_views. After
+ * every change of CS, SS, DS, ES, CR0, CR4, EFER, DR7, TF or AC.
+ */
 void interp_update_mode(struct interp *c);
 
 /* Hands c->s.cr0/cr3/cr4/efer to the MMU and takes the new asid into the views. */
@@ -263,7 +276,10 @@ void interp_update_mmu(struct interp *c, enum mmu_switch how);
 /* --- tlb.c --- */
 extern const struct mmu_tlb_ops interp_tlb_ops;
 void tlb_flush_all(struct interp *c);
-/* Recomputes view and fetch_view from cpl, mode, cs_limited, RFLAGS.AC, CR0, CR4, DR7 and the MMU's asid. */
+/*
+ * Recomputes view and fetch_view from cpl, mode, cs_limited, RFLAGS.AC, CR0, CR4, DR7 and the
+ * MMU's asid.
+ */
 void tlb_update_views(struct interp *c);
 
 /* Whole RFLAGS: arithmetic part from flags16, the rest from s.rflags; set splits again. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The slow half of mem.h: segmentation, alignment, data breakpoints, translation through the shadow MMU, pages
- * crossed, tracked frames and devices.
+ * The slow half of mem.h: segmentation, alignment, data breakpoints, translation through the shadow
+ * MMU, pages crossed, tracked frames and devices.
  *
- * Every access is first resolved into one or two pieces (one per page); only then does the first byte move.
+ * Every access is first resolved into one or two pieces (one per page); only then does the first
+ * byte move.
  */
 #include "cpu/interp/mem.h"
 
@@ -23,8 +24,8 @@ static _Noreturn void raise_address(struct interp *c, const struct uop *u)
 }
 
 /* SDM 3A 5.3 and 5.5: limit and type of a data access. */
-static bool segment_allows(const struct interp *c, const struct x86_segment *s, uint64_t ea, unsigned bytes,
-                           enum mmu_access_kind kind)
+static bool segment_allows(const struct interp *c, const struct x86_segment *s, uint64_t ea,
+                           unsigned bytes, enum mmu_access_kind kind)
 {
     unsigned type = s->attr & SEG_ATTR_TYPE;
     bool is_code = type & 8u;
@@ -45,8 +46,8 @@ static bool segment_allows(const struct interp *c, const struct x86_segment *s, 
     return last <= s->limit;
 }
 
-uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_t ea, unsigned bytes,
-                    enum mmu_access_kind kind)
+uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_t ea,
+                    unsigned bytes, enum mmu_access_kind kind)
 {
     const struct x86_segment *s = &c->s.seg[seg];
 
@@ -60,8 +61,8 @@ uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_
 }
 
 /* Translates one page's part or leaves by an exception: MMU_MAPPED or MMU_DEVICE come back. */
-static void translate(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_access_kind kind,
-                      enum mem_as as, struct mmu_result *r)
+static void translate(struct interp *c, const struct uop *u, uint64_t lin,
+                      enum mmu_access_kind kind, enum mem_as as, struct mmu_result *r)
 {
     struct mmu_access a = {
         .gva = gva_make(lin),
@@ -92,7 +93,8 @@ static void tlb_fill(struct interp *c, uint64_t lin, const struct mmu_result *r)
 }
 
 /* DR7 data breakpoints (SDM 3B 17.2.4): sets the B bits of those that the access touches. */
-static void note_watchpoints(struct interp *c, uint64_t lin, unsigned bytes, enum mmu_access_kind kind)
+static void note_watchpoints(struct interp *c, uint64_t lin, unsigned bytes,
+                             enum mmu_access_kind kind)
 {
     static const uint8_t length[4] = {1, 2, 8, 4};
 
@@ -133,7 +135,8 @@ static unsigned resolve(struct interp *c, const struct uop *u, uint64_t lin, uns
             raise_address(c, u);
     } else {
         /* A flat segment ends at 4 GiB; with another base the linear address wraps. */
-        if (unlikely(lin + bytes > UINT64_C(1) << 32) && c->flat && u && seg_is_flat(u->seg) && as == AS_CPL)
+        if (unlikely(lin + bytes > UINT64_C(1) << 32) && c->flat && u && seg_is_flat(u->seg) &&
+            as == AS_CPL)
             raise_address(c, u);
         next = (uint32_t)next;
     }
@@ -148,7 +151,8 @@ static unsigned resolve(struct interp *c, const struct uop *u, uint64_t lin, uns
     return 2;
 }
 
-static void device_read(struct interp *c, const struct uop *u, gpa_t gpa, uint8_t *buf, unsigned bytes)
+static void device_read(struct interp *c, const struct uop *u, gpa_t gpa, uint8_t *buf,
+                        unsigned bytes)
 {
     c->cur = u;
     while (bytes) {
@@ -164,7 +168,8 @@ static void device_read(struct interp *c, const struct uop *u, gpa_t gpa, uint8_
     c->cur = NULL;
 }
 
-static void device_write(struct interp *c, const struct uop *u, gpa_t gpa, const uint8_t *buf, unsigned bytes)
+static void device_write(struct interp *c, const struct uop *u, gpa_t gpa, const uint8_t *buf,
+                         unsigned bytes)
 {
     c->cur = u;
     while (bytes) {
@@ -194,7 +199,8 @@ static void piece_read(struct interp *c, const struct uop *u, const struct piece
         memcpy(buf, piece_host(p), p->bytes);
 }
 
-static void piece_write(struct interp *c, const struct uop *u, const struct piece *p, const uint8_t *buf)
+static void piece_write(struct interp *c, const struct uop *u, const struct piece *p,
+                        const uint8_t *buf)
 {
     if (p->r.kind == MMU_DEVICE) {
         device_write(c, u, p->r.gpa, buf, p->bytes);
@@ -205,8 +211,8 @@ static void piece_write(struct interp *c, const struct uop *u, const struct piec
         mem_note_written(c->mem, p->r.gpa, p->bytes);
 }
 
-static void access_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes,
-                        enum mem_as as)
+static void access_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf,
+                        unsigned bytes, enum mem_as as)
 {
     struct piece p[2];
     unsigned n = resolve(c, u, lin, bytes, MMU_READ, as, p);
@@ -240,7 +246,8 @@ uint64_t mem_load_slow(struct interp *c, const struct uop *u, uint64_t lin, unsi
     return v;
 }
 
-void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, uint64_t value)
+void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+                    uint64_t value)
 {
     c->stats.tlb_misses_data++;
     access_write(c, u, lin, &value, bytes, AS_CPL);
@@ -310,19 +317,22 @@ void sys_write(struct interp *c, const struct uop *u, uint64_t lin, const void *
     access_write(c, u, lin, buf, bytes, AS_IMPLICIT);
 }
 
-void sys_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, enum mmu_access_kind kind)
+void sys_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+               enum mmu_access_kind kind)
 {
     struct piece p[2];
 
     resolve(c, u, lin, bytes, kind, AS_IMPLICIT, p);
 }
 
-void priv_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes, bool user)
+void priv_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes,
+               bool user)
 {
     access_read(c, u, lin, buf, bytes, user ? AS_USER : AS_SUPERVISOR);
 }
 
-void priv_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf, unsigned bytes, bool user)
+void priv_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf,
+                unsigned bytes, bool user)
 {
     access_write(c, u, lin, buf, bytes, user ? AS_USER : AS_SUPERVISOR);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest memory as instruction handlers see it. Every function either does the whole access or leaves by an
- * exception (#PF, #GP, #SS, #AC) with nothing done (rule R1). Device accesses go to the bus.
+ * Guest memory as instruction handlers see it. Every function either does the whole access or
+ * leaves by an exception (#PF, #GP, #SS, #AC) with nothing done (rule R1). Device accesses go to
+ * the bus.
  *
- * The inline fast path is one TLB compare that also catches accesses crossing a page; all else is in mem.c.
+ * The inline fast path is one TLB compare that also catches accesses crossing a page; all else is
+ * in mem.c.
  */
 #ifndef UMBRA_CPU_INTERP_MEM_H
 #define UMBRA_CPU_INTERP_MEM_H
@@ -24,11 +26,11 @@ static inline uint64_t uop_ea(const struct interp *c, const struct uop *u)
 }
 
 /*
- * Linear address of ea in u->seg (or seg) for an access of `bytes`: adds the base; outside 64-bit mode checks
- * limit, type and presence, raising #GP(0) or #SS(0). mem.c.
+ * Linear address of ea in u->seg (or seg) for an access of `bytes`: adds the base; outside 64-bit
+ * mode checks limit, type and presence, raising #GP(0) or #SS(0). mem.c.
  */
-uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_t ea, unsigned bytes,
-                    enum mmu_access_kind kind);
+uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_t ea,
+                    unsigned bytes, enum mmu_access_kind kind);
 
 /* Segments whose linear address is the effective address while c->flat, for reads and writes. */
 static inline bool seg_is_flat(unsigned seg)
@@ -63,7 +65,8 @@ static inline uint64_t tlb_want(const struct interp *c, uint64_t lin)
 
 /* mem.c: slow paths. bytes 1..8; the value is zero-extended. */
 uint64_t mem_load_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes);
-void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, uint64_t value);
+void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+                    uint64_t value);
 
 #define MEM_FITS(lin, bytes) (((lin) & (PAGE_SIZE - 1)) <= PAGE_SIZE - (bytes))
 
@@ -71,7 +74,7 @@ void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigne
     static inline uint##bits##_t lin_ld##bits(struct interp *c, const struct uop *u, uint64_t lin) \
     {                                                                                              \
         const struct tlb_entry *e = tlb_slot(c, lin);                                              \
-        if (likely(e->rtag == tlb_want(c, lin) && MEM_FITS(lin, bits / 8))) {            \
+        if (likely(e->rtag == tlb_want(c, lin) && MEM_FITS(lin, bits / 8))) {                      \
             uint##bits##_t v;                                                                      \
             memcpy(&v, (const void *)(uintptr_t)(lin + e->addend), sizeof v);                      \
             return v;                                                                              \
@@ -82,7 +85,7 @@ void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigne
                                     uint##bits##_t v)                                              \
     {                                                                                              \
         const struct tlb_entry *e = tlb_slot(c, lin);                                              \
-        if (likely(e->wtag == tlb_want(c, lin) && MEM_FITS(lin, bits / 8))) {            \
+        if (likely(e->wtag == tlb_want(c, lin) && MEM_FITS(lin, bits / 8))) {                      \
             memcpy((void *)(uintptr_t)(lin + e->addend), &v, sizeof v);                            \
             return;                                                                                \
         }                                                                                          \
@@ -103,38 +106,47 @@ DEFINE_MEM_ACCESS(32)
 DEFINE_MEM_ACCESS(64)
 
 /*
- * Any length 1..4096 (at most one page boundary crossed), all or nothing: both pages are translated before
- * the first byte moves. For vector operands, FXSAVE, descriptor pairs. user mode by c->cpl.
+ * Any length 1..4096 (at most one page boundary crossed), all or nothing: both pages are translated
+ * before the first byte moves. For vector operands, FXSAVE, descriptor pairs. user mode by c->cpl.
  */
 void lin_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes);
-void lin_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf, unsigned bytes);
+void lin_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf,
+               unsigned bytes);
 
 /* Raises what a write (or read) of these bytes would raise, changes nothing but A/D bits. */
 void lin_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
                enum mmu_access_kind kind);
 
 /*
- * For bulk moves inside one page: host address of lin for reading or writing up to the page's end, or NULL when
- * each access must go its own way (device, tracked frame, slow view). Raises what an access of one byte would.
+ * For bulk moves inside one page: host address of lin for reading or writing up to the page's end,
+ * or NULL when each access must go its own way (device, tracked frame, slow view). Raises what an
+ * access of one byte would.
  */
 void *lin_span(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_access_kind kind);
 
-/* Implicit supervisor accesses (descriptor tables, TSS, stacks of delivery): privilege 0 at any CPL. */
+/*
+ * Implicit supervisor accesses (descriptor tables, TSS, stacks of delivery): privilege 0 at any
+ * CPL.
+ */
 void sys_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes);
-void sys_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf, unsigned bytes);
-void sys_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes, enum mmu_access_kind kind);
+void sys_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf,
+               unsigned bytes);
+void sys_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+               enum mmu_access_kind kind);
 
 /*
  * Accesses with a chosen privilege (a far transfer pushing on the stack of the new level).
  * user: treat as a user-mode access.
  */
-void priv_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf, unsigned bytes, bool user);
-void priv_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes, bool user);
+void priv_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf,
+                unsigned bytes, bool user);
+void priv_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes,
+               bool user);
 
 /*
- * Read-modify-write: rmw_begin checks write access to the operand and answers a host pointer to its bytes (in
- * guest memory, or a bounce buffer when the access crosses a page, meets a device or a tracked frame);
- * rmw_end writes the bounce buffer back. Nothing between them may raise.
+ * Read-modify-write: rmw_begin checks write access to the operand and answers a host pointer to its
+ * bytes (in guest memory, or a bounce buffer when the access crosses a page, meets a device or a
+ * tracked frame); rmw_end writes the bounce buffer back. Nothing between them may raise.
  */
 void *rmw_begin_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes);
 void rmw_end_slow(struct interp *c, const struct uop *u);

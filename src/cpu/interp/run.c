@@ -58,8 +58,8 @@ void check_branch_target(struct interp *c, const struct uop *u, uint64_t rip)
         exc_raise_code(c, u, VEC_GP, 0);
 }
 
-const struct uop *leave_with_event(struct interp *c, const struct uop *u, enum event_kind kind, uint8_t vector,
-                                   uint64_t return_rip)
+const struct uop *leave_with_event(struct interp *c, const struct uop *u, enum event_kind kind,
+                                   uint8_t vector, uint64_t return_rip)
 {
     retire(c, u);
     c->rip = insn_rip(c, u);

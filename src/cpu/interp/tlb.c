@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The engine's software TLBs as the shadow MMU sees them: data entries (linear page -> host page) and fetch
- * entries (linear page -> decoded page). Both are direct-mapped by linear page alone, so one page has one slot
- * whatever its address space.
+ * The engine's software TLBs as the shadow MMU sees them: data entries (linear page -> host page)
+ * and fetch entries (linear page -> decoded page). Both are direct-mapped by linear page alone, so
+ * one page has one slot whatever its address space.
  */
 #include "cpu/interp/interp.h"
 
