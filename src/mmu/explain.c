@@ -62,7 +62,7 @@ static const struct root *find_known_root(const struct mmu *mmu, uint64_t addres
             continue;
         if (r == mmu->cur)
             return r;
-        if (!best || (!best->page && r->page) || r->left > best->left)
+        if (!best || (!best->page && r->page) || r->need > best->need)
             best = r;
     }
     return best;
@@ -300,7 +300,7 @@ size_t mmu_roots(const struct mmu *mmu, struct mmu_root_info *out, size_t max)
             .pke = r->view & 8,
             .pkru = r->pkru,
             .asid = r->asid,
-            .used = r == mmu->cur ? mmu->now : r->left,
+            .used = r == mmu->cur ? mmu->now : r->need,
             .role = role_of(r->role),
             .present = r->page ? r->page->present_count : 0,
         };

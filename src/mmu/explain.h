@@ -139,7 +139,7 @@ struct mmu_explain {
 void mmu_explain(struct mmu *mmu, gva_t gva, const uint64_t *cr3, struct mmu_explain *out);
 
 /*
- * An address space that the shadow MMU knows. CR3 without PCID. used: ordered by use, larger is later.
+ * An address space that the shadow MMU knows. CR3 without PCID. used: when it became current, in switches and flushes.
  */
 struct mmu_root_info {
     uint64_t cr3;
