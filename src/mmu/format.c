@@ -56,6 +56,11 @@ static const struct format formats[FORMATS] = {
 };
 /* clang-format on */
 
+const struct format *format_get(enum format_id id)
+{
+    return &formats[id];
+}
+
 static uint64_t bits(unsigned high, unsigned low)
 {
     return high < low ? 0 : (UINT64_C(2) << high) - (UINT64_C(1) << low);

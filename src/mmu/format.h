@@ -79,6 +79,8 @@ struct paging {
     uint32_t pkru;
 };
 
+const struct format *format_get(enum format_id id);
+
 void paging_init(struct paging *pg, const struct mmu_context *ctx, unsigned maxphyaddr);
 
 static inline unsigned paging_index(const struct paging *pg, unsigned level, gva_t gva)
