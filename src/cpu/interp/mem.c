@@ -89,7 +89,6 @@ static void tlb_fill(struct interp *c, uint64_t lin, const struct mmu_result *r)
     e->rtag = r->may_read ? tag : TLB_NO_TAG;
     e->wtag = r->may_write && !r->tracked ? tag : TLB_NO_TAG;
     e->addend = r->hva.v - (lin & PAGE_MASK);
-    e->page_gpa = r->page_gpa.v;
 }
 
 /* DR7 data breakpoints (SDM 3B 17.2.4): sets the B bits of those that the access touches. */
