@@ -31,33 +31,65 @@ static void remove_stale(const char *dir, const struct sockaddr_un *address)
         close(dir_fd);
 }
 
-/* The next message of the server. A new reference, or NULL with an error set. */
-static enum err next_message(struct qmp_link *link, const char *name, json_t **message)
+/* A whole message from the bytes that are here; *message is NULL when they do not make one. */
+static enum err take_pending(struct qmp_link *link, json_t **message)
 {
     const char *why;
 
-    for (;;) {
-        while (link->pending_at < link->pending_used) {
-            switch (json_stream_feed(&link->in, link->pending[link->pending_at++], message, &why)) {
-            case JSON_STREAM_MORE:
-                break;
-            case JSON_STREAM_VALUE:
-                return ERR_OK;
-            case JSON_STREAM_BAD:
-                return err_new(ERR_IO, "VM '%s' answers with something that is not JSON", name);
-            }
+    *message = NULL;
+    while (link->pending_at < link->pending_used) {
+        switch (json_stream_feed(&link->in, link->pending[link->pending_at++], message, &why)) {
+        case JSON_STREAM_MORE:
+            break;
+        case JSON_STREAM_VALUE:
+            return ERR_OK;
+        case JSON_STREAM_BAD:
+            return err_new(ERR_IO, "the VM answers with something that is not JSON");
         }
-        ssize_t n = recv(link->fd, link->pending, sizeof(link->pending), 0);
-
-        if (n == 0)
-            return err_new(ERR_IO, "VM '%s' closed the connection", name);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_new(ERR_IO, "VM '%s' does not answer", name);
-        link->pending_used = (size_t)n;
-        link->pending_at = 0;
     }
+    return ERR_OK;
+}
+
+/* More bytes; how: flags of recv. *more is false when there are none for now. */
+static enum err receive(struct qmp_link *link, int how, bool *more)
+{
+    ssize_t n = recv(link->fd, link->pending, sizeof(link->pending), how);
+
+    *more = n > 0 || (n < 0 && errno == EINTR);
+    if (n == 0)
+        return err_new(ERR_IO, "the VM closed the connection");
+    link->pending_used = n > 0 ? (size_t)n : 0;
+    link->pending_at = 0;
+    return ERR_OK;
+}
+
+enum err qmp_link_take(struct qmp_link *link, json_t **message)
+{
+    enum err err = take_pending(link, message);
+    bool more = true;
+
+    while (!err && !*message && more) {
+        err = receive(link, MSG_DONTWAIT, &more);
+        if (!err)
+            err = take_pending(link, message);
+    }
+    return err;
+}
+
+/* The next message of the server. A new reference, or NULL with an error set. */
+static enum err next_message(struct qmp_link *link, json_t **message)
+{
+    enum err err = take_pending(link, message);
+    bool more;
+
+    while (!err && !*message) {
+        err = receive(link, 0, &more);
+        if (!err && !more)
+            return err_new(ERR_IO, "the VM does not answer");
+        if (!err)
+            err = take_pending(link, message);
+    }
+    return err;
 }
 
 static enum err send_all(struct qmp_link *link, const char *text)
@@ -98,7 +130,7 @@ enum err qmp_link_call_with(struct qmp_link *link, const char *command, json_t *
     while (!err) {
         json_t *got;
 
-        err = next_message(link, "of this socket", &message);
+        err = next_message(link, &message);
         if (err)
             return err;
         got = json_object_get(message, "error");
@@ -166,7 +198,7 @@ enum err qmp_link_open(struct qmp_link *link, const char *name)
             remove_stale(dir, &address);
         return err;
     }
-    err = next_message(link, name, &message);
+    err = next_message(link, &message);
     json_decref(message);
     if (!err) {
         err = qmp_link_call(link, "qmp_capabilities", &message);

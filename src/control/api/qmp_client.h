@@ -33,6 +33,12 @@ enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **resu
 enum err qmp_link_call_with(struct qmp_link *link, const char *command, json_t *arguments,
                             json_t **result) MUST_USE;
 
+/*
+ * The next message if there is one already, else *message is NULL; for a caller that polls link->fd itself.
+ * ERR_IO: the connection is closed or broken.
+ */
+enum err qmp_link_take(struct qmp_link *link, json_t **message) MUST_USE;
+
 /* Waits until the VM closes the connection. False: it did not within `seconds`. */
 bool qmp_link_wait_end(struct qmp_link *link, unsigned seconds);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control/api/qmp_trace.h"
 #include "control/stats.h"
 #include "control/walk.h"
 
@@ -244,6 +245,8 @@ static json_t *query_commands(struct qmp_call *call)
 
     (void)call;
     json_array_append_new(list, json_pack("{s:s}", "name", "qmp_capabilities"));
+    json_array_append_new(list, json_pack("{s:s}", "name", QMP_TRACE_START));
+    json_array_append_new(list, json_pack("{s:s}", "name", QMP_TRACE_STOP));
     for (size_t i = 0; i < COMMANDS; i++)
         json_array_append_new(list, json_pack("{s:s}", "name", commands[i].name));
     return list;

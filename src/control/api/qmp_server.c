@@ -15,6 +15,7 @@
 
 #include "control/api/json_stream.h"
 #include "control/api/qmp_commands.h"
+#include "control/api/qmp_trace.h"
 #include "control/paths.h"
 
 /* A client that does not read is cut off when this much waits for it; above half of it we stop
@@ -23,6 +24,10 @@
 
 /* How long the last words may take at the end of the VM. */
 #define FAREWELL_MS 200
+
+/* A follower of a trace is sent more while less than this waits for it; what it cannot take is dropped. */
+#define TRACE_OUT_BYTES (256u * 1024)
+#define TRACE_BATCHES   16u /* at a time, so that others are served, too */
 
 struct qmp_client {
     int fd;     /* -1: free */
@@ -39,6 +44,7 @@ struct qmp_server {
     bool bound;
     unsigned resets_told;
     bool host_reset;
+    struct qmp_trace trace;
     struct qmp_client clients[QMP_CLIENTS_MAX];
 };
 
@@ -71,29 +77,35 @@ static void client_flush(struct qmp_client *c)
     c->out_used -= (size_t)n;
 }
 
+/* Bytes that are whole lines. A client that reads too slowly for them is cut off. */
+static void client_queue(struct qmp_client *c, const char *bytes, size_t length)
+{
+    char *out =
+        c->out_used + length <= OUT_MAX_BYTES ? realloc(c->out, c->out_used + length) : NULL;
+
+    if (!out) {
+        client_close(c);
+        return;
+    }
+    memcpy(out + c->out_used, bytes, length);
+    c->out = out;
+    c->out_used += length;
+    client_flush(c);
+}
+
 /* One message: one line, CRLF, one write. Takes `message` over. */
 static void client_send(struct qmp_client *c, json_t *message)
 {
     char *text = message ? json_dumps(message, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
-    size_t length = text ? strlen(text) : 0;
-    char *out;
+    char *line = NULL;
+    int length = text ? asprintf(&line, "%s\r\n", text) : -1;
 
     json_decref(message);
-    if (!text)
-        return;
-    out = c->out_used + length + 2 <= OUT_MAX_BYTES ? realloc(c->out, c->out_used + length + 2)
-                                                    : NULL;
-    if (!out) {
-        free(text);
-        client_close(c);
-        return;
-    }
-    memcpy(out + c->out_used, text, length);
-    memcpy(out + c->out_used + length, "\r\n", 2);
-    c->out = out;
-    c->out_used += length + 2;
     free(text);
-    client_flush(c);
+    if (length < 0)
+        return;
+    client_queue(c, line, (size_t)length);
+    free(line);
 }
 
 /* ---- requests ---- */
@@ -146,9 +158,12 @@ static json_t *run_capabilities(struct qmp_client *c, const json_t *arguments)
     return json_pack("{s:{}}", "return");
 }
 
-static json_t *run_command(struct qmp_server *server, const char *name, struct qmp_call *call)
+static json_t *run_command(struct qmp_server *server, struct qmp_client *c, const char *name,
+                           struct qmp_call *call)
 {
-    json_t *result = qmp_command_run(name, call);
+    bool is_trace = !strcmp(name, QMP_TRACE_START) || !strcmp(name, QMP_TRACE_STOP);
+    json_t *result =
+        is_trace ? qmp_trace_run(&server->trace, name, c, call) : qmp_command_run(name, call);
 
     server->host_reset |= call->host_reset;
     return result ? json_pack("{s:o}", "return", result)
@@ -172,7 +187,7 @@ static void answer(struct qmp_server *server, struct qmp_client *c, const json_t
             reply = make_error(QMP_NOT_FOUND,
                                "Expecting capabilities negotiation with 'qmp_capabilities'");
         else
-            reply = run_command(server, name, &call);
+            reply = run_command(server, c, name, &call);
     }
     if (id && reply)
         json_object_set(reply, "id", id);
@@ -309,6 +324,7 @@ void qmp_server_destroy(struct qmp_server *server)
 {
     if (!server)
         return;
+    qmp_trace_forget(&server->trace, server->trace.client);
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
         struct qmp_client *c = &server->clients[i];
         struct pollfd fd = {.fd = c->fd, .events = POLLOUT};
@@ -343,11 +359,41 @@ size_t qmp_server_pollfds(struct qmp_server *server, struct pollfd *fds)
                               (c->out_used ? POLLOUT : 0)),
         };
     }
+    if (server->trace.tracer)
+        fds[count++] = (struct pollfd){.fd = tracer_fd(server->trace.tracer), .events = POLLIN};
     return count;
+}
+
+/* Tracing ends with the connection of whoever asked for it. */
+static void end_orphan_trace(struct qmp_server *server)
+{
+    const struct qmp_client *c = server->trace.client;
+
+    if (server->trace.tracer && c->fd < 0)
+        qmp_trace_forget(&server->trace, c);
+}
+
+static void send_trace(struct qmp_server *server)
+{
+    char message[QMP_TRACE_MESSAGE_BYTES];
+
+    end_orphan_trace(server);
+    if (!server->trace.tracer)
+        return;
+    tracer_tick_seen(server->trace.tracer);
+    for (struct qmp_client *c = server->clients; c < server->clients + QMP_CLIENTS_MAX; c++) {
+        for (unsigned i = 0; c == server->trace.client && i < TRACE_BATCHES; i++) {
+            if (c->fd < 0 || c->out_used >= TRACE_OUT_BYTES ||
+                !qmp_trace_next(&server->trace, message))
+                break;
+            client_queue(c, message, strlen(message));
+        }
+    }
 }
 
 void qmp_server_handle(struct qmp_server *server, const struct pollfd *fds, size_t count)
 {
+    send_trace(server);
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
         struct qmp_client *c = &server->clients[i];
 
@@ -361,6 +407,7 @@ void qmp_server_handle(struct qmp_server *server, const struct pollfd *fds, size
             break;
         }
     }
+    end_orphan_trace(server);
     if (count && (fds[0].revents & POLLIN))
         accept_client(server);
 }
@@ -400,6 +447,7 @@ void qmp_server_tell_resets(struct qmp_server *server)
 
 void qmp_server_tell_end(struct qmp_server *server, const char *reason, bool by_guest)
 {
+    send_trace(server);
     qmp_server_event(server, "SHUTDOWN",
                      json_pack("{s:b, s:s}", "guest", by_guest, "reason", reason));
 }

@@ -26,6 +26,7 @@ int command_run(int count, char *const *words);
 int command_ps(int count, char *const *words);
 int command_stat(int count, char *const *words);
 int command_stop(int count, char *const *words);
+int command_trace(int count, char *const *words);
 int command_walk(int count, char *const *words);
 
 /* The whole program below main: finds the command and runs it. */

@@ -10,9 +10,9 @@ const struct command commands[] = {
     {"ps", "list the running VMs", command_ps},
     {"stat", "show a VM's counters", command_stat},
     {"stop", "end a VM", command_stop},
+    {"trace", "follow faults and flushes step by step", command_trace},
     {"walk", "explain one address: guest tables, host, shadow", command_walk},
     {"top", "watch all VMs", NULL},
-    {"trace", "follow faults step by step", NULL},
     {"balloon", "set a VM's memory target", NULL},
     {"swap", "push a VM's pages out", NULL},
     {"restart", "restart a VM", NULL},
@@ -37,6 +37,7 @@ static void print_help(FILE *out)
           "  umbra run --kernel vmlinuz --initrd i.img --append console=ttyS0 --memory 512M\n"
           "  umbra ps                                     which VMs run\n"
           "  umbra stat NAME                              what a VM does and where its memory is\n"
+          "  umbra trace NAME --count 20                  what happens in its tables, step by step\n"
           "  umbra walk NAME rip                          how one address is translated, level by level\n"
           "  umbra stop NAME                              end it\n\n"
           "Commands (each has --help and a man page):\n",
