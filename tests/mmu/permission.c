@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "cases.h"
+#include "judge.h"
 #include "model.h"
 #include "world.h"
 
@@ -30,75 +31,6 @@ struct test {
     uint64_t cases, accesses, faults, mismatches;
     bool loud;
 };
-
-static const char *const kind_names[] = {"read", "write", "fetch"};
-
-static void print_entries(const char *what, const struct model_walk *w)
-{
-    printf("  %s:", what);
-    for (unsigned i = 0; i < w->entries; i++)
-        printf(" %016" PRIx64, w->entry[i].value);
-    printf("\n");
-}
-
-static void print_access(const struct test_case *c, const struct mmu_access *a, bool ac,
-                         const struct model_walk *w, const struct model_answer *want)
-{
-    printf("  cr0=%" PRIx64 " cr4=%" PRIx64 " efer=%" PRIx64 " pkru=%08x maxphyaddr=%u\n", c->ctx.cr0,
-           c->ctx.cr4, c->ctx.efer, c->ctx.pkru, c->maxphyaddr);
-    printf("  %s %s %s ac=%d gva=%016" PRIx64 "\n",
-           a->user ? "user" : a->implicit ? "implicit supervisor" : "supervisor", kind_names[a->kind],
-           "access", ac, a->gva.v);
-    print_entries("entries", w);
-    if (want->faults)
-        printf("  model: fault, error code %02x; sets", want->code);
-    else
-        printf("  model: page %" PRIx64 "; sets", w->page);
-    for (unsigned i = 0; i < w->entries; i++)
-        printf(" %02" PRIx64, want->set[i]);
-    printf("\n");
-}
-
-static void print_result(const struct mmu_result *r)
-{
-    static const char *const kinds[] = {"mapped", "fault", "device", "host error"};
-
-    printf("  mmu: %s", kinds[r->kind]);
-    if (r->kind == MMU_GUEST_FAULT)
-        printf(" error code %02x\n", r->error_code);
-    else
-        printf(" gpa=%" PRIx64 " page=%" PRIx64 " r=%d w=%d x=%d global=%d\n", r->gpa.v, r->page_gpa.v,
-               r->may_read, r->may_write, r->may_exec, r->global);
-}
-
-/* NULL: as the model says. */
-static const char *compare_answer(const struct world *world, const struct model *m, const struct model_walk *w,
-                                  const struct model_answer *want, const struct mmu_access *a, bool ac,
-                                  const struct mmu_result *r)
-{
-    if (want->faults) {
-        if (r->kind != MMU_GUEST_FAULT)
-            return "no fault";
-        return r->error_code == want->code ? NULL : "error code";
-    }
-    bool is_ram = w->page < WORLD_BYTES;
-    if (r->kind != (is_ram ? MMU_MAPPED : MMU_DEVICE))
-        return r->kind == MMU_GUEST_FAULT ? "fault" : "kind of answer";
-    if (r->page_gpa.v != w->page || r->gpa.v != w->page + (a->gva.v & 0xfff))
-        return "physical address";
-    if (!is_ram)
-        return NULL;
-    if (r->hva.v != (uint64_t)(uintptr_t)(world->ram + w->page) &&
-        (a->kind == MMU_WRITE || r->may_write || r->hva.v != mem_zero_page(world->mem).v))
-        return "host address";
-    struct model_rights rights = model_rights(m, w, a, ac);
-    bool dirty = w->dirty || a->kind == MMU_WRITE;
-    if (r->may_read != rights.allowed[MMU_READ] || r->may_exec != rights.allowed[MMU_FETCH])
-        return "may_read, may_exec";
-    if (r->may_write && !(rights.allowed[MMU_WRITE] && dirty))
-        return "may_write";
-    return r->global == w->global ? NULL : "global";
-}
 
 /* One entry may have been used at several levels: what all of them set is what it has. */
 static bool compare_entries(struct world *world, const struct model *m, const struct model_walk *w,
@@ -131,14 +63,14 @@ static bool check_access(struct test *t, struct world *world, const struct model
     mmu_translate(world->mmu, a, ac, &r);
     t->accesses++;
     t->faults += want.faults;
-    const char *wrong = compare_answer(world, m, &w, &want, a, ac, &r);
+    const char *wrong = judge_answer(world, m, &w, &want, a, ac, &r);
     if (!wrong && !compare_entries(world, m, &w, &want))
         wrong = "entries afterwards";
     if (wrong || t->loud) {
-        print_access(c, a, ac, &w, &want);
-        print_result(&r);
+        judge_print_access(&c->ctx, c->maxphyaddr, a, ac, &w, &want);
+        judge_print_result(&r);
         model_walk(m, a->gva.v, world_load, world, &after);
-        print_entries("after", &after);
+        judge_print_entries("after", &after);
         printf("  %s\n", wrong ? wrong : "as the model says");
     }
     return !wrong;

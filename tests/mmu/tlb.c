@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tlb.h"
+
+#include <string.h>
+
+void tlb_clear(struct tlb *tlb)
+{
+    tlb->used = 0;
+    tlb->next = 0;
+}
+
+static void on_flush_all(void *arg)
+{
+    tlb_clear(arg);
+}
+
+static void on_flush_page(void *arg, gva_t gva)
+{
+    struct tlb *tlb = arg;
+
+    for (unsigned i = 0; i < tlb->used; i++) {
+        if (tlb->entry[i].page == (gva.v & PAGE_MASK))
+            tlb->entry[i].used = false;
+    }
+}
+
+static void on_drop_frame(void *arg, hva_t page)
+{
+    struct tlb *tlb = arg;
+
+    for (unsigned i = 0; i < tlb->used; i++) {
+        if (tlb->entry[i].result.hva.v == page.v)
+            tlb->entry[i].used = false;
+    }
+}
+
+static void on_write_protect(void *arg, hva_t page)
+{
+    struct tlb *tlb = arg;
+
+    for (unsigned i = 0; i < tlb->used; i++) {
+        if (tlb->entry[i].result.hva.v == page.v)
+            tlb->entry[i].result.may_write = false;
+    }
+}
+
+struct mmu_tlb_ops tlb_ops(struct tlb *tlb)
+{
+    return (struct mmu_tlb_ops){.arg = tlb,
+                                .flush_all = on_flush_all,
+                                .flush_page = on_flush_page,
+                                .drop_frame = on_drop_frame,
+                                .write_protect_frame = on_write_protect};
+}
+
+static bool is_at(const struct tlb_entry *e, unsigned asid, const struct mmu_access *a, bool smap_off)
+{
+    return e->used && e->asid == asid && e->page == (a->gva.v & PAGE_MASK) && e->user == a->user &&
+           e->smap_off == smap_off;
+}
+
+const struct mmu_result *tlb_find(const struct tlb *tlb, unsigned asid, const struct mmu_access *a, bool smap_off)
+{
+    for (unsigned i = 0; i < tlb->used; i++) {
+        const struct mmu_result *r = &tlb->entry[i].result;
+        bool may = a->kind == MMU_READ ? r->may_read : a->kind == MMU_WRITE ? r->may_write : r->may_exec;
+        if (may && is_at(&tlb->entry[i], asid, a, smap_off))
+            return r;
+    }
+    return NULL;
+}
+
+void tlb_fill(struct tlb *tlb, unsigned asid, const struct mmu_access *a, bool smap_off,
+              const struct mmu_result *r)
+{
+    struct tlb_entry *e = NULL;
+
+    for (unsigned i = 0; !e && i < tlb->used; i++) {
+        if (is_at(&tlb->entry[i], asid, a, smap_off))
+            e = &tlb->entry[i];
+    }
+    if (!e && tlb->used < TLB_SIZE)
+        e = &tlb->entry[tlb->used++];
+    if (!e)
+        e = &tlb->entry[tlb->next++ % TLB_SIZE];
+    *e = (struct tlb_entry){.used = true,
+                            .user = a->user,
+                            .smap_off = smap_off,
+                            .asid = asid,
+                            .page = a->gva.v & PAGE_MASK,
+                            .result = *r};
+}
