@@ -77,9 +77,9 @@ void terminal_note_output(struct terminal *t, const uint8_t *bytes, size_t count
 void terminal_finish(struct terminal *t)
 {
     /*
-     * Scroll region and alternate screen, with the cursor kept where it is; mouse reports and bracketed paste;
-     * cursor keys, line wrap, insert mode, keypad, character set, colours, the cursor. No DECSTR: terminals do
-     * not agree on where it leaves the cursor.
+     * Alternate screen and scroll region, with the cursor kept where it is; mouse reports and
+     * bracketed paste; cursor keys, line wrap, insert mode, keypad, character set, colours, the
+     * cursor. No DECSTR: terminals do not agree on where it leaves the cursor.
      */
     static const char undo[] = "\0337\033[?1049l\0337\033[r\0338"
                                "\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?2004l"

@@ -31,7 +31,7 @@ check "a full disk under --stats: a message" grep -q "No space left" "$tmp/err"
 run 120 "${demo[@]}" --stats "$tmp/s.json"
 check "--stats: status 0" [ "$status" = 0 ]
 for key in instructions mips wall_seconds exits_port_out true_not_present hidden_missing shadow_pages \
-    tlb_misses_data tlb_hits_sampled resident_bytes guest_bytes; do
+    tlb_misses_data tlb_hits_data resident_bytes guest_bytes; do
     check "--stats has $key" [ -n "$(field "$tmp/s.json" $key)" ]
 done
 pages=0
