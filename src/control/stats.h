@@ -26,4 +26,7 @@ enum err stats_write(const json_t *stats, const char *path) MUST_USE;
 /* "Where the memory is" in words, made from such an object. */
 void stats_print_memory(const json_t *stats, FILE *out);
 
+/* The shadow MMU's counters in words, from the "mmu" member of such an object. */
+void stats_print_mmu(const json_t *mmu, FILE *out);
+
 #endif

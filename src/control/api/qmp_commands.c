@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "control/api/qmp_trace.h"
@@ -140,14 +141,20 @@ static json_t *run_stat(struct qmp_call *call)
 /* An audit is an answer also when something disagrees. */
 static json_t *run_audit(struct qmp_call *call)
 {
-    enum err err;
+    struct timespec before, after;
     json_t *result;
+    enum err err;
 
     vm_hold(call->vm);
+    clock_gettime(CLOCK_MONOTONIC, &before);
     err = vm_audit(call->vm);
-    result = json_pack("{s:b, s:s, s:o}", "agree", !err, "text",
-                       err ? err_text() : "memory and shadow tables agree", "mmu",
-                       stats_mmu_json(call->vm));
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    result = json_pack("{s:b, s:s, s:f, s:I, s:o}", "agree", !err, "text",
+                       err ? err_text() : "memory and shadow tables agree", "ms",
+                       (double)(after.tv_sec - before.tv_sec) * 1e3 +
+                           (double)(after.tv_nsec - before.tv_nsec) / 1e6,
+                       "guest_pages", (json_int_t)(mem_size_bytes(vm_mem(call->vm)) / PAGE_SIZE),
+                       "mmu", stats_mmu_json(call->vm));
     vm_release(call->vm);
     return result;
 }

@@ -39,7 +39,7 @@ int cli_fail(enum err err);
 struct cli_vm_words {
     const char *name;
     const char *file;
-    bool json;
+    bool json, audit;
 };
 extern const struct option_spec cli_json_options[];
 enum err cli_take_vm(struct cli_vm_words *out, const struct option_spec *specs, int count,

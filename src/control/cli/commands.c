@@ -30,18 +30,20 @@ int cli_fail(enum err err)
 
 static void print_help(FILE *out)
 {
-    fputs("Umbra runs unmodified guests without hardware virtualization, on its own shadow page "
-          "tables.\n\n"
-          "Examples:\n"
-          "  umbra run                                    boot the cached guest (make guest)\n"
-          "  umbra run --kernel vmlinuz --initrd i.img --append console=ttyS0 --memory 512M\n"
-          "  umbra ps                                     which VMs run\n"
-          "  umbra stat NAME                              what a VM does and where its memory is\n"
-          "  umbra trace NAME --count 20                  what happens in its tables, step by step\n"
-          "  umbra walk NAME rip                          how one address is translated, level by level\n"
-          "  umbra stop NAME                              end it\n\n"
-          "Commands (each has --help and a man page):\n",
-          out);
+    fputs(
+        "Umbra runs unmodified guests without hardware virtualization, on its own shadow page "
+        "tables.\n\n"
+        "Examples:\n"
+        "  umbra run                                    boot the cached guest (make guest)\n"
+        "  umbra run --kernel vmlinuz --initrd i.img --append console=ttyS0 --memory 512M\n"
+        "  umbra ps                                     which VMs run\n"
+        "  umbra stat NAME                              what a VM does and where its memory is\n"
+        "  umbra trace NAME --count 20                  what happens in its tables, step by step\n"
+        "  umbra walk NAME rip                          how one address is translated, level by "
+        "level\n"
+        "  umbra stop NAME                              end it\n\n"
+        "Commands (each has --help and a man page):\n",
+        out);
     for (const struct command *c = commands; c->name; c++) {
         if (c->run)
             fprintf(out, "  %-10s %s\n", c->name, c->summary);
@@ -137,6 +139,8 @@ static enum err set_word_option(void *arg, const struct option_spec *spec, const
 
     if (!strcmp(spec->name, "file"))
         words->file = value;
+    else if (!strcmp(spec->name, "audit"))
+        words->audit = true;
     else
         words->json = true;
     return ERR_OK;

@@ -10,7 +10,6 @@
 
 #define CPU_TEXT(name, text) {#name, text, 0},
 static const struct stats_desc cpu_texts[] = {CPU_COUNTERS(CPU_TEXT){NULL, NULL, 0}};
-static const struct stats_desc mmu_texts[] = {MMU_COUNTERS(CPU_TEXT){NULL, NULL, 0}};
 
 static void print_counters(const json_t *stats, const char *group, const struct stats_desc *texts)
 {
@@ -44,12 +43,14 @@ static void print_text(const json_t *stats)
     stats_print_memory(stats, stdout);
     puts("\nCPU (what is zero is left out):");
     print_counters(stats, "cpu", cpu_texts);
-    puts("\nShadow MMU:");
-    print_counters(stats, "mmu", mmu_texts);
+    putchar('\n');
+    stats_print_mmu(json_object_get(stats, "mmu"), stdout);
 }
 
 static const struct option_spec stat_options[] = {
     {"json", NULL, "print JSON for programs", false},
+    {"audit", NULL,
+     "check memory and shadow tables of the running VM against each other", false},
     {"file", "FILE", "instead of a running VM: a file that run --stats wrote", false},
     {NULL, NULL, NULL, false},
 };
@@ -79,6 +80,36 @@ static enum err from_vm(const char *name, json_t **stats)
     return err;
 }
 
+/* The guest stands still while everything is compared. */
+static int audit(const struct cli_vm_words *given)
+{
+    struct qmp_link link;
+    json_t *result = NULL;
+    bool agree;
+    enum err err = qmp_link_open(&link, given->name);
+
+    if (!err) {
+        err = qmp_link_call(&link, "x-umbra-audit", &result);
+        qmp_link_close(&link);
+    }
+    if (err)
+        return cli_fail(err);
+    agree = json_is_true(json_object_get(result, "agree"));
+    if (given->json) {
+        json_dumpf(result, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else {
+        printf("audit: %s\n", string_of(result, "text"));
+        printf("looked at: %" JSON_INTEGER_FORMAT " shadow pages, %" JSON_INTEGER_FORMAT
+               " guest pages, in %.1f ms\n",
+               json_integer_value(json_object_get(json_object_get(result, "mmu"), "shadow_pages")),
+               json_integer_value(json_object_get(result, "guest_pages")),
+               json_real_value(json_object_get(result, "ms")));
+    }
+    json_decref(result);
+    return agree ? STATUS_OK : STATUS_HOST;
+}
+
 int command_stat(int count, char *const *words)
 {
     struct cli_vm_words given;
@@ -89,14 +120,21 @@ int command_stat(int count, char *const *words)
     if (err)
         return cli_fail(err);
     if (want_help) {
-        puts("umbra stat NAME | --file F.json [--json]\n\nExamples:\n"
+        puts("umbra stat NAME [--audit] | --file F.json [--json]\n\nExamples:\n"
              "  umbra stat web1           counters of the VM web1, in words\n"
              "  umbra stat web1 --json    the same for programs\n"
+             "  umbra stat web1 --audit   check its memory and shadow tables now; status 4 if they "
+             "disagree\n"
              "  umbra stat --file F.json  counters that an ended VM left (run --stats "
              "F.json)\n\nOptions:");
         options_print(stat_options, stdout);
         return STATUS_OK;
     }
+    if (given.audit && given.file)
+        return cli_fail(
+            err_new(ERR_INVAL, "--audit looks at a running VM; it goes with no --file"));
+    if (given.audit)
+        return audit(&given);
     err = given.file ? from_file(given.file, &stats) : from_vm(given.name, &stats);
     if (err)
         return cli_fail(err);
