@@ -222,8 +222,10 @@ bool qmp_link_wait_end(struct qmp_link *link, unsigned seconds)
     for (unsigned waited_ms = 0; waited_ms < seconds * 1000; waited_ms += 100) {
         struct pollfd fd = {.fd = link->fd, .events = POLLIN};
 
-        if (poll(&fd, 1, 100) > 0 &&
-            recv(link->fd, link->pending, sizeof(link->pending), MSG_DONTWAIT) == 0)
+        if (poll(&fd, 1, 100) <= 0)
+            continue;
+        ssize_t got = recv(link->fd, link->pending, sizeof(link->pending), MSG_DONTWAIT);
+        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
             return true;
     }
     return false;

@@ -324,6 +324,9 @@ void qmp_server_destroy(struct qmp_server *server)
 {
     if (!server)
         return;
+    /* the name goes first: whoever sees the connection end may start a VM of that name */
+    if (server->bound)
+        unlink(server->path);
     qmp_trace_forget(&server->trace, server->trace.client);
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
         struct qmp_client *c = &server->clients[i];
@@ -336,8 +339,6 @@ void qmp_server_destroy(struct qmp_server *server)
         if (c->fd >= 0)
             client_close(c);
     }
-    if (server->bound)
-        unlink(server->path);
     if (server->listen_fd >= 0)
         close(server->listen_fd);
     free(server);
