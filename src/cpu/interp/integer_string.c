@@ -296,6 +296,15 @@ DEFINE_STRING(lods)
 DEFINE_STRING(cmps)
 DEFINE_STRING(scas)
 
+/*
+ * A REP instruction that has overwritten itself goes on with what is there now, at once: else the moment would
+ * depend on when the run is interrupted.
+ */
+static inline bool rep_must_leave(struct interp *c, const struct uop *u)
+{
+    return must_leave(c) || u->fn == op_stale;
+}
+
 /* ends: false after an element whose comparison ends REPE or REPNE. */
 #define DEFINE_REP(op, stride, goes_on)                                                            \
     HANDLER(rep_##op)                                                                              \
@@ -311,7 +320,7 @@ DEFINE_STRING(scas)
             retire_elements(c, u, n);                                                              \
             if (!(goes_on))                                                                        \
                 break;                                                                             \
-            if (n < count && unlikely(must_leave(c)))                                              \
+            if (n < count && unlikely(rep_must_leave(c, u)))                                              \
                 return leave_at(c, u);                                                             \
         }                                                                                          \
         NEXT;                                                                                      \
