@@ -124,6 +124,7 @@ static void add_ports(struct board *board)
         {0x0092, 0x0092, 1, &board->kbc, i8042_port92_in, i8042_port92_out},
         {0x0070, 0x0071, 1, &board->rtc, rtc_in, rtc_out},
         {BOARD_COM1_PORT, BOARD_COM1_PORT + UART_PORTS - 1, 1, &board->uart, uart_in, uart_out},
+        {FWCFG_PORT, FWCFG_LAST_PORT, 2, &board->fwcfg, fwcfg_in, fwcfg_out},
         {PM_BASE, PM_LAST_PORT, 4, &board->pm, pm_in, pm_out},
         {PCI_ADDRESS_PORT, PCI_LAST_PORT, 4, &board->pci, pci_in, pci_out},
     };
@@ -173,6 +174,7 @@ static void init_chips(struct board *board)
     rtc_init(&board->rtc, clock, isa_irq(board, 8), wall_ns, mem_size_bytes(board->config.mem));
     pm_init(&board->pm, clock, isa_irq(board, PM_SCI_IRQ), board, on_power_off);
     pci_init(&board->pci, board, on_reset_request);
+    fwcfg_init(&board->fwcfg, mem_size_bytes(board->config.mem), board->config.cpus);
     board->kbc = (struct i8042){
         .irq = isa_irq(board, 1),
         .arg = board,
@@ -237,6 +239,7 @@ void board_reset(struct board *board)
     rtc_reset(&board->rtc);
     pm_reset(&board->pm);
     pci_reset(&board->pci);
+    fwcfg_reset(&board->fwcfg);
     i8042_reset(&board->kbc);
     uart_reset(&board->uart);
     board_unlock(board);

@@ -10,6 +10,7 @@
 
 #include "machine/board.h"
 #include "machine/bus.h"
+#include "machine/dev/fwcfg.h"
 #include "machine/dev/i8042.h"
 #include "machine/dev/ioapic.h"
 #include "machine/dev/kvmclock.h"
@@ -46,6 +47,7 @@ struct board {
     struct pit pit;
     struct rtc rtc;
     struct i8042 kbc;
+    struct fwcfg fwcfg;
     struct ioapic ioapic;
     struct pci pci;
     struct pm pm;
