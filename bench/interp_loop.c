@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How fast the interp engine runs an integer loop: 64-bit code, paging on, no machine around it.
- * The loop is a mix that compilers make: arithmetic, loads and stores, a call, conditional branches.
+ * The loop is a mix that compilers make: arithmetic, loads and stores, a call, conditional
+ * branches.
  *
  *     build/bench/interp_loop [MILLIONS OF INSTRUCTIONS]
  */

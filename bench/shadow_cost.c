@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the shadow MMU costs by itself: processor time of one answer of each kind, on a guest made of 4-level
- * tables that map 4096 pages. Prints one line per kind.
+ * What the shadow MMU costs by itself: processor time of one answer of each kind, on a guest made
+ * of 4-level tables that map 4096 pages. Prints one line per kind.
  */
 #include <stdio.h>
 #include <stdlib.h>

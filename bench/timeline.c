@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * timeline COMMAND [ARG...]: runs COMMAND with empty standard input and prints each line of its output behind two
- * numbers: milliseconds since its start, and milliseconds of processor time that COMMAND has used (all its threads).
- * At its end a last line, "end-of-run". Ends with the command's exit status.
+ * timeline COMMAND [ARG...]: runs COMMAND with empty standard input and prints each line of its
+ * output behind two numbers: milliseconds since its start, and milliseconds of processor time that
+ * COMMAND has used (all its threads). At its end a last line, "end-of-run". Ends with the command's
+ * exit status.
  */
 #include <fcntl.h>
 #include <stdio.h>

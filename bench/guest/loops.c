@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The benchmark's loops, one static program for the host and for any guest: an integer, a memory and a
- * system call loop of a fixed amount of work. Each prints "begin NAME" and "end NAME CHECKSUM", which
- * bench/timeline stamps on the host's clock, so that no guest clock is trusted.
+ * The benchmark's loops, one static program for the host and for any guest: an integer, a memory
+ * and a system call loop of a fixed amount of work. Each prints "begin NAME" and "end NAME
+ * CHECKSUM", which bench/timeline stamps on the host's clock, so that no guest clock is trusted.
  *
  * loops [SCALE [NAME]]    SCALE: amount of work in percent (100); NAME: that loop only
  */

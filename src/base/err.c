@@ -8,7 +8,10 @@
 
 #define ERR_TEXT_BYTES 512
 
-/* An error belongs to the thread that met it, not to a VM: it is read before anything else fails there. */
+/*
+ * An error belongs to the thread that met it, not to a VM: it is read before anything else fails
+ * there.
+ */
 static _Thread_local char text[ERR_TEXT_BYTES];
 static _Thread_local char origin[96];
 

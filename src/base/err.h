@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host failures: one enum, which must be used, and a text that says what failed, where and what to do.
+ * Host failures: one enum, which must be used, and a text that says what failed, where and what to
+ * do.
  *
  * An error is born with err_new() (or err_errno(), which appends strerror) and passed up unchanged;
- * whoever took resources releases them in reverse order on the way. The text of the newest error of a
- * thread is kept until the next one is born. Only control/ prints it.
+ * whoever took resources releases them in reverse order on the way. The text of the newest error of
+ * a thread is kept until the next one is born. Only control/ prints it.
  *
  * Guest misbehaviour is never an err: it is a value of the interface that meets it.
  */
@@ -30,7 +31,10 @@ enum err {
 /* For functions that answer with a bool or another value and leave only the text. */
 #define err_note(code, ...) ((void)!err_new((code), __VA_ARGS__))
 
-/* Sets the thread's error text (printf format); with_errno appends ": " and strerror(errno). Returns code. */
+/*
+ * Sets the thread's error text (printf format); with_errno appends ": " and strerror(errno).
+ * Returns code.
+ */
 enum err err_set(enum err code, const char *file, int line, int with_errno, const char *fmt, ...)
     __attribute__((format(printf, 5, 6))) MUST_USE;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages for the person at the terminal and for logs, on stderr: "umbra: [tag] text" in key=value form.
- * A message that a guest can cause goes through log_limited with a struct log_limit of its owner.
+ * Messages for the person at the terminal and for logs, on stderr: "umbra: [tag] text" in key=value
+ * form. A message that a guest can cause goes through log_limited with a struct log_limit of its
+ * owner.
  */
 #ifndef UMBRA_BASE_LOG_H
 #define UMBRA_BASE_LOG_H
@@ -10,7 +11,10 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
-/* At most `burst` messages in all; the last one says that more are dropped. Zero-initialised: burst 8. */
+/*
+ * At most `burst` messages in all; the last one says that more are dropped. Zero-initialised: burst
+ * 8.
+ */
 struct log_limit {
     uint32_t burst;
     uint32_t used;

@@ -15,7 +15,10 @@
 
 #define STATS_FIELD(name, text) uint64_t name;
 
-/* One row of a counter table made from a list: name, explanation, offset of the uint64_t in its struct. */
+/*
+ * One row of a counter table made from a list: name, explanation, offset of the uint64_t in its
+ * struct.
+ */
 struct stats_desc {
     const char *name;
     const char *text;

@@ -27,7 +27,7 @@ enum engine_exit {
 };
 
 /* clang-format off */
-#define CPU_COUNTERS(X)                                                                             \
+#define CPU_COUNTERS(X)                                                                            \
     X(instructions,       "instructions retired")                                                  \
     X(exits_port_in,      "exits: port input")                                                     \
     X(exits_port_out,     "exits: port output")                                                    \
@@ -40,7 +40,7 @@ enum engine_exit {
     X(nmis,               "NMIs delivered")                                                        \
     X(exceptions,         "exceptions delivered")                                                  \
     X(page_faults,        "page faults delivered to the guest")                                    \
-    X(tlb_hits_data,      "data TLB hits: memory operands of retired instructions, less the misses") \
+    X(tlb_hits_data,      "data TLB hits: memory operands retired, less the misses")               \
     X(tlb_misses_data,    "data TLB misses")                                                       \
     X(tlb_misses_fetch,   "fetch TLB misses")                                                      \
     X(tlb_flushes,        "TLB flushes of everything")                                             \

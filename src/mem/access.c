@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The door: copies between host buffers and guest memory, page by page, after one check of all bounds. */
+/*
+ * The door: copies between host buffers and guest memory, page by page, after one check of all
+ * bounds.
+ */
 #include <string.h>
 
 #include "mem/internal.h"

@@ -8,9 +8,9 @@
  *
  *   any --------> absent: mem_reset
  *
- * Host memory: one private anonymous mapping per slot without reservation. The kernel gives a page at the
- * first write, so absent and zero frames cost nothing; zero frames are read from one shared page, so that
- * reading does not even fill the host's page tables.
+ * Host memory: one private anonymous mapping per slot without reservation. The kernel gives a page
+ * at the first write, so absent and zero frames cost nothing; zero frames are read from one shared
+ * page, so that reading does not even fill the host's page tables.
  */
 #include "mem/mem.h"
 
@@ -262,7 +262,10 @@ bool mem_check(const struct guest_mem *mem)
     return true;
 }
 
-/* Frames whose content the trackers know go first, so that they forget it while the frames still exist. */
+/*
+ * Frames whose content the trackers know go first, so that they forget it while the frames still
+ * exist.
+ */
 static void reset_tell(struct guest_mem *mem)
 {
     for (size_t s = 0; s < mem->slot_count; s++) {

@@ -4,18 +4,19 @@
  *
  *     HVA = slot.userspace_addr + ((GFN - slot.base_gfn) << 12)
  *
- * Page states now: absent (never touched), zero (read, never written: the shared zero page), resident,
- * pinned (resident and must stay). Later: ballooned, shared, compressed, swapped, smart.
+ * Page states now: absent (never touched), zero (read, never written: the shared zero page),
+ * resident, pinned (resident and must stay). Later: ballooned, shared, compressed, swapped, smart.
  * The ledger counts GFNs by state; the counts always sum to the size of guest memory.
  *
  * Invariants
  *   M1  every GFN of a slot is in exactly one state; sum of ledger == total pages
  *   M2  slots do not overlap and are sorted by base_gfn
  *   M3  host memory is taken only by mem_make_resident for writing
- *   M4  a frame with MEM_TRACK_* set is never handed out as writable without its tracker hearing of the write
+ *   M4  a frame with MEM_TRACK_* set is never handed out as writable without its tracker hearing of
+ *       the write
  *
- * Lock: the owner's machine lock, or single-threaded use; the vCPU thread may call mem_make_resident alone
- * while it is the only vCPU.
+ * Lock: the owner's machine lock, or single-threaded use; the vCPU thread may call
+ * mem_make_resident alone while it is the only vCPU.
  */
 #ifndef UMBRA_MEM_MEM_H
 #define UMBRA_MEM_MEM_H
@@ -44,13 +45,19 @@ struct mem_slot {
 /* Hears of what happens to frames, in the order of registration. Any function may be NULL. */
 struct mem_observer {
     void *arg;
-    /* the frame's HVA or permission changes: drop every translation to it (called before it changes) */
+    /*
+     * the frame's HVA or permission changes: drop every translation to it (called before it
+     * changes)
+     */
     void (*unmap)(void *arg, gfn_t gfn);
     /* the same for all frames at once; NULL: unmap is called for each frame that is not absent */
     void (*unmap_all)(void *arg);
     /* a frame starts to be tracked: withdraw write access from every translation to it */
     void (*write_protect)(void *arg, gfn_t gfn);
-    /* bytes of a tracked frame were written by somebody (a device, boot code, an engine's slow path) */
+    /*
+     * bytes of a tracked frame were written by somebody (a device, boot code, an engine's slow
+     * path)
+     */
     void (*written)(void *arg, gpa_t gpa, size_t bytes);
 };
 
@@ -85,16 +92,17 @@ enum mem_answer {
 };
 
 /*
- * Step 6 of a memory access: makes the frame usable. An absent page asked for reading answers with the
- * shared zero page (read-only!) and becomes PAGE_ZERO; asked for writing it becomes PAGE_RESIDENT (observers'
- * unmap is called first when it was PAGE_ZERO). *writable says whether *hva may be written.
+ * Step 6 of a memory access: makes the frame usable. An absent page asked for reading answers with
+ * the shared zero page (read-only!) and becomes PAGE_ZERO; asked for writing it becomes
+ * PAGE_RESIDENT (observers' unmap is called first when it was PAGE_ZERO). *writable says whether
+ * *hva may be written.
  */
 enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent,
                                   hva_t *hva, bool *writable);
 
 /*
- * The same without side effects: MEM_OK only when the frame can be used for the intent as it is; an absent
- * frame, or a zero one asked for writing, answers MEM_NOT_READY.
+ * The same without side effects: MEM_OK only when the frame can be used for the intent as it is; an
+ * absent frame, or a zero one asked for writing, answers MEM_NOT_READY.
  */
 enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent intent, hva_t *hva,
                          bool *writable);
@@ -105,7 +113,10 @@ hva_t mem_zero_page(const struct guest_mem *mem);
 /* PAGE_ABSENT for frames that are not RAM. */
 enum page_state mem_page_state(const struct guest_mem *mem, gfn_t gfn);
 
-/* A resident frame stays resident, or may leave again. False: not RAM, or the host failed (err_text()). */
+/*
+ * A resident frame stays resident, or may leave again. False: not RAM, or the host failed
+ * (err_text()).
+ */
 bool mem_pin(struct guest_mem *mem, gfn_t gfn) MUST_USE;
 void mem_unpin(struct guest_mem *mem, gfn_t gfn);
 
@@ -118,19 +129,23 @@ struct mem_ledger mem_ledger(const struct guest_mem *mem);
 bool mem_check(const struct guest_mem *mem);
 
 /*
- * Tracking. Setting the first bit of a frame calls write_protect of all observers. mem_track answers 0 for
- * frames that are not RAM.
+ * Tracking. Setting the first bit of a frame calls write_protect of all observers. mem_track
+ * answers 0 for frames that are not RAM.
  */
 unsigned mem_track(const struct guest_mem *mem, gfn_t gfn);
 void mem_track_set(struct guest_mem *mem, gfn_t gfn, enum mem_track why);
 void mem_track_clear(struct guest_mem *mem, gfn_t gfn, enum mem_track why);
 
-/* The writer of a tracked frame says so (after the bytes changed); calls `written` of all observers. */
+/*
+ * The writer of a tracked frame says so (after the bytes changed); calls `written` of all
+ * observers.
+ */
 void mem_note_written(struct guest_mem *mem, gpa_t gpa, size_t bytes);
 
 /*
- * The door for devices and boot code: copies, checks bounds, crosses pages, makes pages resident and tells
- * trackers. False when any byte is not RAM (nothing is copied then) or the host failed (err_text()).
+ * The door for devices and boot code: copies, checks bounds, crosses pages, makes pages resident
+ * and tells trackers. False when any byte is not RAM (nothing is copied then) or the host failed
+ * (err_text()).
  */
 bool mem_read(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes) MUST_USE;
 bool mem_write(struct guest_mem *mem, gpa_t gpa, const void *buf, size_t bytes) MUST_USE;

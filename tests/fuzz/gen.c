@@ -34,20 +34,24 @@ void gen_data(uint8_t *data, uint64_t seed)
 /* Values at the edges of integer arithmetic, else random of a random width. */
 static uint64_t gen_integer(uint64_t *s)
 {
-    static const uint64_t edges[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000,
-                                     0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, ~UINT64_C(0)};
+    static const uint64_t edges[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff,
+                                     0x80000000, 0xffffffff, 0x7fffffffffffffff,
+                                     0x8000000000000000, ~UINT64_C(0)};
     if (percent(s, 30))
         return edges[below(s, sizeof edges / sizeof *edges)];
     uint64_t v = next(s) >> below(s, 64);
     return percent(s, 30) ? (uint64_t)-(int64_t)v : v;
 }
 
-/* Bit patterns of floating point: zeros, infinities, NaNs, denormals, ones, near-overflow, random. */
+/*
+ * Bit patterns of floating point: zeros, infinities, NaNs, denormals, ones, near-overflow, random.
+ */
 static uint64_t gen_double(uint64_t *s)
 {
     static const uint64_t edges[] = {0, UINT64_C(1) << 63, 0x7ff0000000000000, 0xfff0000000000000,
                                      0x7ff8000000000001, 0x7ff0000000000001, 1, 0x000fffffffffffff,
-                                     0x3ff0000000000000, 0x7fefffffffffffff, 0x4330000000000001, 0x43e0000000000000};
+                                     0x3ff0000000000000, 0x7fefffffffffffff, 0x4330000000000001,
+                                     0x43e0000000000000};
     return percent(s, 50) ? edges[below(s, sizeof edges / sizeof *edges)] : next(s);
 }
 
@@ -214,7 +218,8 @@ static bool is_undefined_shift(const struct test_case *t)
     if ((t->insn.mnemonic != ZYDIS_MNEMONIC_SHLD && t->insn.mnemonic != ZYDIS_MNEMONIC_SHRD) ||
         t->insn.operand_width != 16)
         return false;
-    return ((count->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? count->imm.value.u : t->start.gpr[1]) & 31) > 16;
+    return ((count->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? count->imm.value.u : t->start.gpr[1]) &
+            31) > 16;
 }
 
 /* Answers that differ between any two machines, or that would take the oracle's process away. */
@@ -303,7 +308,10 @@ static int gpr_index(ZydisRegister r)
     return ZydisRegisterGetId(r) >= 0 ? ZydisRegisterGetId(r) & 15 : -1;
 }
 
-/* Where the memory operand shall lie: mostly good, sometimes across a page, read-only, unmapped, non-canonical. */
+/*
+ * Where the memory operand shall lie: mostly good, sometimes across a page, read-only, unmapped,
+ * non-canonical.
+ */
 static uint64_t gen_target(uint64_t *s, bool code32)
 {
     unsigned kind = below(s, 100);
@@ -378,14 +386,16 @@ bool gen_case(struct test_case *t, uint64_t number)
     t->number = number;
     t->code32 = percent(&s, 25);
     t->poke_at = ~UINT64_C(0);
-    ZydisDecoderInit(&decoder, t->code32 ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32 : ZYDIS_MACHINE_MODE_LONG_64,
+    ZydisDecoderInit(&decoder,
+                     t->code32 ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32 : ZYDIS_MACHINE_MODE_LONG_64,
                      t->code32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_64);
     gen_bytes(t->bytes, &s, t->code32);
     if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, t->bytes, 15, &t->insn, t->op)) ||
         !is_offered(&t->insn) || !is_comparable(t))
         return false;
     t->length = t->insn.length;
-    t->end = t->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE && percent(&s, 60) ? END_INT3 : END_TRAP_FLAG;
+    t->end = t->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE && percent(&s, 60) ? END_INT3
+                                                                                   : END_TRAP_FLAG;
 
     for (int i = 0; i < 16; i++)
         t->start.gpr[i] = gen_integer(&s);
@@ -393,14 +403,17 @@ bool gen_case(struct test_case *t, uint64_t number)
     if (percent(&s, 3))
         t->start.gpr[4] = gen_target(&s, t->code32);
     /*
-     * String operations and XLAT find something there. Always where it is the CPU's choice what faults: the first
-     * operand of CMPS or the second, bytes of a masked move that are not to be written.
+     * String operations and XLAT find something there. Always where it is the CPU's choice what
+     * faults: the first operand of CMPS or the second, bytes of a masked move that are not to be
+     * written.
      */
-    if (percent(&s, 70) || is_compare_string(t->insn.mnemonic) || is_masked_move(t->insn.mnemonic)) {
+    if (percent(&s, 70) || is_compare_string(t->insn.mnemonic) ||
+        is_masked_move(t->insn.mnemonic)) {
         t->start.gpr[6] = DATA_BASE + below(&s, RW_BYTES);
         t->start.gpr[7] = DATA_BASE + below(&s, RW_BYTES - 16);
     }
-    if (t->insn.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))
+    if (t->insn.attributes &
+        (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))
         t->start.gpr[1] = below(&s, 600);
     /* INS and OUTS of no elements: whether the port is checked is the CPU's choice */
     if (is_port_string(t->insn.mnemonic))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The engine's side: one vCPU without a machine. 4-level tables map CODE and DATA for user code where the host has
- * them; every exception vector leads to a HLT of its own at CPL 0, so that a halted vCPU tells how the case ended.
+ * The engine's side: one vCPU without a machine. 4-level tables map CODE and DATA for user code
+ * where the host has them; every exception vector leads to a HLT of its own at CPL 0, so that a
+ * halted vCPU tells how the case ended.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,10 +99,17 @@ static uint64_t poll(void *arg)
     return 100000;
 }
 
-static const struct cpu_bus bus = {.port_in = port_in, .port_out = port_out, .mmio_read = mmio_read,
-                                   .mmio_write = mmio_write, .irq_ack = irq_ack, .msr_read = msr_read,
-                                   .msr_write = msr_write, .cr8_read = cr8_read, .cr8_write = cr8_write,
-                                   .tsc = tsc, .poll = poll};
+static const struct cpu_bus bus = {.port_in = port_in,
+                                   .port_out = port_out,
+                                   .mmio_read = mmio_read,
+                                   .mmio_write = mmio_write,
+                                   .irq_ack = irq_ack,
+                                   .msr_read = msr_read,
+                                   .msr_write = msr_write,
+                                   .cr8_read = cr8_read,
+                                   .cr8_write = cr8_write,
+                                   .tsc = tsc,
+                                   .poll = poll};
 
 static bool put(uint64_t gpa, const void *bytes, size_t n)
 {
@@ -148,8 +156,9 @@ static bool build_tables(void)
     for (unsigned v = 0; v < 32; v++) {
         uint64_t stub = KERNEL_VA + STUBS_GPA + 16 * v;
         /* 64-bit interrupt gate, DPL 3 so that INT3 and INTO may pass */
-        ok = ok && put64(IDT_GPA + 16 * v, (stub & 0xffff) | CS_KERNEL << 16 | UINT64_C(0xee) << 40 |
-                                               (stub >> 16 & 0xffff) << 48) &&
+        ok = ok &&
+             put64(IDT_GPA + 16 * v, (stub & 0xffff) | CS_KERNEL << 16 | UINT64_C(0xee) << 40 |
+                                         (stub >> 16 & 0xffff) << 48) &&
              put64(IDT_GPA + 16 * v + 8, stub >> 32) && put(STUBS_GPA + 16 * v, &hlt, 1);
     }
     ok = ok && put64(TSS_GPA + 4, KERNEL_VA + STACK_GPA) && put(TSS_GPA + 102, &no_io_map, 2);
@@ -199,7 +208,8 @@ bool guest_setup(const char *engine)
     base_state.efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
     base_state.gdtr = (struct x86_table){.base = KERNEL_VA + GDT_GPA, .limit = 7 * 8 - 1};
     base_state.idtr = (struct x86_table){.base = KERNEL_VA + IDT_GPA, .limit = 32 * 16 - 1};
-    base_state.tr = (struct x86_segment){.base = KERNEL_VA + TSS_GPA, .limit = 0x67, .attr = 0x8b, .selector = TSS_SEL};
+    base_state.tr = (struct x86_segment){
+        .base = KERNEL_VA + TSS_GPA, .limit = 0x67, .attr = 0x8b, .selector = TSS_SEL};
     for (int i = 0; i < SEG_COUNT; i++)
         base_state.seg[i] = flat(DS_USER, 0xc0f3);
     base_state.seg[SEG_FS] = (struct x86_segment){.attr = SEG_ATTR_UNUSABLE};
@@ -214,7 +224,8 @@ static bool read_frame(struct outcome *out, const struct x86_state *s)
 {
     uint64_t frame[6];
     uint64_t at = s->gpr[RSP] - KERNEL_VA;
-    bool has_error = out->vector == 8 || (out->vector >= 10 && out->vector <= 14) || out->vector == 17;
+    bool has_error =
+        out->vector == 8 || (out->vector >= 10 && out->vector <= 14) || out->vector == 17;
     out->error = 0;
     if (has_error) {
         uint64_t error;
@@ -254,7 +265,8 @@ bool guest_run(const struct test_case *t, const uint8_t *data, struct outcome *o
         return false;
     uint64_t stub = s.rip - 1 - STUBS_GPA - KERNEL_VA;
     if (why != ENGINE_EXIT_HALTED || stub % 16 || stub >= 32 * 16) {
-        fprintf(stderr, "insn_fuzz: the engine ended with exit %d at %#llx\n", (int)why, (unsigned long long)s.rip);
+        fprintf(stderr, "insn_fuzz: the engine ended with exit %d at %#llx\n", (int)why,
+                (unsigned long long)s.rip);
         return false;
     }
     out->vector = (int)(stub / 16);

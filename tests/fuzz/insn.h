@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Differential fuzzing of user-mode instructions: one random instruction with random registers and memory runs on
- * the host CPU (native.c) and on an Umbra engine (guest.c); everything that a user program could see is compared.
+ * Differential fuzzing of user-mode instructions: one random instruction with random registers and
+ * memory runs on the host CPU (native.c) and on an Umbra engine (guest.c); everything that a user
+ * program could see is compared.
  *
  *   gen.c     makes a case from a number: bytes, registers, operands
  *   native.c  runs it on the host CPU by a signal return, single-stepped or up to an INT3
@@ -17,8 +18,8 @@
 #include <Zydis/Zydis.h>
 
 /*
- * The little world both sides see. After CODE and after DATA nothing is mapped. CODE is writable on the host only:
- * it is not 2^28 bytes away from DATA, where BTS with bit offset 2^31 ends.
+ * The little world both sides see. After CODE and after DATA nothing is mapped. CODE is writable on
+ * the host only: it is not 2^28 bytes away from DATA, where BTS with bit offset 2^31 ends.
  */
 #define CODE_BASE  UINT64_C(0x11000000)
 #define DATA_BASE  UINT64_C(0x20000000)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * insn_fuzz [--engine E] [--seed N] [--count N] [--case N] [--corpus FILE] [--keep-going N]
- * Runs N comparable random instructions on the host CPU and on an engine and compares all that user code can see:
- * general and vector registers, flags (undefined ones masked by the instruction's documented mask), x87 state, memory,
- * and the exception with its error code and address. Prints each mismatch with its case number; --case runs one again.
+ * Runs N comparable random instructions on the host CPU and on an engine and compares all that user
+ * code can see: general and vector registers, flags (undefined ones masked by the instruction's
+ * documented mask), x87 state, memory, and the exception with its error code and address. Prints
+ * each mismatch with its case number; --case runs one again.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -27,14 +28,16 @@ static void print_case(const struct test_case *t)
     char text[128];
     ZydisFormatter formatter;
     ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-    ZydisFormatterFormatInstruction(&formatter, &t->insn, t->op, t->insn.operand_count_visible, text, sizeof text,
-                                    t->start.rip, ZYAN_NULL);
-    printf("case %llu: %s  (%d-bit, %s) bytes", (unsigned long long)t->number, text, t->code32 ? 32 : 64,
-           t->end == END_INT3 ? "int3" : "single-step");
+    ZydisFormatterFormatInstruction(&formatter, &t->insn, t->op, t->insn.operand_count_visible,
+                                    text, sizeof text, t->start.rip, ZYAN_NULL);
+    printf("case %llu: %s  (%d-bit, %s) bytes", (unsigned long long)t->number, text,
+           t->code32 ? 32 : 64, t->end == END_INT3 ? "int3" : "single-step");
     for (unsigned i = 0; i < t->length; i++)
         printf(" %02x", t->bytes[i]);
-    printf("\n    start rax %llx rcx %llx rdx %llx rbx %llx rsp %llx rbp %llx rsi %llx rdi %llx flags %llx\n", REG(0),
-           REG(1), REG(2), REG(3), REG(4), REG(5), REG(6), REG(7), (unsigned long long)t->start.rflags);
+    printf("\n    start rax %llx rcx %llx rdx %llx rbx %llx rsp %llx rbp %llx rsi %llx rdi %llx "
+           "flags %llx\n",
+           REG(0), REG(1), REG(2), REG(3), REG(4), REG(5), REG(6), REG(7),
+           (unsigned long long)t->start.rflags);
 }
 
 static int diffs;
@@ -65,7 +68,8 @@ static void compare_fpu(const struct test_case *t, const uint8_t *host, const ui
     } words[] = {{"fcw", 0, 2}, {"fsw", 2, 2}, {"ftw", 4, 1}, {"mxcsr", 24, 4}};
     char name[16];
     for (unsigned i = 0; i < 4; i++) {
-        uint64_t h = load(host + words[i].at, words[i].bytes), g = load(guest + words[i].at, words[i].bytes);
+        uint64_t h = load(host + words[i].at, words[i].bytes),
+                 g = load(guest + words[i].at, words[i].bytes);
         if (h != g)
             differ(words[i].name, load(t->start.fx + words[i].at, words[i].bytes), h, g);
     }
@@ -74,7 +78,8 @@ static void compare_fpu(const struct test_case *t, const uint8_t *host, const ui
         snprintf(name, sizeof name, "st%u", i);
         if (memcmp(host + at, guest + at, 10) != 0) {
             differ(name, load(t->start.fx + at, 8), load(host + at, 8), load(guest + at, 8));
-            differ("  exponent", load(t->start.fx + at + 8, 2), load(host + at + 8, 2), load(guest + at + 8, 2));
+            differ("  exponent", load(t->start.fx + at + 8, 2), load(host + at + 8, 2),
+                   load(guest + at + 8, 2));
         }
     }
     for (unsigned i = 0; i < 32; i++) {
@@ -109,7 +114,8 @@ static bool is_fault_of_memory(int vector)
 }
 
 /* Two memory operands that both fault: which one tells is the CPU's choice. */
-static bool is_choice_of_fault(const struct test_case *t, const struct outcome *host, const struct outcome *guest)
+static bool is_choice_of_fault(const struct test_case *t, const struct outcome *host,
+                               const struct outcome *guest)
 {
     unsigned operands = 0;
     for (unsigned i = 0; i < t->insn.operand_count; i++)
@@ -120,31 +126,43 @@ static bool is_choice_of_fault(const struct test_case *t, const struct outcome *
     return operands > 1 && is_fault_of_memory(host->vector) && is_fault_of_memory(guest->vector);
 }
 
-/* The destination of BSF and BSR is undefined for a source of 0; POPA loads register by register until it faults. */
+/*
+ * The destination of BSF and BSR is undefined for a source of 0; POPA loads register by register
+ * until it faults.
+ */
 static bool is_undefined_register(const struct test_case *t, const struct outcome *host, int i)
 {
     ZydisMnemonic m = t->insn.mnemonic;
     if (m == ZYDIS_MNEMONIC_BSF || m == ZYDIS_MNEMONIC_BSR)
         return (host->cpu.rflags & 0x40) && t->op[0].reg.value != ZYDIS_REGISTER_NONE &&
                (ZydisRegisterGetId(t->op[0].reg.value) & 15) == i;
-    return (m == ZYDIS_MNEMONIC_POPA || m == ZYDIS_MNEMONIC_POPAD) && is_fault_of_memory(host->vector);
+    return (m == ZYDIS_MNEMONIC_POPA || m == ZYDIS_MNEMONIC_POPAD) &&
+           is_fault_of_memory(host->vector);
 }
 
-/* Linux reports every user fault in the kernel's half as a protection fault, to tell nothing of its layout. */
+/*
+ * Linux reports every user fault in the kernel's half as a protection fault, to tell nothing of its
+ * layout.
+ */
 static uint32_t error_mask(const struct outcome *host)
 {
     return host->cr2 >> 47 ? ~1u : ~0u;
 }
 
-/* ENTER and PUSHA write the stack bit by bit on the host, also when they fault later; Umbra is atomic there. */
+/*
+ * ENTER and PUSHA write the stack bit by bit on the host, also when they fault later; Umbra is
+ * atomic there.
+ */
 static bool memory_is_comparable(const struct test_case *t, const struct outcome *host)
 {
     bool completed = host->vector == 1 || host->vector == 3;
-    return completed || (t->insn.mnemonic != ZYDIS_MNEMONIC_ENTER && t->insn.mnemonic != ZYDIS_MNEMONIC_PUSHA &&
-                         t->insn.mnemonic != ZYDIS_MNEMONIC_PUSHAD);
+    return completed ||
+           (t->insn.mnemonic != ZYDIS_MNEMONIC_ENTER && t->insn.mnemonic != ZYDIS_MNEMONIC_PUSHA &&
+            t->insn.mnemonic != ZYDIS_MNEMONIC_PUSHAD);
 }
 
-static void compare(const struct test_case *t, const struct outcome *host, const struct outcome *guest)
+static void compare(const struct test_case *t, const struct outcome *host,
+                    const struct outcome *guest)
 {
     static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                         "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
@@ -172,7 +190,8 @@ static void compare(const struct test_case *t, const struct outcome *host, const
             if (load(native_data() + i, 8) != load(data_now + i, 8)) {
                 char name[24];
                 snprintf(name, sizeof name, "[%x]", (unsigned)DATA_BASE + i);
-                differ(name, load(data_start + i, 8), load(native_data() + i, 8), load(data_now + i, 8));
+                differ(name, load(data_start + i, 8), load(native_data() + i, 8),
+                       load(data_now + i, 8));
                 break;
             }
         }
@@ -254,8 +273,9 @@ int main(int argc, char **argv)
     struct options o = {.engine = "interp", .seed = 1, .count = 100000, .keep_going = 20};
     uint64_t ran = 0, bad = 0, number;
     if (!parse(argc, argv, &o)) {
-        fprintf(stderr, "usage: insn_fuzz [--engine E] [--seed N] [--count N] [--case N] [--corpus FILE] "
-                        "[--keep-going N]\n");
+        fprintf(stderr,
+                "usage: insn_fuzz [--engine E] [--seed N] [--count N] [--case N] [--corpus FILE] "
+                "[--keep-going N]\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -277,7 +297,7 @@ int main(int argc, char **argv)
         }
     }
     guest_teardown();
-    printf("%llu instructions compared with the host CPU, %llu mismatches\n", (unsigned long long)ran,
-           (unsigned long long)bad);
+    printf("%llu instructions compared with the host CPU, %llu mismatches\n",
+           (unsigned long long)ran, (unsigned long long)bad);
     return bad ? 1 : 0;
 }

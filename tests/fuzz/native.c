@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host CPU as the oracle. native_run executes INT3; its signal handler keeps the caller's context, loads the
- * case's registers into the signal frame and returns into the case. The next signal (trap flag, INT3 or a fault)
- * delivers the result, and the handler returns into the caller.
+ * The host CPU as the oracle. native_run executes INT3; its signal handler keeps the caller's
+ * context, loads the case's registers into the signal frame and returns into the case. The next
+ * signal (trap flag, INT3 or a fault) delivers the result, and the handler returns into the caller.
  */
 #include <asm/prctl.h>
 #include <signal.h>
@@ -20,8 +20,9 @@
 #define DS_USER   0x2b
 #define TRAP_FLAG 0x100u
 
-static const int greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                                REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+static const int greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                                REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                REG_R12, REG_R13, REG_R14, REG_R15};
 
 /* One case at a time, handed to the signal handler. */
 static struct {
@@ -79,7 +80,8 @@ static const int signals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 
 static bool take_signal(int sig)
 {
-    struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    struct sigaction sa = {.sa_sigaction = on_signal,
+                           .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 
     sigfillset(&sa.sa_mask);
     for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
@@ -105,7 +107,10 @@ bool native_setup(void)
         if (!take_signal(signals[i]))
             return false;
     }
-    /* 64-bit code does without them; 32-bit code needs flat data segments (Linux' user data selector) */
+    /*
+     * 64-bit code does without them; 32-bit code needs flat data segments (Linux' user data
+     * selector)
+     */
     __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(DS_USER));
     return syscall(SYS_arch_prctl, ARCH_SET_GS, GS_BASE) == 0;
 }

@@ -25,8 +25,9 @@ int dice_percent(struct dice *d, unsigned p)
 
 uint32_t dice_address(struct dice *d)
 {
-    static const uint32_t places[] = {IDT_AT, GDT_AT, TSS_AT, COUNTER_AT, HANDLER_AT, STACK_TOP - 64, 0xb8000,
-                                      0xfec00000, 0xfee00000, 0xfffffff0, (uint32_t)GUEST_BYTES - 8};
+    static const uint32_t places[] = {IDT_AT, GDT_AT, TSS_AT, COUNTER_AT, HANDLER_AT,
+                                      STACK_TOP - 64, 0xb8000, 0xfec00000, 0xfee00000,
+                                      0xfffffff0, (uint32_t)GUEST_BYTES - 8};
     uint32_t small = dice_below(d, 4096);
 
     switch (dice_below(d, 8)) {
@@ -35,7 +36,8 @@ uint32_t dice_address(struct dice *d)
     case 1:
         return TABLES_AT + 4096 * dice_below(d, 6) + (small & ~7u);
     case 2:
-        return CODE_AT + 4096 * (1 + dice_below(d, CODE_BYTES / 4096)) - (small & 15); /* page ends */
+        /* page ends */
+        return CODE_AT + 4096 * (1 + dice_below(d, CODE_BYTES / 4096)) - (small & 15);
     case 3:
     case 4:
         return CODE_AT + dice_below(d, CODE_BYTES);
@@ -122,19 +124,22 @@ static void control_register(struct out *o)
     wide(o);
     byte(o, 0x0f), byte(o, 0x20), byte(o, 0xc0 | n << 3); /* mov eax, crN */
     if (n == 3) {
-        mov_reg(o, 0, dice_percent(o->d, 70) ? TABLES_AT + dice_below(o->d, 4) : dice_address(o->d));
+        mov_reg(o, 0,
+                dice_percent(o->d, 70) ? TABLES_AT + dice_below(o->d, 4) : dice_address(o->d));
     } else {
         wide(o);
-        byte(o, 0x35), word32(o, dice_percent(o->d, 70) ? flip : (uint32_t)dice_next(o->d)); /* xor eax, imm */
+        /* xor eax, imm */
+        byte(o, 0x35), word32(o, dice_percent(o->d, 70) ? flip : (uint32_t)dice_next(o->d));
     }
     byte(o, 0x0f), byte(o, 0x22), byte(o, 0xc0 | n << 3);
 }
 
 static void msr(struct out *o)
 {
-    static const uint32_t numbers[] = {0x10, 0x1b, 0x3b, 0x48, 0x174, 0x175, 0x176, 0x1a0, 0x1d9, 0x200, 0x277, 0x2ff,
-                                       0x6e0, 0x808, 0x80b, 0x830, 0x832, 0x838, 0xc0000080, 0xc0000081, 0xc0000082,
-                                       0xc0000083, 0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103,
+    static const uint32_t numbers[] = {0x10, 0x1b, 0x3b, 0x48, 0x174, 0x175, 0x176, 0x1a0, 0x1d9,
+                                       0x200, 0x277, 0x2ff, 0x6e0, 0x808, 0x80b, 0x830, 0x832,
+                                       0x838, 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000083,
+                                       0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103,
                                        0x4b564d00, 0x4b564d01, 0xc0010015};
     uint32_t number = numbers[dice_below(o->d, sizeof numbers / sizeof *numbers)];
 
@@ -150,7 +155,8 @@ static void table_register(struct out *o)
         op_absolute(o, 0x0f01, PICK(o, 0, 0, 1, 1, 2, 3, 4, 6, 7, 7));
     } else {
         mov_reg(o, 0, selector(o->d));
-        byte(o, 0x0f), byte(o, 0x00), byte(o, 0xc0 | dice_below(o->d, 6) << 3); /* sldt str lldt ltr verr verw */
+        /* sldt str lldt ltr verr verw */
+        byte(o, 0x0f), byte(o, 0x00), byte(o, 0xc0 | dice_below(o->d, 6) << 3);
     }
 }
 
@@ -173,8 +179,11 @@ static void far_transfer(struct out *o)
         break;
     default: /* a frame, then iret or retf */
         for (unsigned i = 0; i < 5; i++) {
-            static const uint8_t what[] = {0, 1, 2, 0, 1}; /* ss esp flags cs eip, from the top down */
-            uint32_t v = what[i] == 0 ? selector(o->d) : what[i] == 1 ? dice_address(o->d) : flags_value(o->d);
+            /* ss esp flags cs eip, from the top down */
+            static const uint8_t what[] = {0, 1, 2, 0, 1};
+            uint32_t v = what[i] == 0   ? selector(o->d)
+                         : what[i] == 1 ? dice_address(o->d)
+                                        : flags_value(o->d);
             wide(o);
             byte(o, 0x68), word32(o, v);
         }
@@ -193,8 +202,9 @@ static void segment_load(struct out *o)
 
 static void port(struct out *o)
 {
-    static const uint16_t ports[] = {0x20, 0x21, 0xa0, 0xa1, 0x40, 0x42, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x3f8,
-                                     0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x600, 0x604, 0x608, 0xcf8, 0xcfc, 0xcfe};
+    static const uint16_t ports[] = {0x20, 0x21, 0xa0, 0xa1, 0x40, 0x42, 0x43, 0x60, 0x61, 0x64,
+                                     0x70, 0x71, 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x600, 0x604,
+                                     0x608, 0xcf8, 0xcfc, 0xcfe};
     unsigned n = ports[dice_below(o->d, sizeof ports / sizeof *ports)];
 
     mov_reg(o, 2, dice_percent(o->d, 85) ? n : dice_below(o->d, 0x10000));
@@ -252,8 +262,9 @@ static void small_system(struct out *o)
     static const uint8_t codes[][4] = {
         {2, 0x0f, 0xa2}, {2, 0x0f, 0x31}, {2, 0x0f, 0x06}, {2, 0x0f, 0x09}, {3, 0x0f, 0x01, 0xf8},
         {3, 0x0f, 0x01, 0xf9}, {3, 0x0f, 0xc7, 0xf0}, {3, 0x0f, 0x01, 0xd0}, {3, 0x0f, 0x01, 0xd1},
-        {3, 0x0f, 0x01, 0xca}, {3, 0x0f, 0x01, 0xcb}, {1, 0xf4}, {1, 0xfa}, {1, 0xfb}, {1, 0xf1}, {1, 0xcc},
-        {3, 0x0f, 0x01, 0xc1}, {3, 0x0f, 0x01, 0xd9}, {2, 0x0f, 0x33}, {1, 0x9b}, {2, 0xdb, 0xe3}};
+        {3, 0x0f, 0x01, 0xca}, {3, 0x0f, 0x01, 0xcb}, {1, 0xf4}, {1, 0xfa}, {1, 0xfb}, {1, 0xf1},
+        {1, 0xcc}, {3, 0x0f, 0x01, 0xc1}, {3, 0x0f, 0x01, 0xd9}, {2, 0x0f, 0x33}, {1, 0x9b},
+        {2, 0xdb, 0xe3}};
     const uint8_t *c = codes[dice_below(o->d, sizeof codes / sizeof *codes)];
 
     for (unsigned i = 1; i <= c[0]; i++)
@@ -300,7 +311,8 @@ static void jump(struct out *o)
 
 static void raw(struct out *o)
 {
-    static const uint8_t prefixes[] = {0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65, 0x48, 0x4f};
+    static const uint8_t prefixes[] = {0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64,
+                                       0x65, 0x48, 0x4f};
 
     if (dice_percent(o->d, 40))
         byte(o, prefixes[dice_below(o->d, sizeof prefixes)]);
@@ -313,8 +325,9 @@ static void raw(struct out *o)
 void random_code(struct dice *d, uint8_t *code, size_t bytes, unsigned bits)
 {
     static void (*const kinds[])(struct out *o) = {
-        control_register, msr, table_register, far_transfer, segment_load, port, string, store, store, flags,
-        debug_register, small_system, small_system, invpcid, floating, floating, jump, jump, raw, raw, raw, raw};
+        control_register, msr, table_register, far_transfer, segment_load, port, string, store,
+        store, flags, debug_register, small_system, small_system, invpcid, floating, floating,
+        jump, jump, raw, raw, raw, raw};
     struct out o = {.at = code, .end = code + bytes, .d = d, .bits = bits};
 
     while (o.at < o.end)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * random_guest [--seed N] [--count N] [--instructions N] [--engine E] [--verbose]
- * Boots N Multiboot images of random bytes (seed N, N + 1, ...) on a whole board, each twice. A run gets a budget of
- * instructions and two seconds; how it ends is its own business. What must not happen: a signal, an abort, a host
- * error, a run that does not stop when kicked, memory or shadow tables that disagree afterwards, an oracle mismatch,
- * or another result the second time.
+ * Boots N Multiboot images of random bytes (seed N, N + 1, ...) on a whole board, each twice. A run
+ * gets a budget of instructions and two seconds; how it ends is its own business. What must not
+ * happen: a signal, an abort, a host error, a run that does not stop when kicked, memory or shadow
+ * tables that disagree afterwards, an oracle mismatch, or another result the second time.
  */
 #include <errno.h>
 #include <signal.h>
@@ -34,8 +34,9 @@
 
 enum end { END_SHUTDOWN, END_HALTED, END_EVENT, END_BUDGET, END_TIME, ENDS };
 
-static const char *const end_names[ENDS] = {"triple fault", "halted for ever", "power-off, reset or debug exit",
-                                            "budget used up", "time over"};
+static const char *const end_names[ENDS] = {"triple fault", "halted for ever",
+                                            "power-off, reset or debug exit", "budget used up",
+                                            "time over"};
 
 /* Shared with the child processes. */
 struct tally {
@@ -143,7 +144,8 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 static uint64_t bus_poll(void *arg)
 {
     struct box *b = arg;
-    uint64_t budget = b->board_bus->poll(b->board_bus->poll_arg), used = b->engine->instructions(b->vcpu);
+    uint64_t budget = b->board_bus->poll(b->board_bus->poll_arg),
+             used = b->engine->instructions(b->vcpu);
 
     if (used >= b->limit) {
         b->over = true;
@@ -177,7 +179,8 @@ static int bus_irq_ack(void *arg)
 static bool load(struct box *b, const uint8_t *code, struct x86_state *state)
 {
     const uint32_t flags = 0x10000, magic = 0x1badb002;
-    const uint32_t header[8] = {magic, flags, -(magic + flags), CODE_AT, CODE_AT, CODE_AT + CODE_BYTES, 0, CODE_AT + 32};
+    const uint32_t header[8] = {magic, flags, -(magic + flags), CODE_AT, CODE_AT,
+                                CODE_AT + CODE_BYTES, 0, CODE_AT + 32};
     char path[64];
     struct boot_info info;
     int fd = memfd_create("random_guest", MFD_CLOEXEC);
@@ -187,20 +190,29 @@ static bool load(struct box *b, const uint8_t *code, struct x86_state *state)
         return false;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     ok = write(fd, header, sizeof header) == (ssize_t)sizeof header &&
-         write(fd, code + sizeof header, CODE_BYTES - sizeof header) == (ssize_t)(CODE_BYTES - sizeof header);
+         write(fd, code + sizeof header, CODE_BYTES - sizeof header) ==
+             (ssize_t)(CODE_BYTES - sizeof header);
     x86_state_reset(state);
-    ok = ok && boot_load(&(struct boot_config){.mem = b->mem, .kernel = path, .append = ""}, state, &info) == ERR_OK;
+    ok = ok && boot_load(&(struct boot_config){.mem = b->mem, .kernel = path, .append = ""}, state,
+                         &info) == ERR_OK;
     close(fd);
     return ok;
 }
 
 static bool box_make(struct box *b, const struct options *o, bool oracle)
 {
-    struct vcpu_config config = {.bus = &b->bus, .tsc_khz = 1000000, .mmu_oracle = oracle, .budgeted = true};
-    struct board_config board = {
-        .cpus = 1, .tsc_khz = 1000000, .debug_exit = true,
-        .host = {.arg = b, .serial_out = cb_serial, .set_irq = cb_set_irq, .raise_nmi = cb_nmi, .event = cb_event}};
-    struct clock_config clock = {.mode = CLOCK_INSTRUCTIONS, .instructions = cb_instructions, .arg = b};
+    struct vcpu_config config = {
+        .bus = &b->bus, .tsc_khz = 1000000, .mmu_oracle = oracle, .budgeted = true};
+    struct board_config board = {.cpus = 1,
+                                 .tsc_khz = 1000000,
+                                 .debug_exit = true,
+                                 .host = {.arg = b,
+                                          .serial_out = cb_serial,
+                                          .set_irq = cb_set_irq,
+                                          .raise_nmi = cb_nmi,
+                                          .event = cb_event}};
+    struct clock_config clock = {
+        .mode = CLOCK_INSTRUCTIONS, .instructions = cb_instructions, .arg = b};
 
     *b = (struct box){.engine = engine_find(o->engine), .limit = o->instructions};
     if (!b->engine || mem_create(&b->mem, GUEST_BYTES) || clock_create(&b->clock, &clock))
@@ -304,7 +316,8 @@ static bool box_check(struct box *b, uint64_t seed, struct tally *tally)
     return false;
 }
 
-static bool run_once(const struct options *o, uint64_t seed, struct tally *tally, struct result *result)
+static bool run_once(const struct options *o, uint64_t seed, struct tally *tally,
+                     struct result *result)
 {
     static uint8_t code[CODE_BYTES];
     enum world world = (enum world)(seed % WORLDS);
@@ -339,8 +352,9 @@ static bool run_once(const struct options *o, uint64_t seed, struct tally *tally
         tally->instructions += result->instructions;
         tally->exceptions += b.engine->stats(b.vcpu)->exceptions;
         if (o->verbose)
-            printf("seed %llu %s: %s after %llu instructions, %llu exceptions\n", (unsigned long long)seed,
-                   world_names[world], end_names[result->end], (unsigned long long)result->instructions,
+            printf("seed %llu %s: %s after %llu instructions, %llu exceptions\n",
+                   (unsigned long long)seed, world_names[world], end_names[result->end],
+                   (unsigned long long)result->instructions,
                    (unsigned long long)b.engine->stats(b.vcpu)->exceptions);
     }
     box_destroy(&b);
@@ -357,10 +371,12 @@ static bool run_seed(const struct options *o, uint64_t seed, struct tally *tally
         return true;
     if (!run_once(o, seed, tally, &second))
         return false;
-    if (second.end == END_TIME || (first.end == second.end && first.instructions == second.instructions &&
-                                   first.sum == second.sum))
+    if (second.end == END_TIME ||
+        (first.end == second.end && first.instructions == second.instructions &&
+         first.sum == second.sum))
         return true;
-    fprintf(stderr, "seed %llu: the second run differs: %s after %llu, %s after %llu instructions\n",
+    fprintf(stderr,
+            "seed %llu: the second run differs: %s after %llu, %s after %llu instructions\n",
             (unsigned long long)seed, end_names[first.end], (unsigned long long)first.instructions,
             end_names[second.end], (unsigned long long)second.instructions);
     return false;
@@ -403,7 +419,8 @@ static uint64_t run_all(const struct options *o, struct tally *tally)
             break;
         failures++;
         if (WIFSIGNALED(status))
-            fprintf(stderr, "seed %llu: signal %d\n", (unsigned long long)tally->seed, WTERMSIG(status));
+            fprintf(stderr, "seed %llu: signal %d\n", (unsigned long long)tally->seed,
+                    WTERMSIG(status));
         else
             fprintf(stderr, "seed %llu: failed\n", (unsigned long long)tally->seed);
     }
@@ -440,7 +457,8 @@ int main(int argc, char **argv)
     uint64_t failures;
 
     if (!parse(argc, argv, &o)) {
-        fprintf(stderr, "usage: random_guest [--seed N] [--count N] [--instructions N] [--engine E] [--verbose]\n");
+        fprintf(stderr, "usage: random_guest [--seed N] [--count N] [--instructions N] "
+                        "[--engine E] [--verbose]\n");
         return 2;
     }
     tally = mmap(NULL, sizeof *tally, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -453,7 +471,8 @@ int main(int argc, char **argv)
         printf("%6llu %s\n", (unsigned long long)tally->ends[i], end_names[i]);
     for (unsigned i = 0; i < WORLDS; i++)
         printf("%12llu instructions in %s\n", (unsigned long long)tally->worlds[i], world_names[i]);
-    printf("%llu random guests: %llu instructions, %llu exceptions, %llu oracle checks, %llu failures\n",
+    printf("%llu random guests: %llu instructions, %llu exceptions, %llu oracle checks, "
+           "%llu failures\n",
            (unsigned long long)o.count, (unsigned long long)tally->instructions,
            (unsigned long long)tally->exceptions, (unsigned long long)tally->oracle_checks,
            (unsigned long long)failures);

@@ -2,7 +2,8 @@
 /*
  * Guests of random bytes, to show that no guest crashes or hangs its host process.
  *
- *   random_code.c   random instructions: raw bytes, and the privileged ones with operands that often work
+ *   random_code.c   random instructions: raw bytes, and the privileged ones with operands that
+ *                   often work
  *   random_world.c  what the code finds: mode, page tables, descriptors, gates, handlers
  *   random_guest.c  runs them, each with a budget, in a child process that may die
  */
@@ -15,7 +16,10 @@
 #include "cpu/x86/state.h"
 #include "mem/mem.h"
 
-/* Guest-physical layout. Tables and handler lie in low memory, where the random code may well destroy them. */
+/*
+ * Guest-physical layout. Tables and handler lie in low memory, where the random code may well
+ * destroy them.
+ */
 #define COUNTER_AT 0x3000u
 #define IDT_AT     0x4000u
 #define GDT_AT     0x5000u
@@ -69,7 +73,10 @@ uint32_t dice_address(struct dice *d);
 void random_code(struct dice *d, uint8_t *code, size_t bytes, unsigned bits);
 unsigned world_bits(enum world world);
 
-/* Writes the world's tables and sets the CPU state that enters it; state comes from boot_load. False: host error. */
+/*
+ * Writes the world's tables and sets the CPU state that enters it; state comes from boot_load.
+ * False: host error.
+ */
 bool world_enter(enum world world, struct dice *d, struct guest_mem *mem, struct x86_state *state);
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The worlds of random guests. Exceptions and interrupts lead to a handler that goes on at another random place of
- * the code, so that one guest meets many of them:
+ * The worlds of random guests. Exceptions and interrupts lead to a handler that goes on at another
+ * random place of the code, so that one guest meets many of them:
  *
- *     mov esp, STACK_TOP;  ds = es = SEL_DATA;  counter = counter * 1103515245 + 12345;  STI and jump, or IRET, to CODE_AT + (counter >> 12)
+ *     mov esp, STACK_TOP;  ds = es = SEL_DATA;  counter = counter * 1103515245 + 12345;  STI and
+ *     jump, or IRET, to CODE_AT + (counter >> 12)
  */
 #include <string.h>
 
@@ -118,8 +119,10 @@ static bool write_gdt(struct guest_mem *mem, struct dice *d, bool wide)
 
     for (unsigned i = wide ? 9 : 8; i < GDT_ENTRIES; i++) {
         uint64_t v = dice_next(d);
-        if (dice_percent(d, 60)) /* a base and a limit that lead somewhere, any type and level, present */
-            v = 0x0040800000000fff | (uint64_t)(dice_address(d) & 0xffffff) << 16 | (v & 0x00e0ff0000000000);
+        /* a base and a limit that lead somewhere, any type and level, present */
+        if (dice_percent(d, 60))
+            v = 0x0040800000000fff | (uint64_t)(dice_address(d) & 0xffffff) << 16 |
+                (v & 0x00e0ff0000000000);
         gdt[i] = v;
     }
     return put(mem, GDT_AT, gdt, sizeof gdt);
@@ -189,7 +192,8 @@ static bool write_paging32(struct guest_mem *mem, struct dice *d)
     dir[0x3fb] = 0xfec00083;
     for (unsigned i = 0; i < 1024; i++)
         table[i] = (uint32_t)leaf(d, (uint64_t)i << 12, 0, false);
-    return put(mem, TABLES_AT, dir, sizeof dir) && put(mem, TABLES_AT + 0x1000, table, sizeof table);
+    return put(mem, TABLES_AT, dir, sizeof dir) &&
+           put(mem, TABLES_AT + 0x1000, table, sizeof table);
 }
 
 static bool write_paging64(struct guest_mem *mem, struct dice *d, bool long_mode)
@@ -242,14 +246,18 @@ static void enter_segments(struct x86_state *s, enum world w)
     bool user = is_user(w);
     uint32_t dpl = user ? 3u << SEG_ATTR_DPL_SHIFT : 0;
     uint32_t code = w == WORLD_LONG64 || w == WORLD_USER64 ? 0xa09b : 0xc09b;
-    uint16_t cs = w == WORLD_LONG64 ? SEL_CODE64 : w == WORLD_USER64 ? SEL_USER64 : user ? SEL_USER32 : SEL_CODE32;
+    uint16_t cs = w == WORLD_LONG64   ? SEL_CODE64
+                  : w == WORLD_USER64 ? SEL_USER64
+                  : user              ? SEL_USER32
+                                      : SEL_CODE32;
 
     for (unsigned i = 0; i < SEG_COUNT; i++)
         s->seg[i] = flat(user ? SEL_USER : SEL_DATA, 0xc093 | dpl);
     s->seg[SEG_CS] = flat(cs, code | dpl);
     if (w == WORLD_VM86) {
         for (unsigned i = 0; i < SEG_COUNT; i++)
-            s->seg[i] = (struct x86_segment){.base = 0x10000, .limit = 0xffff, .attr = 0xf3, .selector = 0x1000};
+            s->seg[i] = (struct x86_segment){
+                .base = 0x10000, .limit = 0xffff, .attr = 0xf3, .selector = 0x1000};
         s->rflags |= RFLAGS_VM | RFLAGS_IOPL;
         s->rip = 0;
     }
@@ -261,7 +269,8 @@ static void enter_segments(struct x86_state *s, enum world w)
 static bool enter_paging(enum world w, struct dice *d, struct guest_mem *mem, struct x86_state *s)
 {
     s->cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_MP | (dice_percent(d, 80) ? CR0_WP : 0);
-    s->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_PSE | (dice_next(d) & (CR4_PGE | CR4_DE | CR4_MCE | CR4_VME));
+    s->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_PSE |
+             (dice_next(d) & (CR4_PGE | CR4_DE | CR4_MCE | CR4_VME));
     if (w == WORLD_PROT32)
         return true;
     s->cr0 |= CR0_PG;
@@ -305,8 +314,9 @@ bool world_enter(enum world w, struct dice *d, struct guest_mem *mem, struct x86
             if (!put(mem, 4 * v, &vector, 4))
                 return false;
         }
-        return put(mem, COUNTER_AT, &counter, 4) && put(mem, HANDLER_AT, handler.bytes, handler.n) &&
-               copy_low(mem, 0x8000) && write_gdt(mem, d, false);
+        return put(mem, COUNTER_AT, &counter, 4) &&
+               put(mem, HANDLER_AT, handler.bytes, handler.n) && copy_low(mem, 0x8000) &&
+               write_gdt(mem, d, false);
     }
     enter_segments(s, w);
     emit_handler(&handler, w);

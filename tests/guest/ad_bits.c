@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Accessed and dirty bits: set by exactly the accesses that happen, again after the guest cleared them. */
+/*
+ * Accessed and dirty bits: set by exactly the accesses that happen, again after the guest cleared
+ * them.
+ */
 #include "guest.h"
 
 #define VA(i) ((volatile uint32_t *)(SCRATCH + (i) * 0x1000ul))
@@ -29,7 +32,8 @@ GUEST
         (void)*VA(0);
         *VA(1) = 1;
         asm volatile("lock incl %0" : "+m"(*VA(2))::"cc");
-        asm volatile("cmpxchgl %1, %0" : "+m"(*VA(3)) : "r"(1), "a"(77) : "cc"); /* writes also when unequal */
+        /* writes also when unequal */
+        asm volatile("cmpxchgl %1, %0" : "+m"(*VA(3)) : "r"(1), "a"(77) : "cc");
         asm volatile("prefetcht0 %0" ::"m"(*VA(4)));
         asm volatile("movl -2(%1), %0" : "=r"(value) : "r"(VA(6))); /* across 5 and 6 */
         check(1, bits(0), P_A);

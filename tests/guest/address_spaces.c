@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Several address spaces: the same address holds other data and other code in each; tables are shared and reused. */
+/*
+ * Several address spaces: the same address holds other data and other code in each; tables are
+ * shared and reused.
+ */
 #include "guest.h"
 
 #define SPACES 8
@@ -30,7 +33,8 @@ GUEST
             void *table = page_alloc();
             unsigned index = SCRATCH >> (12 + 9 * (level - 1)) & 511;
 
-            ((uint64_t *)entry)[index] = (word)table | (level == 3 && GUEST_BITS == 32 ? P_P : P_RWU);
+            ((uint64_t *)entry)[index] =
+                (word)table | (level == 3 && GUEST_BITS == 32 ? P_P : P_RWU);
             if (level == 4) {
                 uint64_t *old = (uint64_t *)(word)(((uint64_t *)first)[index] & ~0xfffull);
                 memcpy(table, old, 4096);

@@ -5,7 +5,7 @@
 static uint8_t area[64] __attribute__((aligned(16)));
 
 #define TRY(text)                                                                                  \
-    asm volatile("pushf\n\torl $0x40000, (" A(sp) ")\n\tpopf\n\t" FAULTS(text)                       \
+    asm volatile("pushf\n\torl $0x40000, (" A(sp) ")\n\tpopf\n\t" FAULTS(text)                     \
                  "pushf\n\tandl $~0x40000, (" A(sp) ")\n\tpopf" ::"D"(area) : "eax", "memory", "cc")
 #define FAULTY(n, text)                                                                            \
     TRY(text);                                                                                     \

@@ -65,7 +65,9 @@ GUEST
     page_map(SCRATCH, (word)page, P_RWU);
     invlpg((void *)SCRATCH);
     asm volatile("movl %1, (%0)" ::"r"(EDGE - 2), "r"(0x44332211) : "memory");
-    check(34, page[4094] | page[4095] << 8 | second[0] << 16 | (uint32_t)second[1] << 24, 0x44332211);
+    check(34, page[4094] | page[4095] << 8 | second[0] << 16 | (uint32_t)second[1] << 24,
+          0x44332211);
     asm volatile("lock addl %1, (%0)" ::"r"(EDGE - 1), "r"(0x01010101) : "memory", "cc");
-    check(35, page[4095] | second[0] << 8 | second[1] << 16 | (uint32_t)second[2] << 24, 0x78453423);
+    check(35, page[4095] | second[0] << 8 | second[1] << 16 | (uint32_t)second[2] << 24,
+          0x78453423);
 }

@@ -29,8 +29,8 @@ static void fill(void)
 
 /* The stack is `at`: the fault leaves it, the memory around it and the registers. */
 #define STACK_UNCHANGED(n, insn, at, code) STACK_MISSING(n, insn, at, code, EDGE)
-#define STACK_MISSING(n, insn, at, code, missing)                                                       \
-    asm volatile("push " A(bp) "\n\tmov " A(sp) ", saved_sp\n\tmov %0, " A(sp) "\n\t" FAULTS(insn)     \
+#define STACK_MISSING(n, insn, at, code, missing)                                                  \
+    asm volatile("push " A(bp) "\n\tmov " A(sp) ", saved_sp\n\tmov %0, " A(sp) "\n\t" FAULTS(insn) \
                  "mov " A(sp) ", left_sp\n\tmov saved_sp, " A(sp) "\n\tpop " A(bp)                 \
                  :                                                                                 \
                  : "b"(at), "D"(EDGE), "S"(page + 64), "a"(0x1234)                                 \

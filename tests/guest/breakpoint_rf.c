@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RF: pushed as 1 by faults but code breakpoints, whose handler sets it so that the return does not meet them again
- * (SDM 3B 17.3.1.1); pushed as 0 by traps.
+ * RF: pushed as 1 by faults but code breakpoints, whose handler sets it so that the return does not
+ * meet them again (SDM 3B 17.3.1.1); pushed as 0 by traps.
  */
 #include "guest.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 32-bit call gates: stack switch with parameter copy, far return to the outer ring, conforming code, checks. */
+/*
+ * 32-bit call gates: stack switch with parameter copy, far return to the outer ring, conforming
+ * code, checks.
+ */
 #include "guest.h"
 
 #define S(i) (SEL_FREE + 8 * (i))
@@ -32,12 +35,14 @@ static word user(word arg)
     uint32_t sp, after, fs, gs;
 
     (void)arg;
-    asm volatile("mov %%esp, %0\n\tpush $0x111\n\tpush $0x222\n\tpush $0x333\n\tlcall %4, $0x1234\n\t"
+    asm volatile("mov %%esp, %0\n\tpush $0x111\n\tpush $0x222\n\tpush $0x333\n\t"
+                 "lcall %4, $0x1234\n\t"
                  "mov %%esp, %1\n\tmov %%fs, %2\n\tmov %%gs, %3"
                  : "=&r"(sp), "=&r"(after), "=&r"(fs), "=&r"(gs)
                  : "i"(S(GATE) | 3)
                  : "eax", "memory");
-    asm volatile("mov %0, %%ds" ::"r"(SEL_UDATA)); /* the target left the kernel's, the return null */
+    /* the target left the kernel's, the return null */
+    asm volatile("mov %0, %%ds" ::"r"(SEL_UDATA));
     check(1, seen[0], SEL_K32);
     check(2, seen[1], SEL_KDATA);
     check(3, seen[2], tss[1] - 7 * 4);
@@ -61,7 +66,8 @@ static word user(word arg)
     check_fault(22, GP, SEL_KDATA, 0);
     asm volatile(FAULTS("lcall %0, $0") ::"i"(S(GATE_NULL) | 3) : "memory");
     check_fault(23, GP, 0, 0);
-    asm volatile(FAULTS("ljmp %0, $0") ::"i"(S(GATE) | 3) : "memory"); /* a jump never goes inward */
+    /* a jump never goes inward */
+    asm volatile(FAULTS("ljmp %0, $0") ::"i"(S(GATE) | 3) : "memory");
     check_fault(24, GP, SEL_K32, 0);
     asm volatile(FAULTS("lcall %0, $0") ::"i"(SEL_K32) : "memory");
     check_fault(25, GP, SEL_K32, 0);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 64-bit call gates: 16 bytes, stack from the TSS with a null SS, far return to user; what they refuse. */
+/*
+ * 64-bit call gates: 16 bytes, stack from the TSS with a null SS, far return to user; what they
+ * refuse.
+ */
 #include "guest.h"
 
 #define S(i) (SEL_FREE + 8 * (i))
@@ -41,7 +44,8 @@ static word user(word arg)
     asm volatile(FAULTS("lcall *far_gate") ::: "memory"); /* must lead to 64-bit code */
     check_fault(9, GP, SEL_K32, 0);
     far_gate.selector = S(GATE_BAD) | 3;
-    asm volatile(FAULTS("lcall *far_gate") ::: "memory"); /* type bits of the upper half are not 0 */
+    /* type bits of the upper half are not 0 */
+    asm volatile(FAULTS("lcall *far_gate") ::: "memory");
     check_fault(10, GP, S(GATE_BAD), 0);
     far_gate.selector = SEL_TSS | 3;
     asm volatile(FAULTS("lcall *far_gate") ::: "memory"); /* no tasks here */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compatibility mode under a 64-bit kernel: 32-bit user code, INT 80h, faults, registers, 64 KiB code. */
+/*
+ * Compatibility mode under a 64-bit kernel: 32-bit user code, INT 80h, faults, registers, 64 KiB
+ * code.
+ */
 #include "guest.h"
 
 extern const uint8_t user32[], user32_fault[], user16[], kernel32[];
@@ -20,7 +23,8 @@ asm(".pushsection .text\n.code32\n"
     "user32_fault: movl $0x40000000, %ecx\n\tmovl (%ecx), %edx\n\tmov $3, %eax\n\tint $0x81\n"
     "kernel32: mov $0xfffffff, %eax\n\tinc %eax\n\tlretl\n"
     ".code16\n"
-    "user16: movl $0x12345678, %eax\n\tmovw $0x1111, %ax\n\tpushw %ax\n\tpushl %eax\n\tpopl %ecx\n\tpopw %cx\n\t"
+    "user16: movl $0x12345678, %eax\n\tmovw $0x1111, %ax\n\tpushw %ax\n\tpushl %eax\n\t"
+    "popl %ecx\n\tpopw %cx\n\t"
     "movl %ecx, %eax\n\tint $0x81\n"
     ".code64\n.popsection\n");
 

@@ -10,11 +10,13 @@ GUEST
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | 0x100);
     asm volatile(FAULTS("mov %0, %%cr0") ::"r"(get_cr0() | 0x80000000) : "memory");
     check_fault(20, GP, 0, 0);
-    asm volatile(FAULTS("mov %0, %%cr4") ::"r"(get_cr4() | 0x20) : "memory"); /* PAE alone is fine */
+    /* PAE alone is fine */
+    asm volatile(FAULTS("mov %0, %%cr4") ::"r"(get_cr4() | 0x20) : "memory");
     check_no_fault(24);
     set_cr4(get_cr4() & ~0x20ul);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~0x100ull);
-    asm volatile(FAULTS("mov %0, %%cr0") ::"r"((get_cr0() | 0x80000000) & ~1u) : "memory"); /* PG, not PE */
+    /* PG, not PE */
+    asm volatile(FAULTS("mov %0, %%cr0") ::"r"((get_cr0() | 0x80000000) & ~1u) : "memory");
     check_fault(21, GP, 0, 0);
     asm volatile(FAULTS("mov %0, %%cr0") ::"r"((get_cr0() | 0x20000000) & ~0x40000000u) : "memory");
     check_fault(22, GP, 0, 0); /* NW without CD */

@@ -4,7 +4,10 @@
 
 GUEST
 {
-    /* GD: any access to a debug register faults, and is off inside. DR4 and DR5 are DR6 and DR7, or nothing. */
+    /*
+     * GD: any access to a debug register faults, and is off inside. DR4 and DR5 are DR6 and DR7, or
+     * nothing.
+     */
     set_dr7(0x2400);
     asm volatile(FAULTS("mov %%dr0, " A(cx)) ::: "ecx", "memory");
     check_fault(1, DB, 0, 0);

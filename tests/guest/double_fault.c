@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which second faults make a #DF (SDM 3A table 6-5): contributory on contributory, either on a page fault. */
+/*
+ * Which second faults make a #DF (SDM 3A table 6-5): contributory on contributory, either on a page
+ * fault.
+ */
 #include "guest.h"
 
 /* The gate of a vector: present or not, or pointing at a null selector. */

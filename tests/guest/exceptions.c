@@ -37,7 +37,10 @@ GUEST
     check(22, last.f.cx, 0x33333333);
     check(23, last.f.dx, 0x44444444);
 
-    /* Interrupt gates clear IF, trap gates leave it: seen by the frame's flags being those of the code. */
+    /*
+     * Interrupt gates clear IF, trap gates leave it: seen by the frame's flags being those of the
+     * code.
+     */
     sti();
     asm volatile(FAULTS("ud2") ::: "memory");
     check(30, last.f.flags & 0x200, 0x200);

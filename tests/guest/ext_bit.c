@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The EXT bit of an error code: set when the fault happened while another exception was being delivered. */
+/*
+ * The EXT bit of an error code: set when the fault happened while another exception was being
+ * delivered.
+ */
 #include "guest.h"
 
 /* The gate of a vector: present or not, or pointing at a null selector. */

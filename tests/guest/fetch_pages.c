@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Instructions across pages: the page behind is asked for only when the instruction needs it; CR2 and IP. */
+/*
+ * Instructions across pages: the page behind is asked for only when the instruction needs it; CR2
+ * and IP.
+ */
 #include "guest.h"
 
 #define EDGE (SCRATCH + 0x1000)
@@ -16,7 +19,8 @@ static void place(const uint8_t *code, unsigned bytes, unsigned inside)
 GUEST
 {
     uint8_t *second = page_alloc();
-    static const uint8_t mov[] = {0xb8, 0x44, 0x33, 0x22, 0x11}, jump[] = {0xeb, 0xf0}, ud2[] = {0x0f, 0x0b};
+    static const uint8_t mov[] = {0xb8, 0x44, 0x33, 0x22, 0x11}, jump[] = {0xeb, 0xf0};
+    static const uint8_t ud2[] = {0x0f, 0x0b};
 
     paging_on();
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | 0x800);
@@ -28,7 +32,8 @@ GUEST
     check_pf(1, 0x10, (void *)EDGE);
     check(2, last.f.ip, EDGE);
     check(3, last.f.ax, 0x11223344);
-    for (unsigned inside = 1; inside < 5; inside++) { /* it lies across: IP is its first byte, CR2 the edge */
+    /* it lies across: IP is its first byte, CR2 the edge */
+    for (unsigned inside = 1; inside < 5; inside++) {
         memset(page + 4090, 0x90, 6);
         place(mov, 5, inside);
         RUN(EDGE - inside);

@@ -14,7 +14,8 @@ GUEST
     for (unsigned i = 0; i < 16; i++)
         pattern[i] = (uint8_t)(i * 17 + 1);
     memset(image, 0xcc, 512);
-    asm volatile("fninit\n\tfld1\n\tfldz\n\tldmxcsr %2\n\tmovaps %1, %%xmm0\n\tmovaps %1, %%xmm7\n\tfxsave %0"
+    asm volatile("fninit\n\tfld1\n\tfldz\n\tldmxcsr %2\n\tmovaps %1, %%xmm0\n\t"
+                 "movaps %1, %%xmm7\n\tfxsave %0"
                  : "=m"(image) : "m"(pattern), "m"(csr));
     check(1, *(uint16_t *)image, 0x37f);
     check(2, *(uint16_t *)(image + 2) & 0x3800, 6 << 11);

@@ -16,7 +16,8 @@ static word user(word arg)
     word before, after;
 
     (void)arg;
-    asm volatile("mov %%esp, %0\n\tmov $31, %%ecx\n1: push %%ecx\n\tloop 1b\n\tlcall %2, $0\n\tmov %%esp, %1"
+    asm volatile("mov %%esp, %0\n\tmov $31, %%ecx\n1: push %%ecx\n\tloop 1b\n\tlcall %2, $0\n\t"
+                 "mov %%esp, %1"
                  : "=&b"(before), "=d"(after)
                  : "i"(SEL_FREE | 3)
                  : "eax", "ecx", "esi", "edi", "memory", "cc");

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HLT with interrupts off and nothing that could wake the CPU: the runner expects the crash status. */
+/*
+ * HLT with interrupts off and nothing that could wake the CPU: the runner expects the crash status.
+ */
 #include "guest.h"
 
 GUEST

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HLT: woken by interrupts that are taken, not by masked ones; the return address lies behind it. */
+/*
+ * HLT: woken by interrupts that are taken, not by masked ones; the return address lies behind it.
+ */
 #include "guest.h"
 
 #define VECTOR 0x50

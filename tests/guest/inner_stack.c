@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The stack segment of a ring change: inward from the TSS (#TS for what is wrong, #SS when absent), outward
- * from the frame; a gate to conforming code changes no ring.
+ * The stack segment of a ring change: inward from the TSS (#TS for what is wrong, #SS when absent),
+ * outward from the frame; a gate to conforming code changes no ring.
  */
 #include "guest.h"
 
@@ -78,7 +78,8 @@ GUEST
     free[ABSENT_USER] = descriptor(0, 0xfffff, 0x73, 0xc);
     free[READONLY] = descriptor(0, 0xfffff, 0x91, 0xc);
 
-    asm volatile("mov %%esp, %%ebx\n\tpush %0\n\tpush $0x1000\n\tpush $2\n\tpush %1\n\tpush $0\n\t" FAULTS(
+    asm volatile("mov %%esp, %%ebx\n\tpush %0\n\tpush $0x1000\n\tpush $2\n\tpush %1\n\t"
+                 "push $0\n\t" FAULTS(
                      "iret") "mov %%ebx, %%esp" ::"i"(S(ABSENT_USER) | 3), "i"(SEL_U32)
                  : "ebx", "memory");
     check_fault(20, SS, S(ABSENT_USER), 0);

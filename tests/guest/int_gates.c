@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* INT n: DPL and presence of gates, IDT limit, trap and interrupt gates, bad gate types, error codes. */
+/*
+ * INT n: DPL and presence of gates, IDT limit, trap and interrupt gates, bad gate types, error
+ * codes.
+ */
 #include "guest.h"
 
 static word user(word arg)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* IRET and far returns: selectors are checked before anything changes; flags by CPL and IOPL; outer rings. */
+/*
+ * IRET and far returns: selectors are checked before anything changes; flags by CPL and IOPL; outer
+ * rings.
+ */
 #include "guest.h"
 
 #define S(i) (SEL_FREE + 8 * (i))
@@ -28,7 +31,9 @@ static word user_iret(word arg)
     /* IF and IOPL do not change at CPL 3, the others do. */
     uint32_t flags;
     asm volatile("push %1\n\tpush %2\n\tpush $1f\n\tiret\n1: pushf\n\tpop %0"
-                 : "=r"(flags) : "i"(0x200 | 0x3000 | 0x40000 | 0x4000 | 0xcd5), "i"(SEL_U32) : "memory", "cc");
+                 : "=r"(flags)
+                 : "i"(0x200 | 0x3000 | 0x40000 | 0x4000 | 0xcd5), "i"(SEL_U32)
+                 : "memory", "cc");
     check(33, flags, 0x40000 | 0x4000 | 0xcd5 | 2);
     asm volatile("push $2\n\tpopf");
     return 5;
@@ -59,11 +64,13 @@ GUEST
     check(40, flags, 0x3000 | 0x8d5 | 0x40000 | 2);
     set_flags(2);
     /* POPF with a 16-bit operand leaves the upper half. */
-    asm volatile("pushl $0x240002\n\tpopfl\n\tpushw $0x8d7\n\tpopfw\n\tpushfl\n\tpopl %0\n\tpushl $2\n\tpopfl"
+    asm volatile("pushl $0x240002\n\tpopfl\n\tpushw $0x8d7\n\tpopfw\n\tpushfl\n\tpopl %0\n\t"
+                 "pushl $2\n\tpopfl"
                  : "=r"(flags)::"memory", "cc");
     check(41, flags, 0x2408d7);
 
     /* NT: IRET is a task return, and there is no task to return to (back link 0 is not a TSS). */
-    asm volatile("pushf\n\torl $0x4000, (%%esp)\n\tpopf\n\t" FAULTS("iret") "pushl $2\n\tpopfl" ::: "memory");
+    asm volatile("pushf\n\torl $0x4000, (%%esp)\n\tpopf\n\t" FAULTS("iret") "pushl $2\n\t"
+                 "popfl" ::: "memory");
     check_fault(42, TS, 0, 0);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* When a pending interrupt is taken: one instruction behind STI, at once after POPF and IRET, not in STI CLI. */
+/*
+ * When a pending interrupt is taken: one instruction behind STI, at once after POPF and IRET, not
+ * in STI CLI.
+ */
 #include "guest.h"
 
 static word taken_at;
@@ -37,7 +40,10 @@ GUEST
     pend();
     asm volatile("sti\n\thlt\nw3: cli" ::: "memory"); /* STI; HLT does not miss it */
     check(4, taken_at, (word)w3);
-    /* STI when interrupts are on already has no shadow: the pending one is taken before its next instruction. */
+    /*
+     * STI when interrupts are on already has no shadow: the pending one is taken before its next
+     * instruction.
+     */
     count = 0;
     sti();
     apic_write(APIC_ICR, 0x40000 | 0x60);
@@ -49,10 +55,12 @@ GUEST
     pend();
     word flags = get_flags() | 0x200;
 #ifdef __x86_64__
-    asm volatile("mov %%rsp, %%rcx\n\tpush %1\n\tpush %%rcx\n\tpush %0\n\tpush %2\n\tpush $w4\n\tiretq\nw4: nop\n\tcli"
+    asm volatile("mov %%rsp, %%rcx\n\tpush %1\n\tpush %%rcx\n\tpush %0\n\tpush %2\n\tpush $w4\n\t"
+                 "iretq\nw4: nop\n\tcli"
                  ::"r"(flags), "i"(SEL_KDATA2), "i"(SEL_K64) : "rcx", "memory");
 #else
-    asm volatile("push %0\n\tpush %1\n\tpush $w4\n\tiret\nw4: nop\n\tcli" ::"r"(flags), "i"(SEL_K32) : "memory");
+    asm volatile("push %0\n\tpush %1\n\tpush $w4\n\tiret\nw4: nop\n\t"
+                 "cli" ::"r"(flags), "i"(SEL_K32) : "memory");
 #endif
     check(7, taken_at, (word)w4);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 64-bit interrupt frames: always five words on an aligned stack, SS:RSP also without a ring change; IST. */
+/*
+ * 64-bit interrupt frames: always five words on an aligned stack, SS:RSP also without a ring
+ * change; IST.
+ */
 #include "guest.h"
 
 static uint8_t ist_stack[2][1024] __attribute__((aligned(64)));
@@ -23,7 +26,8 @@ GUEST
 
     hook[0x50] = hook[0x51] = hook[0x52] = note;
     for (unsigned skew = 0; skew < 16; skew++) {
-        asm volatile("mov %%rsp, %%rbx\n\tsub $64, %%rsp\n\tsub %1, %%rsp\n\tmov %%rsp, %0\n\tint $0x50\n\t"
+        asm volatile("mov %%rsp, %%rbx\n\tsub $64, %%rsp\n\tsub %1, %%rsp\n\tmov %%rsp, %0\n\t"
+                     "int $0x50\n\t"
                      "mov %%rbx, %%rsp" : "=&r"(sp) : "r"((word)skew) : "rbx", "memory");
         check(1, seen.sp, sp);
         check(2, (word)at + sizeof(struct frame), sp & ~15ul);
@@ -46,7 +50,8 @@ GUEST
     /* An exception whose frame cannot be pushed becomes a double fault on its own IST stack. */
     idt[DF * 2] |= 1ull << 32;
     resume_ip = 0;
-    asm volatile("mov %%rsp, %%rbx\n\tmov $1f, %%eax\n\tmov %%rax, resume_ip\n\tmov $0x50000000, %%esp\n\tud2\n"
+    asm volatile("mov %%rsp, %%rbx\n\tmov $1f, %%eax\n\tmov %%rax, resume_ip\n\t"
+                 "mov $0x50000000, %%esp\n\tud2\n"
                  "1: mov %%rbx, %%rsp\n\tmovq $0, resume_ip" ::: "rax", "rbx", "memory");
     check(20, last.f.vector, DF);
     check(21, last.f.error, 0);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LAPIC: IPIs to itself, IRR and ISR, priorities, TPR and CR8, end of interrupt, disabled APIC, spurious vector. */
+/*
+ * LAPIC: IPIs to itself, IRR and ISR, priorities, TPR and CR8, end of interrupt, disabled APIC,
+ * spurious vector.
+ */
 #include "guest.h"
 
 static unsigned order[8], n;

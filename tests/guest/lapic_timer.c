@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LAPIC timer: one-shot, periodic, divider, mask, current count; TSC deadline where CPUID offers it. */
+/*
+ * LAPIC timer: one-shot, periodic, divider, mask, current count; TSC deadline where CPUID offers
+ * it.
+ */
 #include "guest.h"
 
 #define VECTOR 0x50

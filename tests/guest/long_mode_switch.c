@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Into long mode and out of it again, by hand from 32-bit code: EFER.LMA, 64-bit registers, compatibility mode. */
+/*
+ * Into long mode and out of it again, by hand from 32-bit code: EFER.LMA, 64-bit registers,
+ * compatibility mode.
+ */
 #include "guest.h"
 
 uint32_t seen[24];
@@ -16,13 +19,15 @@ asm(".pushsection .text\n"
     "mov $0x12345678, %ebx\n\tdec %ebx\n\tmov %ebx, seen + 8\n\t" /* 4b is no REX here */
     "mov $seen, %ebp\n\tljmp $0x38, $1f\n"
     ".code64\n"
-    "1: mov $0x1122334455667788, %rax\n\tmov %eax, 12(%rbp)\n\tshr $32, %rax\n\tmov %eax, 16(%rbp)\n\t"
+    "1: mov $0x1122334455667788, %rax\n\tmov %eax, 12(%rbp)\n\tshr $32, %rax\n\t"
+    "mov %eax, 16(%rbp)\n\t"
     "mov $-1, %r8\n\tmov $5, %r8d\n\tshr $32, %r8\n\tmov %r8d, 20(%rbp)\n\t" /* zero extended */
     "mov $-1, %rcx\n\tmov $7, %cx\n\tshr $32, %rcx\n\tmov %ecx, 24(%rbp)\n\t" /* kept */
     "lea 2f(%rip), %rcx\n2: mov $2b, %edx\n\tsub %rdx, %rcx\n\tmov %ecx, 28(%rbp)\n\t"
     "movslq minus_one(%rip), %rax\n\tshr $32, %rax\n\tmov %eax, 32(%rbp)\n\t"
     "mov %cs, 36(%rbp)\n\tpushq $-2\n\tpop %rax\n\tshr $40, %rax\n\tmov %eax, 40(%rbp)\n\t"
-    "xor %eax, %eax\n\tmov %eax, %ds\n\tmov %eax, %es\n\tmov %eax, %ss\n\t" /* null is good enough */
+    /* null is good enough */
+    "xor %eax, %eax\n\tmov %eax, %ds\n\tmov %eax, %es\n\tmov %eax, %ss\n\t"
     "mov (%rbp), %eax\n\tmov %eax, 44(%rbp)\n\tpush %rax\n\tpop %rax\n\t"
     "mov $0x10, %eax\n\tmov %eax, %ds\n\tmov %eax, %es\n\tmov %eax, %ss\n\t"
     "mov $-1, %r9\n\tmov $-1, %rbx\n\t"

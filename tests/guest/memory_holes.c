@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses without memory: reads give ones, writes and read-modify-writes do nothing; the last RAM byte is RAM. */
+/*
+ * Addresses without memory: reads give ones, writes and read-modify-writes do nothing; the last RAM
+ * byte is RAM.
+ */
 #include "guest.h"
 
 static const word holes[] = {0x1000000, 0x2345678, 0x80000000, 0xd0000000, 0xfdfffffc};

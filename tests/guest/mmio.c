@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Devices in memory: every kind of instruction reaches them, once each; strings; page crossing into RAM. */
+/*
+ * Devices in memory: every kind of instruction reaches them, once each; strings; page crossing into
+ * RAM.
+ */
 #include "guest.h"
 
 #define TPR   ((volatile uint32_t *)(0xfee00000ul + APIC_TPR))

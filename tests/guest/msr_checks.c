@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MSRs: unknown ones and non-canonical addresses raise #GP; bases take what they are given; reserved bits. */
+/*
+ * MSRs: unknown ones and non-canonical addresses raise #GP; bases take what they are given;
+ * reserved bits.
+ */
 #include "guest.h"
 
 #define REFUSED(n, msr, value)                                                                     \

@@ -71,7 +71,8 @@ GUEST
     check(60, self[510] & ~0xfffull, (word)pml4);
     check(61, self[511] & ~0xfffull, pml4[511] & ~0xfffull);
     /* The leaf tables seen through it: a write there changes the mapping. */
-    volatile uint64_t *leaf = (volatile uint64_t *)(0xffffff0000000000ul + (HIGH >> 9 & 0x7ffffffff8));
+    volatile uint64_t *leaf =
+        (volatile uint64_t *)(0xffffff0000000000ul + (HIGH >> 9 & 0x7ffffffff8));
     uint32_t *other = page_alloc();
     other[0] = 0xbeef;
     *leaf = (word)other | P_RWU;

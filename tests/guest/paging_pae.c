@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PAE: four pointers read when CR3 is loaded, 2 MiB pages, physical addresses beyond 4 GiB, NX, table placement. */
+/*
+ * PAE: four pointers read when CR3 is loaded, 2 MiB pages, physical addresses beyond 4 GiB, NX,
+ * table placement.
+ */
 #include "guest.h"
 
 GUEST

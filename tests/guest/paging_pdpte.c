@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The four PAE pointers are registers: changes count when CR3 is loaded; reserved bits are #GP then. */
+/*
+ * The four PAE pointers are registers: changes count when CR3 is loaded; reserved bits are #GP
+ * then.
+ */
 #include "guest.h"
 
 GUEST

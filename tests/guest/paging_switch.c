@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Paging off and on, formats changed in between, PSE and NXE switched: each time the new meaning counts. */
+/*
+ * Paging off and on, formats changed in between, PSE and NXE switched: each time the new meaning
+ * counts.
+ */
 #include "guest.h"
 
 GUEST

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PCID, where CPUID offers it: contexts do not mix, bit 63 keeps them, INVPCID; what CR3 and CR4 refuse. */
+/*
+ * PCID, where CPUID offers it: contexts do not mix, bit 63 keeps them, INVPCID; what CR3 and CR4
+ * refuse.
+ */
 #include "guest.h"
 
 #define VA ((volatile uint32_t *)SCRATCH)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Page-fault error codes and CR2 for each kind: read, write, fetch; not there, protected; both rings; NX. */
+/*
+ * Page-fault error codes and CR2 for each kind: read, write, fetch; not there, protected; both
+ * rings; NX.
+ */
 #include "guest.h"
 
 #define PAGE(i) ((volatile uint32_t *)(SCRATCH + (i) * 0x1000ul))
@@ -74,7 +77,8 @@ GUEST
         uint64_t flags = i == SUPER || i == SUPER_RO ? P_P : P_P | P_U;
 
         page[0] = 0xc3;
-        page_map((word)PAGE(i), (word)page, flags | (i == SUPER || i == USER || i == USER_NX ? P_W : 0));
+        page_map((word)PAGE(i), (word)page,
+                 flags | (i == SUPER || i == USER || i == USER_NX ? P_W : 0));
     }
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~0x800ull);
     supervisor(0);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An instruction that reads and writes its operand faults as a write, with the operand unchanged. */
+/*
+ * An instruction that reads and writes its operand faults as a write, with the operand unchanged.
+ */
 #include "guest.h"
 
 #define ABSENT   ((volatile uint32_t *)SCRATCH)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PIC pair: mask, request and service registers, priority, cascade, specific and automatic end of interrupt. */
+/*
+ * PIC pair: mask, request and service registers, priority, cascade, specific and automatic end of
+ * interrupt.
+ */
 #include "guest.h"
 
 static unsigned order[8], n;

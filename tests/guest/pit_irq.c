@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PIT channel 0 through the PIC: rate by divisor, masking, one-shot mode, counter latch and read-back. */
+/*
+ * PIT channel 0 through the PIC: rate by divisor, masking, one-shot mode, counter latch and
+ * read-back.
+ */
 #include "guest.h"
 
 /* TSC ticks that n interrupts take. */
@@ -70,5 +73,6 @@ GUEST
     for (unsigned i = 0; i < 3; i++)
         pit_wait_us(20000);
     cli();
-    check(7, irq_count[PIC_BASE] >= 1 && irq_count[PIC_BASE] <= 2, 1); /* one may have waited in the PIC */
+    /* one may have waited in the PIC */
+    check(7, irq_count[PIC_BASE] >= 1 && irq_count[PIC_BASE] <= 2, 1);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ports: nobody there reads ones at every width; wide accesses; string forms; PCI configuration mechanism. */
+/*
+ * Ports: nobody there reads ones at every width; wide accesses; string forms; PCI configuration
+ * mechanism.
+ */
 #include "guest.h"
 
 static inline uint32_t inl(uint16_t port)

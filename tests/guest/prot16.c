@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 16-bit protected mode: 16-bit code and stack segments, operand and address defaults, 16- and 32-bit gates. */
+/*
+ * 16-bit protected mode: 16-bit code and stack segments, operand and address defaults, 16- and
+ * 32-bit gates.
+ */
 #include "guest.h"
 
 #define SEL_CODE    SEL_FREE         /* 0x78 */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Big real mode: a limit of 4 GiB loaded in protected mode stays; loading a segment changes the base only. */
+/*
+ * Big real mode: a limit of 4 GiB loaded in protected mode stays; loading a segment changes the
+ * base only.
+ */
 #include "guest.h"
 
 REAL_CODE(code,

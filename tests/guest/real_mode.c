@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Real mode: segment arithmetic, default segments, 16-bit addressing, far calls, stack, operand sizes. */
+/*
+ * Real mode: segment arithmetic, default segments, 16-bit addressing, far calls, stack, operand
+ * sizes.
+ */
 #include "guest.h"
 
 REAL_CODE(code,

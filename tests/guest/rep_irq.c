@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Interrupts in the middle of long string instructions and of user code: nothing is lost or done twice. */
+/*
+ * Interrupts in the middle of long string instructions and of user code: nothing is lost or done
+ * twice.
+ */
 #include "guest.h"
 
 #define VECTOR 0x50

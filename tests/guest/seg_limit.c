@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Segment limits and rights at each access: byte and page granular, expand-down, read-only, stack, code. */
+/*
+ * Segment limits and rights at each access: byte and page granular, expand-down, read-only, stack,
+ * code.
+ */
 #include "guest.h"
 
 #define S(i) (SEL_FREE + 8 * (i))

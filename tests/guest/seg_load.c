@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loads of segment registers: null, table limits, type, DPL and RPL, presence; LAR, LSL, VERR, LDT, LTR. */
+/*
+ * Loads of segment registers: null, table limits, type, DPL and RPL, presence; LAR, LSL, VERR, LDT,
+ * LTR.
+ */
 #include "guest.h"
 
 #define S(i) (SEL_FREE + 8 * (i))
@@ -40,13 +43,13 @@ static word user(word arg)
 #define LAR(sel)                                                                                   \
     ({                                                                                             \
         uint32_t v_ = 0xdead;                                                                      \
-        asm volatile("lar %1, %0\n\tjz 1f\n\tmovl $0xbad, %0\n1:" : "+r"(v_) : "r"(sel) : "cc");    \
+        asm volatile("lar %1, %0\n\tjz 1f\n\tmovl $0xbad, %0\n1:" : "+r"(v_) : "r"(sel) : "cc");   \
         v_;                                                                                        \
     })
 #define LSL(sel)                                                                                   \
     ({                                                                                             \
         uint32_t v_ = 0xdead;                                                                      \
-        asm volatile("lsl %1, %0\n\tjz 1f\n\tmovl $0xbad, %0\n1:" : "+r"(v_) : "r"(sel) : "cc");    \
+        asm volatile("lsl %1, %0\n\tjz 1f\n\tmovl $0xbad, %0\n1:" : "+r"(v_) : "r"(sel) : "cc");   \
         v_;                                                                                        \
     })
 #define VERIFY(insn, sel)                                                                          \

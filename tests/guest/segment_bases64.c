@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 64-bit mode: CS, DS, ES, SS have no base, whatever the prefix; bases of FS and GS must be canonical. */
+/*
+ * 64-bit mode: CS, DS, ES, SS have no base, whatever the prefix; bases of FS and GS must be
+ * canonical.
+ */
 #include "guest.h"
 
 static uint64_t area[8] = {10, 11, 12, 13, 14, 15, 16, 17};

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TF: one #DB after each instruction, each iteration of REP, not inside handlers; DR6.BS; INT n and IRET. */
+/*
+ * TF: one #DB after each instruction, each iteration of REP, not inside handlers; DR6.BS; INT n and
+ * IRET.
+ */
 #include "guest.h"
 
 static unsigned steps;
@@ -37,7 +40,10 @@ GUEST
                  "s2: int $0x40\n"
                  "s3: xorl %%eax, %%eax\n"
                  "s4:" TF_OFF ::: "eax", "memory", "cc");
-    /* after s0's nop, s1, (INT is stepped over: its trap comes behind the IRET and s3) and the three of TF_OFF */
+    /*
+     * after s0's nop, s1, (INT is stepped over: its trap comes behind the IRET and s3) and the
+     * three of TF_OFF
+     */
     check(10, ips[0], (word)s1);
     check(11, ips[1], (word)s2);
     check(12, ips[2], (word)s4);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Code that changes: next instruction, same page, other page, through an alias, across pages, in a loop. */
+/*
+ * Code that changes: next instruction, same page, other page, through an alias, across pages, in a
+ * loop.
+ */
 #include "guest.h"
 
 typedef unsigned fn(void);
@@ -90,7 +93,10 @@ GUEST
         check(50, *(volatile uint32_t *)(page + 128), 50 * (i + 1));
     }
 
-    /* Written by a locked exchange, by a string instruction, and by a store that begins in the page before. */
+    /*
+     * Written by a locked exchange, by a string instruction, and by a store that begins in the page
+     * before.
+     */
     emit(page, 60);
     emit(second, 60);
     check(60, ((fn *)page)(), 60);

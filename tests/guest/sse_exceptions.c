@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SSE: #XM for unmasked exceptions, #UD without OSXMMEXCPT; MXCSR flags, reserved bits; alignment. */
+/*
+ * SSE: #XM for unmasked exceptions, #UD without OSXMMEXCPT; MXCSR flags, reserved bits; alignment.
+ */
 #include "guest.h"
 
 static float four[4] __attribute__((aligned(16))) = {1, 2, 3, 4};
@@ -11,7 +13,8 @@ GUEST
 {
     asm volatile("stmxcsr %0" : "=m"(csr));
     check(1, csr, 0x1f80);
-    asm volatile("movaps %1, %%xmm0\n\tdivps %2, %%xmm0\n\tstmxcsr %0" : "=m"(now) : "m"(four), "m"(zeros));
+    asm volatile("movaps %1, %%xmm0\n\tdivps %2, %%xmm0\n\t"
+                 "stmxcsr %0" : "=m"(now) : "m"(four), "m"(zeros));
     check(2, now, 0x1f84); /* ZE, sticky */
     csr = 0x1f80 & ~0x200u;
     asm volatile("ldmxcsr %0\n\tmovaps %1, %%xmm0" ::"m"(csr), "m"(four));

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Limits of the stack segment: #SS(0) at PUSH, POP, CALL, frames; in ring 3, so that traps have a stack. */
+/*
+ * Limits of the stack segment: #SS(0) at PUSH, POP, CALL, frames; in ring 3, so that traps have a
+ * stack.
+ */
 #include "guest.h"
 
 #define SEL_STACK (SEL_FREE | 3)
@@ -8,9 +11,9 @@ static uint8_t area[0x2000] __attribute__((aligned(4096)));
 word saved_sp, left_sp;
 
 #define TRY(n, insn, at)                                                                           \
-    asm volatile("mov %%esp, saved_sp\n\tmov %%ebp, %%ecx\n\tmov %0, %%ss\n\tmov %1, %%esp\n\t"      \
+    asm volatile("mov %%esp, saved_sp\n\tmov %%ebp, %%ecx\n\tmov %0, %%ss\n\tmov %1, %%esp\n\t"    \
                  "mov %1, %%ebp\n\t" FAULTS(insn)                                                  \
-                 "mov %%esp, left_sp\n\tmov %2, %%ss\n\tmov saved_sp, %%esp\n\tmov %%ecx, %%ebp"     \
+                 "mov %%esp, left_sp\n\tmov %2, %%ss\n\tmov saved_sp, %%esp\n\tmov %%ecx, %%ebp"   \
                  ::"S"(SEL_STACK), "b"(at), "D"(SEL_UDATA) : "eax", "ecx", "edx", "memory")
 #define OUTSIDE(n, insn, at)                                                                       \
     TRY(n, insn, at);                                                                              \

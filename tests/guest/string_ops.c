@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* String instructions: each size in both directions against a plain loop; prefixes, address size, overlap. */
+/*
+ * String instructions: each size in both directions against a plain loop; prefixes, address size,
+ * overlap.
+ */
 #include "guest.h"
 
 #define SIZE 600
@@ -25,7 +28,8 @@ static void fill(void)
             for (unsigned i = 0; i < count * size; i++)                                            \
                 want[5 + i] = from[3 + i];                                                         \
             if (down)                                                                              \
-                asm volatile("std\n\trep " insn "\n\tcld" : "+S"(si), "+D"(di), "+c"(cx)::"memory"); \
+                asm volatile("std\n\trep " insn "\n\tcld"                                          \
+                             : "+S"(si), "+D"(di), "+c"(cx)::"memory");                            \
             else                                                                                   \
                 asm volatile("rep " insn : "+S"(si), "+D"(di), "+c"(cx)::"memory");                \
             check(n, memcmp(to, want, SIZE), 0);                                                   \
@@ -41,7 +45,10 @@ static void fill(void)
         fill();                                                                                    \
         for (unsigned i = 0; i < 20 * size; i++)                                                   \
             want[7 + i] = (uint8_t)(0x8877665544332211ull >> 8 * (i % size));                      \
-        asm volatile("rep " insn : "+D"(di), "+c"(cx) : "a"((word)0x8877665544332211ull) : "memory"); \
+        asm volatile("rep " insn                                                                   \
+                     : "+D"(di), "+c"(cx)                                                          \
+                     : "a"((word)0x8877665544332211ull)                                            \
+                     : "memory");                                                                  \
         check(n, memcmp(to, want, SIZE), 0);                                                       \
         check(n, di, (word)to + 7 + 20 * size);                                                    \
     } while (0)
@@ -71,7 +78,8 @@ GUEST
     check(20, memcmp(to, want, SIZE), 0);
     fill();
     for (unsigned i = 0; i < 10; i++)
-        for (unsigned j = 0; j < 4; j++) { /* element by element: four bytes are read before four are written */
+        /* element by element: four bytes are read before four are written */
+        for (unsigned j = 0; j < 4; j++) {
             static uint8_t four[4];
             if (j == 0)
                 for (unsigned k = 0; k < 4; k++)
@@ -96,7 +104,8 @@ GUEST
     check(33, cx, 0);
     check(34, zf, 1);
     si = (word)from + 3, di = (word)to + 4, cx = 0; /* no count: flags stay */
-    asm volatile("cmp %0, %0\n\trepe cmpsb\n\tsetz %3" : "+S"(si), "+D"(di), "+c"(cx), "=q"(zf)::"memory", "cc");
+    asm volatile("cmp %0, %0\n\trepe cmpsb\n\t"
+                 "setz %3" : "+S"(si), "+D"(di), "+c"(cx), "=q"(zf)::"memory", "cc");
     check(35, zf, 1);
     check(36, di, (word)to + 4);
     memset(to, 9, 100);

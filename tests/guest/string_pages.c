@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* REP string instructions that meet a missing page: the registers say exactly how far it came; it resumes. */
+/*
+ * REP string instructions that meet a missing page: the registers say exactly how far it came; it
+ * resumes.
+ */
 #include "guest.h"
 
 #define BASE  SCRATCH
@@ -59,7 +62,10 @@ GUEST
     check(7, page[2][200], (uint8_t)(200 * 7 + 2));
     check(8, page[1][4096 - 101], (uint8_t)((4096 - 101) * 7 + 1));
 
-    unmap(); /* movsl with the destination two bytes before the edge: the element that crosses is not begun */
+    /*
+     * movsl with the destination two bytes before the edge: the element that crosses is not begun
+     */
+    unmap();
     REP("rep movsl", LIMIT - 10, BASE, 8);
     check(10, faults, 1);
     check(11, fault_cx, 6);
@@ -85,7 +91,8 @@ GUEST
     for (unsigned i = 0; i < 20; i++)
         check(32, page[2][i], i < 10 ? page[0][4086 + i] : page[1][i - 10]);
 
-    unmap(); /* scasb stops at a match in the page that comes later; flags are those of the last compare */
+    /* scasb stops at a match in the page that comes later; flags are those of the last compare */
+    unmap();
     page[1][4095] = 1;
     page[2][0] = 1;
     page[2][50] = 0x5a;

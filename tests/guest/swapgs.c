@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* FS and GS bases in 64-bit mode: MSRs, SWAPGS, selector loads, RDFSBASE; other bases and limits are ignored. */
+/*
+ * FS and GS bases in 64-bit mode: MSRs, SWAPGS, selector loads, RDFSBASE; other bases and limits
+ * are ignored.
+ */
 #include "guest.h"
 
 static uint64_t area[8] = {10, 11, 12, 13, 14, 15, 16, 17};

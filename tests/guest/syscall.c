@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SYSCALL and SYSRET: RCX, R11, flag mask, selectors, return to 64-bit and to compatibility mode, SCE, CPL. */
+/*
+ * SYSCALL and SYSRET: RCX, R11, flag mask, selectors, return to 64-bit and to compatibility mode,
+ * SCE, CPL.
+ */
 #include "guest.h"
 
 uint64_t seen64[8];
@@ -10,7 +13,8 @@ asm(".pushsection .text\n"
     "syscall_entry:\n\t"
     "mov %rcx, seen64\n\tmov %r11, seen64 + 8\n\tmov %cs, seen64 + 16\n\tmov %ss, seen64 + 24\n\t"
     "mov %rsp, seen64 + 32\n\tpushfq\n\tpop seen64 + 40\n\tinc %rax\n\tsysretq\n"
-    "syscall_entry32: lea user32(%rip), %rcx\n\tmov $0x202 | 0x8d5, %r11\n\tmov $0xffffffff00000007, %rdx\n\tsysretl\n"
+    "syscall_entry32: lea user32(%rip), %rcx\n\tmov $0x202 | 0x8d5, %r11\n\t"
+    "mov $0xffffffff00000007, %rdx\n\tsysretl\n"
     ".code32\n"
     "user32: pushf\n\tpop %ebx\n\tmov %cs, %ecx\n\tmov $0xffffffff, %eax\n\tinc %eax\n\tjnz 1f\n\t"
     "mov %ss, %eax\n\tshl $16, %eax\n\tmov %cx, %ax\n"
@@ -21,8 +25,11 @@ static word user(word arg)
 {
     word sp, ax, ip, flags;
 
-    asm volatile("pushq $0x2408d7\n\tpopfq\n\tlea 1f(%%rip), %2\n\tmov %%rsp, %0\n\tmov %4, %1\n\tsyscall\n1: pushfq\n\tpop %3"
-                 : "=&r"(sp), "=&a"(ax), "=&r"(ip), "=&r"(flags) : "r"(arg) : "rcx", "r11", "memory");
+    asm volatile("pushq $0x2408d7\n\tpopfq\n\tlea 1f(%%rip), %2\n\tmov %%rsp, %0\n\tmov %4, %1\n\t"
+                 "syscall\n1: pushfq\n\tpop %3"
+                 : "=&r"(sp), "=&a"(ax), "=&r"(ip), "=&r"(flags)
+                 : "r"(arg)
+                 : "rcx", "r11", "memory");
     check(1, ax, arg + 1);
     check(2, seen64[0], ip);
     check(3, seen64[1] & 0x8d7, 0x8d7);

@@ -10,7 +10,8 @@ static word user(word mask)
 {
     word after;
 
-    asm volatile("pushq $0x8d7\n\tpopfq\n\tsyscall\n\tpushfq\n\tpop %0" : "=r"(after)::"rcx", "r11", "memory");
+    asm volatile("pushq $0x8d7\n\tpopfq\n\tsyscall\n\tpushfq\n\t"
+                 "pop %0" : "=r"(after)::"rcx", "r11", "memory");
     check(1, entry_flags & 0xfd7, 0x8d7 & ~mask);
     check(2, after & 0xfd7, 0x8d7);
     return 0;

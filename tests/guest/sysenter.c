@@ -16,14 +16,16 @@ void sysenter_entry(void);
 #define BASE    SEL_K64
 #define SYSEXIT "sysexitl"
 asm(".pushsection .text\n"
-    "sysenter_entry: mov %rsp, seen\n\tmov %cs, seen + 8\n\tmov %ss, seen + 16\n\tpushfq\n\tpop seen + 24\n\t"
+    "sysenter_entry: mov %rsp, seen\n\tmov %cs, seen + 8\n\tmov %ss, seen + 16\n\tpushfq\n\t"
+    "pop seen + 24\n\t"
     "sysexitq\n"
     ".popsection");
 #else
 #define BASE    SEL_K32
 #define SYSEXIT "sysexit"
 asm(".pushsection .text\n"
-    "sysenter_entry: mov %esp, seen\n\tmov %cs, seen + 4\n\tmov %ss, seen + 8\n\tpushfl\n\tpop seen + 12\n\t"
+    "sysenter_entry: mov %esp, seen\n\tmov %cs, seen + 4\n\tmov %ss, seen + 8\n\tpushfl\n\t"
+    "pop seen + 12\n\t"
     "sysexit\n"
     ".popsection");
 #endif
@@ -35,7 +37,8 @@ static word user(word arg)
 
     (void)arg;
     set_flags(0x8d7);
-    asm volatile("mov " A(sp) ", " A(cx) "\n\tlea 1f, " A(dx) "\n\tsysenter\n1:" ::: "cx", "dx", "memory");
+    asm volatile("mov " A(sp) ", " A(cx) "\n\tlea 1f, " A(dx) "\n\tsysenter\n"
+                 "1:" ::: "cx", "dx", "memory");
     asm volatile("mov %%cs, %0\n\tmov %%ss, %1" : "=r"(cs), "=r"(ss));
     check(1, seen[0], (word)(entry_stack + 512));
     check(2, seen[1], BASE);

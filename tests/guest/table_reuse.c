@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Page tables as ordinary memory: written through other mappings, by string moves, reused as data and as code. */
+/*
+ * Page tables as ordinary memory: written through other mappings, by string moves, reused as data
+ * and as code.
+ */
 #include "guest.h"
 
 #define VA(i) ((volatile uint32_t *)(SCRATCH + (i) * 0x1000ul))

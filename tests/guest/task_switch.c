@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hardware task switch by CALL, JMP, IRET and task gates: registers, busy bits, NT, back link, CR0.TS, checks. */
+/*
+ * Hardware task switch by CALL, JMP, IRET and task gates: registers, busy bits, NT, back link,
+ * CR0.TS, checks.
+ */
 #include "guest.h"
 
 #define SEL_TASK (SEL_FREE)
@@ -19,14 +22,19 @@ void task_entry(void);
 void task_fault(void);
 void task_jump(void);
 
-/* The other task: notes what it was started with, returns by IRET, and begins behind it the next time. */
+/*
+ * The other task: notes what it was started with, returns by IRET, and begins behind it the next
+ * time.
+ */
 asm(".pushsection .text\n"
     "task_entry:\n"
     "1: mov %eax, seen\n\tmov %esp, seen + 4\n\tmov %fs, seen + 8\n\t"
-    "pushf\n\tpop seen + 12\n\tmov %cr0, %eax\n\tmov %eax, seen + 16\n\tstr seen + 20\n\tsldt seen + 24\n\t"
+    "pushf\n\tpop seen + 12\n\tmov %cr0, %eax\n\tmov %eax, seen + 16\n\tstr seen + 20\n\t"
+    "sldt seen + 24\n\t"
     "clts\n\tincl turns\n\tmov $0x1234, %ebx\n\tmov $0x55, %eax\n\tiret\n\t"
     "jmp 1b\n"
-    "task_fault: pop seen + 28\n\tmov %esp, seen + 4\n\tmov resume_ip, %eax\n\tmov %eax, tss + 32\n\tiret\n"
+    "task_fault: pop seen + 28\n\tmov %esp, seen + 4\n\tmov resume_ip, %eax\n\t"
+    "mov %eax, tss + 32\n\tiret\n"
     "task_jump: pushf\n\tpop seen + 12\n\tljmp $0x68, $0\n"
     ".popsection");
 
@@ -58,7 +66,8 @@ GUEST
     gate_set(&gdt[SEL_GATE / 8], 0, SEL_TASK, 0x85, 0);
 
     start();
-    asm volatile("movl $0x77, %%ebx\n\tstc\n\tjmp 1f\n1: lcall %1, $0\n\tsetc %%al\n\tmovzbl %%al, %%eax\n\taddl %%ebx, %%eax"
+    asm volatile("movl $0x77, %%ebx\n\tstc\n\tjmp 1f\n1: lcall %1, $0\n\tsetc %%al\n\t"
+                 "movzbl %%al, %%eax\n\taddl %%ebx, %%eax"
                  : "=a"(value) : "i"(SEL_TASK) : "ebx", "memory", "cc");
     check(1, turns, 1);
     check(2, value, 0x78); /* EBX and CF are this task's */
@@ -85,11 +94,15 @@ GUEST
     gate_set(&idt[0x60], 0, SEL_TASK, 0x85, 0);
     asm volatile("int $0x60" ::: "memory");
     check(22, turns, 3);
-    /* As an exception with an error code, which lies on the new task's stack. It moves the saved EIP on. */
+    /*
+     * As an exception with an error code, which lies on the new task's stack. It moves the saved
+     * EIP on.
+     */
     start();
     task.ip = (word)task_fault;
     gate_set(&idt[GP], 0, SEL_TASK, 0x85, 0);
-    asm volatile("movl $1f, resume_ip\n\tmov %0, %%fs\n1: movl $0, resume_ip" ::"r"(GDT_SLOTS * 8) : "memory");
+    asm volatile("movl $1f, resume_ip\n\tmov %0, %%fs\n"
+                 "1: movl $0, resume_ip" ::"r"(GDT_SLOTS * 8) : "memory");
     check(23, seen[7], GDT_SLOTS * 8);
     check(24, seen[1], (word)(stack + 200));
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* After INVLPG, CR3 and CR4 writes the tables count; a mapping that appears needs none; other pages stay right. */
+/*
+ * After INVLPG, CR3 and CR4 writes the tables count; a mapping that appears needs none; other pages
+ * stay right.
+ */
 #include "guest.h"
 
 #define VA(i) ((volatile uint32_t *)(SCRATCH + (i) * 0x1000ul))

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A fault that no gate can serve: shutdown. The runner expects the crash status, after the PASS line. */
+/*
+ * A fault that no gate can serve: shutdown. The runner expects the crash status, after the PASS
+ * line.
+ */
 #include "guest.h"
 
 GUEST

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The time stamp counter only goes up, can be written, is refused to users by CR4.TSD; RDTSCP gives TSC_AUX. */
+/*
+ * The time stamp counter only goes up, can be written, is refused to users by CR4.TSD; RDTSCP gives
+ * TSC_AUX.
+ */
 #include "guest.h"
 
 static word user(word arg)

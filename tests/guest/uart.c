@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 16550: loop-back of data and modem lines, FIFO, scratch, divisor latch, interrupt identification, overrun. */
+/*
+ * 16550: loop-back of data and modem lines, FIFO, scratch, divisor latch, interrupt identification,
+ * overrun.
+ */
 #include "guest.h"
 
 #define COM 0x3f8
@@ -33,7 +36,9 @@ GUEST
         check(12, inb(COM), 0x30 + i);
     }
     check(13, inb(COM + 5) & 1, 0);
-    /* Interrupt identification: received data above transmitter empty; reading clears the latter. */
+    /*
+     * Interrupt identification: received data above transmitter empty; reading clears the latter.
+     */
     outb(COM + 1, 3);
     check(14, inb(COM + 2) & 0x0f, 2);
     check(15, inb(COM + 2) & 0x0f, 1);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Virtual-8086 mode: entered by IRET, segments by shift, sensitive instructions by IOPL, faults with nine words. */
+/*
+ * Virtual-8086 mode: entered by IRET, segments by shift, sensitive instructions by IOPL, faults
+ * with nine words.
+ */
 #include "guest.h"
 
 struct vm_frame { /* behind EFLAGS of the ordinary frame */
@@ -19,7 +22,8 @@ asm(".pushsection .text\n"
     "mov 36(%esp), %eax\n\tmov 40(%esp), %ecx\n\tor $0x20002, %eax\n\t"
     "push $0x5000\n\tpush $0x4000\n\tpush $0x2000\n\tpush $0x2100\n\t" /* GS FS DS ES */
     "push $0x3000\n\tpush $0xfff0\n\tpush %eax\n\tpush $0x1000\n\tpush %ecx\n\tiret\n"
-    "vm_leave: mov $0x10, %eax\n\tmov %eax, %ds\n\tmov %eax, %es\n\tmov %eax, %fs\n\tmov %eax, %gs\n\t"
+    "vm_leave: mov $0x10, %eax\n\tmov %eax, %ds\n\tmov %eax, %es\n\tmov %eax, %fs\n\t"
+    "mov %eax, %gs\n\t"
     "mov kernel_sp, %esp\n\tpopa\n\tret\n"
     ".popsection");
 
@@ -35,8 +39,10 @@ static void leave(struct frame *f)
 
 extern const uint8_t vm_code[], vm_code_end[], vm_cli[], vm_int[], vm_pushf[], vm_hlt[], vm_in[];
 asm(".pushsection .text\n.code16\n"
-    "vm_code: movw %cs, %ax\n\tmovw %ax, 0\n\tmovw %ds, 2\n\tmovw %es, 4\n\tmovw %ss, 6\n\tmovw %sp, 8\n\t"
-    "movw %fs, 10\n\tmovb $0x5a, %es:0x20\n\tpushw $0x1234\n\tmovw $0x2200, %bx\n\tmovw %bx, %ds\n\t"
+    "vm_code: movw %cs, %ax\n\tmovw %ax, 0\n\tmovw %ds, 2\n\tmovw %es, 4\n\tmovw %ss, 6\n\t"
+    "movw %sp, 8\n\t"
+    "movw %fs, 10\n\tmovb $0x5a, %es:0x20\n\tpushw $0x1234\n\tmovw $0x2200, %bx\n\t"
+    "movw %bx, %ds\n\t"
     "movw $0x77, 0x30\n\tint $0x90\n"
     "vm_cli: cli\n\tsti\n\tpushfw\n\tpopw %ax\n\tint $0x90\n"
     "vm_int: int $0x21\n"

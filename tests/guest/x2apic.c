@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* x2APIC, where CPUID offers it: the way in and out, registers as MSRs, self IPI, what is refused. */
+/*
+ * x2APIC, where CPUID offers it: the way in and out, registers as MSRs, self IPI, what is refused.
+ */
 #include "guest.h"
 
 #define X2(reg) (0x800 + (reg) / 16)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* x87: unmasked exceptions wait for the next waiting instruction (#MF); masked ones give their default result. */
+/*
+ * x87: unmasked exceptions wait for the next waiting instruction (#MF); masked ones give their
+ * default result.
+ */
 #include "guest.h"
 
 static uint16_t cw;
@@ -14,7 +17,8 @@ GUEST
     asm volatile("fninit\n\tfnstcw %0\n\tfnstsw %1" : "=m"(cw), "=a"(sw));
     check(1, cw, 0x37f);
     check(2, sw, 0);
-    asm volatile("fildl %1\n\tfidivl %2\n\tfnstsw %0" : "=a"(sw) : "m"(one), "m"(zero)); /* masked: infinity */
+    /* masked: infinity */
+    asm volatile("fildl %1\n\tfidivl %2\n\tfnstsw %0" : "=a"(sw) : "m"(one), "m"(zero));
     check(3, sw & 0x84ff, 0x0004);
     asm volatile("fxam\n\tfnstsw %0\n\tfstp %%st(0)" : "=a"(sw));
     check(4, sw & 0x4500, 0x0500);

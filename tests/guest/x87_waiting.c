@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which instructions report a pending x87 exception: all waiting ones, MMX, EMMS; not the FN forms. */
+/*
+ * Which instructions report a pending x87 exception: all waiting ones, MMX, EMMS; not the FN forms.
+ */
 #include "guest.h"
 
 static uint8_t area[512] __attribute__((aligned(16)));
@@ -42,7 +44,8 @@ GUEST
 
     /* Stack overflow and underflow: invalid, with SF, C1 tells which. */
     cw = 0x37f;
-    asm volatile("fninit\n\tfldcw %1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\t"
+    asm volatile("fninit\n\tfldcw %1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\t"
+                 "fld1\n\tfld1\n\t"
                  "fnstsw %0" : "=a"(sw) : "m"(cw));
     check(30, sw & 0x2c1, 0x241);
     asm volatile("fninit\n\tfstp %%st(0)\n\tfnstsw %0" : "=a"(sw));

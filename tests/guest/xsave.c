@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* XSAVE: enabled by OSXSAVE, XCR0 checks, component mask, init state, header checks. Passes where it is not offered. */
+/*
+ * XSAVE: enabled by OSXSAVE, XCR0 checks, component mask, init state, header checks. Passes where
+ * it is not offered.
+ */
 #include "guest.h"
 
 static uint8_t area[4096] __attribute__((aligned(64)));
@@ -7,7 +10,8 @@ static uint8_t pattern[16] __attribute__((aligned(16)));
 
 static void xsetbv(uint32_t index, uint64_t v)
 {
-    asm volatile(FAULTS("xsetbv") ::"c"(index), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory");
+    asm volatile(FAULTS("xsetbv")::"c"(index), "a"((uint32_t)v), "d"((uint32_t)(v >> 32))
+                 : "memory");
 }
 
 static uint64_t xgetbv(void)
@@ -44,7 +48,8 @@ GUEST
     for (unsigned i = 0; i < 16; i++)
         pattern[i] = (uint8_t)(i + 0x40);
     memset(area, 0, sizeof(area));
-    asm volatile("fninit\n\tfld1\n\tmovaps %1, %%xmm3\n\txsave %0" : "=m"(area) : "m"(pattern), "a"(3), "d"(0));
+    asm volatile("fninit\n\tfld1\n\tmovaps %1, %%xmm3\n\t"
+                 "xsave %0" : "=m"(area) : "m"(pattern), "a"(3), "d"(0));
     check(20, *(uint64_t *)(area + 512), 3);
     check(21, memcmp(area + 160 + 48, pattern, 16), 0);
     check(22, area[4], 0x80);

@@ -294,7 +294,9 @@ static inline int fixture_teardown(void **state)
     return 0;
 }
 
-/* Writes a file of the test's folder; anew, as some file systems flush a file that is cut to zero. */
+/*
+ * Writes a file of the test's folder; anew, as some file systems flush a file that is cut to zero.
+ */
 static inline void img_save(const char *path, const void *data, size_t size)
 {
     unlink(path);

@@ -18,7 +18,9 @@ struct tally {
     unsigned long runs, faults, failures;
 };
 
-/* Pages that the TLB answers for are used in place; the others go through lin_read and lin_write. */
+/*
+ * Pages that the TLB answers for are used in place; the others go through lin_read and lin_write.
+ */
 static void fill_tlb(void)
 {
     for (unsigned i = 0; i < DATA_BYTES / PAGE_SIZE; i++) {

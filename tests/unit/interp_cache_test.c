@@ -24,7 +24,9 @@ static void test_self_modifying(void **state)
     guest_close(&g);
 }
 
-/* An instruction across two pages; the second page's part is changed by the door and must be seen. */
+/*
+ * An instruction across two pages; the second page's part is changed by the door and must be seen.
+ */
 GUEST(crossing64, 64, "mov $0x11111111, %eax");
 
 static void test_crossing_instruction(void **state)

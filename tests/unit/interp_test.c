@@ -133,7 +133,10 @@ static void test_rep_copies_pages(void **state)
     guest_close(&g);
 }
 
-/* The third page is not present: two pages are stored, then #PF with the registers of whole iterations. */
+/*
+ * The third page is not present: two pages are stored, then #PF with the registers of whole
+ * iterations.
+ */
 static void test_rep_fault_in_the_middle(void **state)
 {
     struct guest g;

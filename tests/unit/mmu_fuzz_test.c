@@ -255,7 +255,9 @@ static void access_once(struct fuzz *f)
                 again.tracked =
                     mem_track(f->g.mem, gpa_gfn(again.page_gpa)); /* told by write_protect */
             f->tlb_hits++;
-            /* Like the engine: an untracked page is asked for again only when something is missing. */
+            /*
+             * Like the engine: an untracked page is asked for again only when something is missing.
+             */
             if (a.kind != MMU_WRITE || again.may_write)
                 oracle_check(f->g.mmu->oracle, &a, ac, &again, true);
             return;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every combination of entry states at every level x page size x kind of access x control bits, in every
- * format, against a model written down here: fault or not, the exact error code, the exact accessed and dirty
- * bits, and the same answer again from the shadow.
+ * Every combination of entry states at every level x page size x kind of access x control bits, in
+ * every format, against a model written down here: fault or not, the exact error code, the exact
+ * accessed and dirty bits, and the same answer again from the shadow.
  *
  * RIGHTS_FULL=1 in the environment runs all cases; otherwise one in 37 is taken.
  */
@@ -219,7 +219,9 @@ static void try_case(struct run *r, const struct shape *s, const unsigned *entry
     r->taken++;
 }
 
-/* All states of all levels from `level` down. Below an entry that stops the walk nothing matters. */
+/*
+ * All states of all levels from `level` down. Below an entry that stops the walk nothing matters.
+ */
 static void all_entries(struct run *r, const struct shape *s, unsigned *entry, unsigned level,
                         unsigned leaf)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guest walker per format: sizes of pages, odd tables, accessed and dirty bits, PDPTEs, probing. */
+/*
+ * The guest walker per format: sizes of pages, odd tables, accessed and dirty bits, PDPTEs,
+ * probing.
+ */
 #include "mmu_guest.h"
 
 #define MIB UINT64_C(0x100000)
@@ -234,7 +237,9 @@ static void tables_in_odd_places(void **state)
     enter(&g, MMU_SWITCH_FLUSH);
     wr64(&g, slot4(&g, g.ctx.cr3, 0x200000, 2), 0xfee00000 | PWU);
     assert_fault(go(&g, 0x200000, MMU_READ, SUP), PF_P | PF_RSVD);
-    /* 32-bit entries of all ones are legal without PSE: PDE and PTE in a device lead to a device. */
+    /*
+     * 32-bit entries of all ones are legal without PSE: PDE and PTE in a device lead to a device.
+     */
     g.ctx = (struct mmu_context){.cr0 = CR0_PG_WP, .cr3 = 0xfee00000};
     enter(&g, MMU_SWITCH_FLUSH_ALL);
     struct mmu_result r = go(&g, 0x1234, MMU_WRITE, USER);

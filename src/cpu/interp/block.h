@@ -11,7 +11,8 @@
  *
  * Invariants
  *   B1  a frame with a block in it has MEM_TRACK_CODE set, so every write to it is heard of
- *   B2  a written block's uops are all op_stale at once: links into it and the running block stay safe
+ *   B2  a written block's uops are all op_stale at once: links into it and the running block stay
+ *       safe
  *   B3  arena memory is reused only after dropping everything, between blocks
  *   B4  a link joins two blocks of the same code page only
  */

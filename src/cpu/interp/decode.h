@@ -58,7 +58,8 @@ uint8_t dec_gpr(ZydisRegister reg);
 /* Families (each in the file of its name). */
 build_fn build_integer; /* integer.c: moves, ALU, shifts, bits, strings, near branches, BMI */
 build_fn
-    build_system; /* system.c: segments, far transfers, interrupts, control registers, MSRs, I/O, ... */
+    /* system.c: segments, far transfers, interrupts, control registers, MSRs, I/O, ... */
+    build_system;
 build_fn build_fp; /* fp.c: x87, MMX, SSE..SSE4.2, AES, XSAVE family, MXCSR */
 
 #endif

@@ -4,7 +4,8 @@
  * operand, and the builders of the subfamilies.
  *
  * Handlers exist per size (8, 16, 32, 64) and form. Memory forms exist twice:
- *   F  64-bit mode, 8-byte addresses, no FS or GS: base + index * scale + disp is the linear address
+ *   F  64-bit mode, 8-byte addresses, no FS or GS: base + index * scale + disp is the linear
+ *      address
  *   G  everything else, through uop_lin
  */
 #ifndef UMBRA_CPU_INTERP_INTEGER_H

@@ -297,8 +297,8 @@ DEFINE_STRING(cmps)
 DEFINE_STRING(scas)
 
 /*
- * A REP instruction that has overwritten itself goes on with what is there now, at once: else the moment would
- * depend on when the run is interrupted.
+ * A REP instruction that has overwritten itself goes on with what is there now, at once: else the
+ * moment would depend on when the run is interrupted.
  */
 static inline bool rep_must_leave(struct interp *c, const struct uop *u)
 {
@@ -320,7 +320,7 @@ static inline bool rep_must_leave(struct interp *c, const struct uop *u)
             retire_elements(c, u, n);                                                              \
             if (!(goes_on))                                                                        \
                 break;                                                                             \
-            if (n < count && unlikely(rep_must_leave(c, u)))                                              \
+            if (n < count && unlikely(rep_must_leave(c, u)))                                       \
                 return leave_at(c, u);                                                             \
         }                                                                                          \
         NEXT;                                                                                      \

@@ -8,14 +8,15 @@
  * with NEXT (next uop of the block) or, at a block's end, with one of the branch helpers of run.h.
  *
  * Rules for handlers
- *   R1  Atomic on a fault: every check and every access that can fault comes before the first change of
- *       guest-visible state (registers, flags, memory). An exception leaves by longjmp and never returns.
- *   R2  Where the instruction is: insn_rip(c, u) and insn_next_rip(c, u); c->rip itself is only valid between
- *       blocks.
+ *   R1  Atomic on a fault: every check and every access that can fault comes before the first
+ *       change of guest-visible state (registers, flags, memory). An exception leaves by longjmp
+ *       and never returns.
+ *   R2  Where the instruction is: insn_rip(c, u) and insn_next_rip(c, u); c->rip itself is only
+ *       valid between blocks.
  *   R3  Guest memory only through mem.h (mem_ld*, mem_st*, mem_rmw_*, lin_*).
  *   R4  Flags only through flags.h.
- *   R5  An instruction that may change the mode, the mapping or interruptibility ends its block: its builder
- *       sets d->ends_block and its handler finishes with goto_next_insn(c, u) (run.h).
+ *   R5  An instruction that may change the mode, the mapping or interruptibility ends its block:
+ *       its builder sets d->ends_block and its handler finishes with goto_next_insn(c, u) (run.h).
  *
  * Registers are addressed by their byte offset in c->gpr ("reg" below): rax 0, rcx 8, ... r15 120;
  * the byte registers ah, ch, dh, bh are 1, 9, 17, 25. GPR_ZERO reads as 0 and GPR_PAGE as the

@@ -9,7 +9,8 @@
 #define ATTR_DATA   (SEG_ATTR_G | SEG_ATTR_DB | SEG_ATTR_P | SEG_ATTR_S | 0x3u)
 #define ATTR_TSS    (SEG_ATTR_P | 0xbu) /* busy */
 
-#define MTRR_ALL_WRITE_BACK 0x806u /* enabled, fixed ranges off, default type WB (SDM 3A 11.11.2.1) */
+/* enabled, fixed ranges off, default type WB (SDM 3A 11.11.2.1) */
+#define MTRR_ALL_WRITE_BACK 0x806u
 
 #define PTE_P_RW 0x3u
 #define PTE_PS   0x80u
@@ -45,7 +46,10 @@ static enum err flat_segments(struct boot_job *job, uint32_t code_attr)
     s->tr = (struct x86_segment){.limit = 0x67, .attr = ATTR_TSS, .selector = BOOT_TSS};
     s->ldtr = (struct x86_segment){.attr = SEG_ATTR_UNUSABLE};
     s->gdtr = (struct x86_table){.base = at.v, .limit = sizeof(gdt) - 1};
-    /* As after power-on. Not empty: a triple fault behind an empty table is how kernels ask for a reset. */
+    /*
+     * As after power-on. Not empty: a triple fault behind an empty table is how kernels ask for a
+     * reset.
+     */
     s->idtr = (struct x86_table){.base = 0, .limit = 0xffff};
     return ERR_OK;
 }
@@ -62,7 +66,8 @@ static enum err protected_mode(struct boot_job *job, uint64_t entry, uint32_t co
     s->cr3 = 0;
     s->cr4 = 0;
     s->efer = 0;
-    s->mtrr_def_type = MTRR_ALL_WRITE_BACK; /* as firmware leaves it: otherwise kernels do without PAT */
+    /* as firmware leaves it: otherwise kernels do without PAT */
+    s->mtrr_def_type = MTRR_ALL_WRITE_BACK;
     return flat_segments(job, code_attr);
 }
 

@@ -14,7 +14,8 @@
 #define ZP_RSDP           0x070
 #define ZP_E820_ENTRIES   0x1e8
 #define ZP_HEADER         0x1f1
-#define ZP_HEADER_JUMP    0x201 /* displacement of a jump over the header: its end is 0x202 + this */
+/* displacement of a jump over the header: its end is 0x202 + this */
+#define ZP_HEADER_JUMP    0x201
 #define ZP_TYPE_OF_LOADER 0x210
 #define ZP_CODE32_START   0x214
 #define ZP_RAMDISK_IMAGE  0x218

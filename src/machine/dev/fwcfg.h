@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fw_cfg: the port through which small guests made for QEMU ask how many CPUs and how much memory there are.
- * Only the traditional interface and these items; every other item reads as zeros.
+ * fw_cfg: the port through which small guests made for QEMU ask how many CPUs and how much memory
+ * there are. Only the traditional interface and these items; every other item reads as zeros.
  *
  *   write 2 bytes to FWCFG_PORT: select an item, at its first byte; read bytes from FWCFG_PORT + 1
  *

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runtime of the guest tests: a freestanding Multiboot image, 32-bit or 64-bit, that checks the CPU it runs
- * on and tells the outcome by COM1 and by the debug-exit port.
+ * Runtime of the guest tests: a freestanding Multiboot image, 32-bit or 64-bit, that checks the CPU
+ * it runs on and tells the outcome by COM1 and by the debug-exit port.
  *
  *   entry        start.S    GDT, stack, long mode (64-bit guests), guest_start
  *   traps        trap.S     256 IDT stubs, rings; trap.c: recorder, FAULTS, hooks
  *   paging       paging.c   2-level, PAE and 4-level tables under one interface
  *   chips        chips.c    PIC, PIT, LAPIC, IOAPIC
  *
- * A guest is one file: `GUEST { ... check(1, got, want); ... }`. The first check that fails ends it, with the
- * check's number (1..126) as the exit value; 127 means a trap that nobody asked for.
+ * A guest is one file: `GUEST { ... check(1, got, want); ... }`. The first check that fails ends
+ * it, with the check's number (1..126) as the exit value; 127 means a trap that nobody asked for.
  */
 #ifndef GUEST_H
 #define GUEST_H
@@ -66,12 +66,16 @@ _Noreturn void pass(void);
 
 /* --- traps --- */
 enum {
-    DE = 0, DB = 1, NMI = 2, BP = 3, OF = 4, BR = 5, UD = 6, NM = 7, DF = 8, TS = 10, NP = 11, SS = 12,
-    GP = 13, PF = 14, MF = 16, AC = 17, XM = 19, NO_FAULT = 0x100, VECTOR_LEAVE_USER = 0x81,
+    DE = 0, DB = 1, NMI = 2, BP = 3, OF = 4, BR = 5, UD = 6, NM = 7, DF = 8, TS = 10, NP = 11,
+    SS = 12, GP = 13, PF = 14, MF = 16, AC = 17, XM = 19, NO_FAULT = 0x100,
+    VECTOR_LEAVE_USER = 0x81,
     VECTOR_USER_FAILED = 0x82
 };
 
-/* What the stubs leave on the stack, lowest address first. sp and ss: 32-bit only when the ring changed. */
+/*
+ * What the stubs leave on the stack, lowest address first. sp and ss: 32-bit only when the ring
+ * changed.
+ */
 struct frame {
 #ifdef __x86_64__
     word r15, r14, r13, r12, r11, r10, r9, r8, di, si, bp, bx, dx, cx, ax;
@@ -95,8 +99,9 @@ typedef void trap_hook(struct frame *f);
 extern trap_hook *hook[256];
 
 /*
- * Instructions that may fault, inside an asm statement: a trap is recorded in `last` and execution goes on
- * behind the text. last.f.vector is NO_FAULT when nothing happened. The fault must come with flat segments.
+ * Instructions that may fault, inside an asm statement: a trap is recorded in `last` and execution
+ * goes on behind the text. last.f.vector is NO_FAULT when nothing happened. The fault must come
+ * with flat segments.
  */
 #define FAULTS(text)                                                                               \
     "mov" W " $98f, resume_ip\n\t"                                                                 \
@@ -113,10 +118,16 @@ void check_fault(unsigned n, unsigned vector, word error, word offset);
 void check_pf(unsigned n, word error, const volatile void *cr2);
 void check_no_fault(unsigned n);
 
-/* Calls fn(arg) and returns NO_FAULT, or the vector of a trap, from whatever ring, stack and segments. */
+/*
+ * Calls fn(arg) and returns NO_FAULT, or the vector of a trap, from whatever ring, stack and
+ * segments.
+ */
 unsigned guarded(void (*fn)(word), word arg);
 
-/* Runs fn(arg) at CPL 3 on a stack of its own; answers its value. Flags: user_flags. FAULTS works inside. */
+/*
+ * Runs fn(arg) at CPL 3 on a stack of its own; answers its value. Flags: user_flags. FAULTS works
+ * inside.
+ */
 word call_user(word (*fn)(word), word arg);
 /* The same for any far address; the code ends with `int $0x81`, EAX/RAX is the answer. */
 word enter_user(word ip, word cs, word sp, word ss, word arg);
@@ -153,7 +164,10 @@ extern uint32_t tss[64]; /* hardware layout; has room for an I/O bitmap of the f
 
 /* access: bits 40..47, flags: 0x8 G, 0x4 D/B, 0x2 L. Limit in units of G. */
 uint64_t descriptor(uint32_t base, uint32_t limit, uint8_t access, uint8_t flags);
-/* A gate in the GDT or IDT, at `slot` (two words in 64-bit guests). type: 0x8e interrupt, 0x8f trap, | DPL */
+/*
+ * A gate in the GDT or IDT, at `slot` (two words in 64-bit guests). type: 0x8e interrupt, 0x8f
+ * trap, | DPL
+ */
 void gate_set(uint64_t *slot, word offset, uint16_t selector, uint8_t type, uint8_t count);
 void idt_set(unsigned vector, void (*fn)(void), uint8_t type);
 void idt_dpl(unsigned vector, unsigned dpl);
@@ -308,9 +322,10 @@ void pit_start(unsigned mode, unsigned count);
 void pit_wait_us(unsigned us);
 
 enum {
-    APIC_ID = 0x20, APIC_VERSION = 0x30, APIC_TPR = 0x80, APIC_EOI = 0xb0, APIC_SVR = 0xf0, APIC_ISR = 0x100,
-    APIC_IRR = 0x200, APIC_ESR = 0x280, APIC_ICR = 0x300, APIC_ICR_HI = 0x310, APIC_LVT_TIMER = 0x320,
-    APIC_LINT0 = 0x350, APIC_LINT1 = 0x360, APIC_TIMER_INIT = 0x380, APIC_TIMER_NOW = 0x390,
+    APIC_ID = 0x20, APIC_VERSION = 0x30, APIC_TPR = 0x80, APIC_EOI = 0xb0, APIC_SVR = 0xf0,
+    APIC_ISR = 0x100, APIC_IRR = 0x200, APIC_ESR = 0x280, APIC_ICR = 0x300, APIC_ICR_HI = 0x310,
+    APIC_LVT_TIMER = 0x320, APIC_LINT0 = 0x350, APIC_LINT1 = 0x360, APIC_TIMER_INIT = 0x380,
+    APIC_TIMER_NOW = 0x390,
     APIC_TIMER_DIV = 0x3e0
 };
 uint32_t apic_read(unsigned reg);

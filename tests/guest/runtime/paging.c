@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest page tables of three formats under one interface. Tables come from page_alloc, identity mapped.
+ * Guest page tables of three formats under one interface. Tables come from page_alloc, identity
+ * mapped.
  *
  *   level        4      3      2      1
  *   2-level                    10     10 bits of index, 4-byte entries

@@ -31,13 +31,14 @@ asm(".globl last_vector, last_count\n"
 uint64_t descriptor(uint32_t base, uint32_t limit, uint8_t access, uint8_t flags)
 {
     return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)access << 40 |
-           (uint64_t)(limit >> 16 & 0xf) << 48 | (uint64_t)flags << 52 | (uint64_t)(base >> 24) << 56;
+           (uint64_t)(limit >> 16 & 0xf) << 48 | (uint64_t)flags << 52 |
+           (uint64_t)(base >> 24) << 56;
 }
 
 void gate_set(uint64_t *slot, word offset, uint16_t selector, uint8_t type, uint8_t count)
 {
-    slot[0] = (offset & 0xffff) | (uint64_t)selector << 16 | (uint64_t)count << 32 | (uint64_t)type << 40 |
-              (uint64_t)(offset >> 16 & 0xffff) << 48;
+    slot[0] = (offset & 0xffff) | (uint64_t)selector << 16 | (uint64_t)count << 32 |
+              (uint64_t)type << 40 | (uint64_t)(offset >> 16 & 0xffff) << 48;
 #ifdef __x86_64__
     slot[1] = offset >> 32;
 #endif
