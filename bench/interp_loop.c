@@ -98,7 +98,7 @@ int main(int argc, char **argv)
 {
     uint64_t millions = argc > 1 ? strtoull(argv[1], NULL, 10) : 500;
     struct cpu_bus bus = {.poll = bus_poll};
-    struct vcpu_config config = {.bus = &bus, .tsc_khz = 1000000};
+    struct vcpu_config config = {.bus = &bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT};
     const struct engine_ops *engine = engine_find("interp");
     struct x86_state state;
     struct vcpu *vcpu;

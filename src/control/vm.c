@@ -185,6 +185,7 @@ static enum err make_cpu(struct vm *vm)
         .bus = &vm->bus,
         .tsc_khz = VM_TSC_KHZ,
         .apic_id = 0,
+        .features = vm->config.features,
         .mmu_oracle = vm->config.mmu_oracle,
         .budgeted = vm->config.clock == CLOCK_INSTRUCTIONS,
     };
@@ -204,6 +205,7 @@ enum err vm_load(struct vm *vm)
         .kernel = vm->config.kernel,
         .initrd = vm->config.initrd,
         .append = vm->config.append ? vm->config.append : "",
+        .five_levels = vm->config.features & CPU_FEATURE_LA57,
     };
     struct boot_info info = {0};
     struct x86_state state;

@@ -36,6 +36,8 @@ enum vm_reboot { VM_REBOOT_RESTARTS, VM_REBOOT_ENDS };
 
 /*
  * kernel, initrd, append: as for boot_load; borrowed until vm_destroy
+ * features:    CPU_FEATURE_* that the CPU offers. With LA57 a Linux kernel is entered by the 64-bit
+ *              protocol: only its own way in can turn five levels on
  * input_file:  descriptor of a regular file that is the console's input, read at fixed points of
  * guest time when the clock counts instructions; -1: input comes through vm_console_put only
  */
@@ -52,6 +54,7 @@ struct vm_config {
     bool debug_exit;
     bool audit;
     bool mmu_oracle;
+    uint32_t features;
     int input_file;
 };
 

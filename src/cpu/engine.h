@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/stats.h"
 #include "cpu/bus.h"
+#include "cpu/x86/features.h"
 #include "cpu/x86/state.h"
 #include "mem/mem.h"
 #include "mmu/mmu.h"
@@ -59,6 +60,7 @@ struct cpu_stats {
  * mmu_oracle:   run with the shadow oracle (every access translated slowly and compared)
  * tsc_khz:      frequency of bus->tsc, told to the guest by CPUID
  * apic_id:      this vCPU's local APIC id, told by CPUID
+ * features:     CPU_FEATURE_* that the CPU offers
  * budgeted:     stop exactly at the bus' poll budget (CLOCK_INSTRUCTIONS)
  */
 struct vcpu_config {
@@ -66,6 +68,7 @@ struct vcpu_config {
     const struct cpu_bus *bus;
     uint64_t tsc_khz;
     uint32_t apic_id;
+    uint32_t features;
     bool mmu_oracle;
     bool budgeted;
 };

@@ -201,8 +201,11 @@ static bool load(struct box *b, const uint8_t *code, struct x86_state *state)
 
 static bool box_make(struct box *b, const struct options *o, bool oracle)
 {
-    struct vcpu_config config = {
-        .bus = &b->bus, .tsc_khz = 1000000, .mmu_oracle = oracle, .budgeted = true};
+    struct vcpu_config config = {.bus = &b->bus,
+                                 .tsc_khz = 1000000,
+                                 .features = CPU_FEATURES_DEFAULT,
+                                 .mmu_oracle = oracle,
+                                 .budgeted = true};
     struct board_config board = {.cpus = 1,
                                  .tsc_khz = 1000000,
                                  .debug_exit = true,

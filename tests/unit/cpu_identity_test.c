@@ -13,11 +13,19 @@
 
 /* --- identity and power-on --- */
 
-static struct cpuid_regs leaf(uint32_t n, uint32_t sub)
+static struct cpuid_regs leaf_of(uint32_t n, uint32_t sub, uint32_t features, uint64_t xcr0)
 {
+    const struct cpu_identity identity = {
+        .tsc_khz = 2345678, .apic_id = 3, .features = features};
     struct x86_state s;
     x86_state_reset(&s);
-    return x86_cpuid(&s, n, sub, 2345678, 3);
+    s.xcr0 = xcr0;
+    return x86_cpuid(&s, n, sub, &identity);
+}
+
+static struct cpuid_regs leaf(uint32_t n, uint32_t sub)
+{
+    return leaf_of(n, sub, CPU_FEATURES_DEFAULT, 3);
 }
 
 static void test_cpuid_ranges(void **state)
@@ -65,8 +73,31 @@ static void test_cpuid_is_consistent(void **state)
     assert_int_equal((uint64_t)t.ecx * t.ebx / t.eax, UINT64_C(2345678000));
     struct x86_state s;
     x86_state_reset(&s);
+    const struct cpu_identity identity = {.features = CPU_FEATURES_DEFAULT};
     s.cr4 |= CR4_OSXSAVE;
-    assert_true(x86_cpuid(&s, 1, 0, 0, 0).ecx & (1u << 27));
+    assert_true(x86_cpuid(&s, 1, 0, &identity).ecx & (1u << 27));
+}
+
+static void test_cpuid_follows_features(void **state)
+{
+    (void)state;
+    uint32_t features;
+    assert_int_equal(cpu_features_parse("la57,no-smap,pku", &features), ERR_OK);
+    assert_int_equal(features, CPU_FEATURE_LA57 | CPU_FEATURE_PKU | CPU_FEATURE_SMEP |
+                                   CPU_FEATURE_UMIP);
+    struct cpuid_regs r = leaf_of(7, 0, features, 3);
+    assert_int_equal(r.ebx & (1u << 7 | 1u << 20), 1u << 7);                /* SMEP, SMAP */
+    assert_int_equal(r.ecx & 0x1001c, 1u << 2 | 1u << 3 | 1u << 16);        /* UMIP PKU LA57 */
+    assert_int_equal(leaf_of(0x80000008, 0, features, 3).eax >> 8, 57);
+    assert_int_equal(leaf(0x80000008, 0).eax >> 8, 48);
+    assert_int_equal(leaf_of(0xd, 0, features, 3).eax, 0x203);
+    assert_int_equal(leaf_of(0xd, 0, features, 3).ebx, 576);
+    assert_int_equal(leaf_of(0xd, 0, features, 0x203).ebx, 840);
+    assert_int_equal(leaf_of(0xd, 9, features, 3).ebx, 832);
+    assert_int_equal(leaf(0xd, 9).eax, 0);
+    const char *const bad[] = {"", "la57,", ",la57", "no-", "no-no-la57", "avx", "la57 "};
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(cpu_features_parse(bad[i], &features), ERR_INVAL);
 }
 
 static void test_reset_state(void **state)
@@ -120,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cpuid_ranges), cmocka_unit_test(test_cpuid_is_consistent),
+        cmocka_unit_test(test_cpuid_follows_features),
         cmocka_unit_test(test_reset_state),  cmocka_unit_test(test_descriptor_fields),
         cmocka_unit_test(test_limits),
     };

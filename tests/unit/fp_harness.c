@@ -77,12 +77,17 @@ uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_
 
 /* Whatever the host has is tested, offered to guests or not. */
 struct cpuid_regs x86_cpuid(const struct x86_state *state, uint32_t leaf, uint32_t subleaf,
-                            uint64_t tsc_khz, uint32_t apic_id)
+                            const struct cpu_identity *identity)
 {
     struct cpuid_regs r;
-    (void)state, (void)tsc_khz, (void)apic_id;
+    (void)state, (void)identity;
     __cpuid_count(leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx);
     return r;
+}
+
+void pkru_set(struct interp *c, uint32_t value)
+{
+    c->s.pkru = value;
 }
 
 /* --- random states --- */

@@ -137,7 +137,7 @@ static void xsave_matches_host(void **state)
 {
     struct native start;
     (void)state;
-    if (!(x86_cpuid(&cpu->s, 1, 0, 0, 0).ecx & 1u << 27)) /* OSXSAVE */
+    if (!(x86_cpuid(&cpu->s, 1, 0, &cpu->identity).ecx & 1u << 27)) /* OSXSAVE */
         skip();
     for (int i = 0; i < 2000; i++) {
         uint8_t *at = random_data(&start, 64);

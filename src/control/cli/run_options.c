@@ -22,6 +22,9 @@ const struct option_spec run_option_specs[] = {
     {"memory", "SIZE", "what the guest believes it has (default 512M)", false},
     {"name", "NAME", "name for ps, stat and stop (default vm-PID)", false},
     {"cpus", "N", "CPUs; 1 is what this version can do", false},
+    {"cpu", "LIST",
+     "CPU features: smep, smap, umip (on), pku, la57 (off; la57: five-level paging), or no-NAME",
+     false},
     {"engine", "NAME", "auto or interp (default auto: the fastest that works here)", false},
     {"shadow", "HOW", "shadow tables: lazy (follow at page faults and flushes)", false},
     {"clock", "SOURCE", "guest time from: host, or instructions (two runs are identical)", false},
@@ -136,6 +139,8 @@ static enum err set_option(void *arg, const struct option_spec *spec, const char
         return set_memory(o, value);
     } else if (is(spec, "cpus")) {
         return set_cpus(value);
+    } else if (is(spec, "cpu")) {
+        return cpu_features_parse(value, &o->vm.features);
     } else if (is(spec, "no-reboot")) {
         o->vm.reboot = VM_REBOOT_ENDS;
     } else if (is(spec, "debug-exit")) {
@@ -168,6 +173,7 @@ enum err run_options_parse(struct run_options *out, int count, char *const *word
         .engine = "auto",
         .clock = CLOCK_HOST,
         .reboot = VM_REBOOT_RESTARTS,
+        .features = CPU_FEATURES_DEFAULT,
         .input_file = -1,
     };
     err = options_parse(run_option_specs, count, words, &sink, want_help);

@@ -147,14 +147,14 @@ static void deliver_long(struct interp *c, const struct event *e)
     else if (cpl != c->cpl)
         rsp = tss_read_rsp(c, NULL, tss_rsp_offset(cpl));
     rsp &= ~UINT64_C(15);
-    if (!is_canonical(g.offset))
+    if (!is_canonical(c, g.offset))
         raise_ext(c, VEC_GP);
 
     uint64_t frame[] = {e->error,  e->return_rip, c->s.seg[SEG_CS].selector,
                         e->rflags, c->gpr[RSP],   c->s.seg[SEG_SS].selector};
     unsigned skip = e->has_error ? 0 : 1;
     unsigned bytes = (unsigned)sizeof frame - skip * 8;
-    if (!is_canonical(rsp - bytes) || !is_canonical(rsp - 1))
+    if (!is_canonical(c, rsp - bytes) || !is_canonical(c, rsp - 1))
         raise_ext(c, VEC_SS);
     stack_probe_pushes(c, NULL, rsp - bytes, bytes, 8, cpl == 3);
     priv_write(c, NULL, rsp - bytes, frame + skip, bytes, cpl == 3);

@@ -29,7 +29,7 @@ void far_check_rip(struct interp *c, const struct uop *u, const struct x86_segme
                    uint64_t rip)
 {
     bool to64 = in_long_mode(c) && (cs->attr & SEG_ATTR_L);
-    if (to64 ? !is_canonical(rip) : rip > cs->limit)
+    if (to64 ? !is_canonical(c, rip) : rip > cs->limit)
         raise_gp0(c, u);
 }
 

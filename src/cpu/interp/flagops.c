@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PUSHF, POPF, CLI, STI (SDM 2A, 2B). VME and PVI are not offered. */
+/* PUSHF, POPF, CLI, STI, STAC, CLAC (SDM 2A, 2B). VME and PVI are not offered. */
 #include "cpu/interp/integer.h"
 #include "cpu/interp/run.h"
 #include "cpu/interp/system.h"
@@ -63,4 +63,29 @@ const struct uop *sys_sti(struct interp *c, const struct uop *u)
     c->s.rflags |= RFLAGS_IF;
     c->inhibit_irq = true;
     return leave_to(c, u, insn_next_rip(c, u));
+}
+
+/*
+ * A kernel does this around every access to a user page, so only what follows from AC is done: with
+ * SMAP on it is one bit of the data view. (Alignment checks are for CPL 3.)
+ */
+static void set_ac(struct interp *c, const struct uop *u, uint64_t ac)
+{
+    if (!(c->identity.features & CPU_FEATURE_SMAP) || c->cpl != 0)
+        exc_raise(c, u, VEC_UD);
+    c->s.rflags = (c->s.rflags & ~(uint64_t)RFLAGS_AC) | ac;
+    if (c->view != VIEW_SLOW && (c->s.cr4 & CR4_SMAP))
+        c->view = (c->view & ~VIEW_AC) | (ac ? VIEW_AC : 0);
+}
+
+const struct uop *sys_stac(struct interp *c, const struct uop *u)
+{
+    set_ac(c, u, RFLAGS_AC);
+    NEXT;
+}
+
+const struct uop *sys_clac(struct interp *c, const struct uop *u)
+{
+    set_ac(c, u, 0);
+    NEXT;
 }

@@ -78,8 +78,8 @@ static bool host_has(ZydisISASet set)
 /* Optional extensions: what the guest is told it has is what it has. */
 static bool guest_has(const struct dec *d)
 {
-    struct cpuid_regs r1 = x86_cpuid(&d->c->s, 1, 0, d->c->tsc_khz, d->c->apic_id);
-    struct cpuid_regs r7 = x86_cpuid(&d->c->s, 7, 0, d->c->tsc_khz, d->c->apic_id);
+    struct cpuid_regs r1 = x86_cpuid(&d->c->s, 1, 0, &d->c->identity);
+    struct cpuid_regs r7 = x86_cpuid(&d->c->s, 7, 0, &d->c->identity);
     switch (d->i.meta.isa_set) {
     case ZYDIS_ISA_SET_AES:
         return r1.ecx & (1u << 25);
@@ -88,7 +88,7 @@ static bool guest_has(const struct dec *d)
     case ZYDIS_ISA_SET_SHA:
         return r7.ebx & (1u << 29);
     case ZYDIS_ISA_SET_XSAVEOPT:
-        return x86_cpuid(&d->c->s, 0xd, 1, d->c->tsc_khz, d->c->apic_id).eax & 1u;
+        return x86_cpuid(&d->c->s, 0xd, 1, &d->c->identity).eax & 1u;
     default:
         return r7.ecx & (1u << 8); /* GFNI */
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The whole state at once: FXSAVE and FXRSTOR (SDM 1 10.5), XSAVE, XSAVEOPT and XRSTOR in the
- * standard form (SDM 1 13.7 to 13.9), XCR0, and MXCSR. XCR0 knows x87 and SSE; the compacted form
- * is not offered.
+ * standard form (SDM 1 13.7 to 13.9), XCR0, and MXCSR. XCR0 knows x87, SSE and, where protection
+ * keys are offered, PKRU; the compacted form is not offered.
  */
 #include "cpu/interp/fp.h"
 #include "cpu/x86/cpuid.h"
@@ -12,6 +12,7 @@
 #define XCR0_X87 1u
 #define XCR0_SSE 2u
 #define XCR0_AVX 4u
+#define XCR0_PKRU 0x200u
 
 #define XSAVE_BV     512 /* header: XSTATE_BV, XCOMP_BV, reserved */
 #define XSAVE_XCOMP  520
@@ -130,7 +131,15 @@ static uint64_t xinuse(const struct interp *c)
         r |= XCR0_X87;
     if (!is_zero(f + FPU_XMM, xmm_bytes(c)))
         r |= XCR0_SSE;
+    if (c->s.pkru)
+        r |= XCR0_PKRU;
     return r;
+}
+
+/* Bytes of the area with the components that XCR0 enables. */
+static unsigned xsave_bytes(const struct interp *c)
+{
+    return c->s.xcr0 & XCR0_PKRU ? XSAVE_PKRU_OFFSET + XSAVE_PKRU_BYTES : XSAVE_BYTES;
 }
 
 static void check_xsave(struct interp *c, const struct uop *u)
@@ -150,9 +159,10 @@ static void __attribute__((noinline)) do_xsave(struct interp *c, const struct uo
 {
     uint8_t image[FPU_END];
     uint64_t old, in_use = xinuse(c), asked = edx_eax(c) & c->s.xcr0, write = asked;
-    uint64_t lin = state_lin(c, u, XSAVE_BYTES, 64, MMU_WRITE);
+    unsigned bytes = xsave_bytes(c);
+    uint64_t lin = state_lin(c, u, bytes, 64, MMU_WRITE);
 
-    lin_probe(c, u, lin, XSAVE_BYTES, MMU_WRITE);
+    lin_probe(c, u, lin, bytes, MMU_WRITE);
     lin_read(c, u, lin + XSAVE_BV, &old, sizeof old);
     if (u->cond & STATE_OPT)
         write &= in_use;
@@ -165,6 +175,10 @@ static void __attribute__((noinline)) do_xsave(struct interp *c, const struct uo
         lin_write(c, u, lin + FPU_MXCSR, image + FPU_MXCSR, 8);
     if (write & XCR0_SSE)
         lin_write(c, u, lin + FPU_XMM, image + FPU_XMM, xmm_bytes(c));
+    if (write & XCR0_PKRU) {
+        uint64_t pkru = c->s.pkru;
+        lin_write(c, u, lin + XSAVE_PKRU_OFFSET, &pkru, sizeof pkru);
+    }
     uint64_t bv = (old & ~asked) | (in_use & asked);
     lin_write(c, u, lin + XSAVE_BV, &bv, sizeof bv);
 }
@@ -179,10 +193,12 @@ HANDLER(xsave)
 static void __attribute__((noinline)) do_xrstor(struct interp *c, const struct uop *u)
 {
     static const uint8_t initial[FPU_ST + 128] = {FP_FCW_INIT & 0xff, FP_FCW_INIT >> 8};
-    uint8_t image[XSAVE_BYTES];
+    uint8_t image[XSAVE_PKRU_OFFSET + XSAVE_PKRU_BYTES] = {0};
     uint64_t bv, asked = edx_eax(c) & c->s.xcr0;
+    unsigned bytes = xsave_bytes(c);
+    uint32_t pkru;
 
-    lin_read(c, u, state_lin(c, u, XSAVE_BYTES, 64, MMU_READ), image, sizeof image);
+    lin_read(c, u, state_lin(c, u, bytes, 64, MMU_READ), image, bytes);
     memcpy(&bv, image + XSAVE_BV, sizeof bv);
     if ((bv & ~c->s.xcr0) || !is_zero(image + XSAVE_XCOMP, 16))
         exc_raise_code(c, u, VEC_GP, 0);
@@ -196,6 +212,10 @@ static void __attribute__((noinline)) do_xrstor(struct interp *c, const struct u
     }
     if (asked & XCR0_X87)
         x87_in(c, u, bv & XCR0_X87 ? image : initial);
+    if (asked & XCR0_PKRU) {
+        memcpy(&pkru, image + XSAVE_PKRU_OFFSET, sizeof pkru);
+        pkru_set(c, bv & XCR0_PKRU ? pkru : 0);
+    }
 }
 
 HANDLER(xrstor)
@@ -213,7 +233,7 @@ HANDLER(xgetbv)
         exc_raise(c, u, VEC_UD);
     uint64_t v = c->s.xcr0;
     uint32_t index = (uint32_t)c->gpr[RCX];
-    if (index == 1 && (x86_cpuid(&c->s, 0xd, 1, c->tsc_khz, c->apic_id).eax & 4))
+    if (index == 1 && (x86_cpuid(&c->s, 0xd, 1, &c->identity).eax & 4))
         v &= xinuse(c);
     else if (index != 0)
         exc_raise_code(c, u, VEC_GP, 0);
@@ -226,9 +246,10 @@ HANDLER(xsetbv)
 {
     if (!(c->s.cr4 & CR4_OSXSAVE))
         exc_raise(c, u, VEC_UD);
-    uint64_t v = edx_eax(c);
-    if (c->cpl != 0 || (uint32_t)c->gpr[RCX] != 0 || !(v & XCR0_X87) ||
-        (v & ~(uint64_t)(XCR0_X87 | XCR0_SSE)))
+    uint64_t v = edx_eax(c), known = XCR0_X87 | XCR0_SSE;
+    if (c->identity.features & CPU_FEATURE_PKU)
+        known |= XCR0_PKRU;
+    if (c->cpl != 0 || (uint32_t)c->gpr[RCX] != 0 || !(v & XCR0_X87) || (v & ~known))
         exc_raise_code(c, u, VEC_GP, 0);
     c->s.xcr0 = v;
     NEXT;

@@ -52,7 +52,7 @@ uint64_t stack_linear(struct interp *c, const struct uop *u, int64_t delta, unsi
     uint64_t sp = (GPR64(REG_RSP) + (uint64_t)delta) & stack_mask(c);
 
     if (c->mode == CODE_64) {
-        if (unlikely(!is_canonical(sp) || !is_canonical(sp + bytes - 1)))
+        if (unlikely(!is_canonical(c, sp) || !is_canonical(c, sp + bytes - 1)))
             exc_raise_code(c, u, VEC_SS, 0);
         return sp;
     }

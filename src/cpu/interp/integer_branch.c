@@ -96,7 +96,7 @@ HANDLER(call_linked64)
     uint64_t page = GPR64(GPR_PAGE);
     uint64_t sp = GPR64(REG_RSP) - 8;
 
-    if (unlikely(!is_canonical(page + (uint64_t)u->imm)))
+    if (unlikely(!is_canonical(c, page + (uint64_t)u->imm)))
         check_branch_target(c, u, page + (uint64_t)u->imm);
     lin_st64(c, u, sp, page + u->off + u->len);
     GPR64(REG_RSP) = sp;
@@ -122,7 +122,7 @@ HANDLER(jmp_r64)
 {
     uint64_t rip = GPR64(u->src);
 
-    if (unlikely(!is_canonical(rip)))
+    if (unlikely(!is_canonical(c, rip)))
         check_branch_target(c, u, rip);
     return goto_rip64(c, u, rip);
 }
@@ -131,7 +131,7 @@ HANDLER(jmp_m64)
 {
     uint64_t rip = mem_ld64(c, u);
 
-    if (unlikely(!is_canonical(rip)))
+    if (unlikely(!is_canonical(c, rip)))
         check_branch_target(c, u, rip);
     return goto_rip64(c, u, rip);
 }
@@ -174,7 +174,7 @@ HANDLER(call_r64)
     uint64_t rip = GPR64(u->src);
     uint64_t sp = GPR64(REG_RSP) - 8;
 
-    if (unlikely(!is_canonical(rip)))
+    if (unlikely(!is_canonical(c, rip)))
         check_call_target(c, u, rip);
     lin_st64(c, u, sp, GPR64(GPR_PAGE) + u->off + u->len);
     GPR64(REG_RSP) = sp;
@@ -185,7 +185,7 @@ HANDLER(ret64)
 {
     uint64_t rip = lin_ld64(c, u, GPR64(REG_RSP));
 
-    if (unlikely(!is_canonical(rip)))
+    if (unlikely(!is_canonical(c, rip)))
         check_branch_target(c, u, rip);
     GPR64(REG_RSP) += 8 + (uint64_t)u->imm;
     return goto_rip64(c, u, rip);

@@ -268,8 +268,8 @@ static enum err interp_create(struct vcpu **out, const struct vcpu_config *confi
     c->base.ops = &engine_interp;
     c->mem = config->mem;
     c->bus = config->bus;
-    c->tsc_khz = config->tsc_khz;
-    c->apic_id = config->apic_id;
+    c->identity = (struct cpu_identity){
+        .tsc_khz = config->tsc_khz, .apic_id = config->apic_id, .features = config->features};
     c->mmu_oracle = config->mmu_oracle;
     c->budgeted = config->budgeted;
     err = create_parts(c, config);

@@ -35,6 +35,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "cpu/engine.h"
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/state.h"
 #include "mmu/mmu.h"
 
@@ -103,13 +104,14 @@ struct fetch_entry {
 
 /*
  * view       = asid << 2 | AC << 1 | user   (data; AC only where SMAP is on)
- * fetch_view = asid << 2 | user | code mode in bits 52..54, which no canonical address has alone
+ * fetch_view = asid << 2 | user | code mode in bits 57..59, which no canonical address has alone
  *
  * VIEW_SLOW is never in a tag: every data access takes the slow path (alignment checks, data
  * breakpoints, the shadow oracle).
  */
 #define VIEW_SLOW             3u
-#define FETCH_VIEW_MODE_SHIFT 52
+#define VIEW_AC               2u
+#define FETCH_VIEW_MODE_SHIFT 57
 
 enum leave_why { LEAVE_NOT, LEAVE_RAISED, LEAVE_HOST_ERROR };
 
@@ -172,8 +174,8 @@ struct interp {
     struct mmu *mmu;
     const struct cpu_bus *bus;
     struct code_cache *cache;
-    uint64_t tsc_khz;
-    uint32_t apic_id;
+    struct cpu_identity identity;
+    uint8_t canonical_shift; /* unused upper bits of an address: 16, with LA57 in use 7 */
     uint64_t rng; /* state of RDRAND where runs must repeat themselves */
     struct cpu_stats stats;
     struct uop step[2]; /* the one instruction of block_decode_step, and its end */
@@ -210,10 +212,28 @@ struct interp {
 /* A 32-bit register write clears the upper half; 8- and 16-bit writes keep the rest. */
 #define SET_GPR32(off, v) (GPR64(off) = (uint32_t)(v))
 
-/* 48-bit linear addresses (4-level paging). */
-static inline bool is_canonical(uint64_t lin)
+#define CANONICAL_SHIFT_48 16
+#define CANONICAL_SHIFT_57 7
+
+static inline bool is_sign_extended(uint64_t lin, unsigned shift)
 {
-    return (uint64_t)((int64_t)(lin << 16) >> 16) == lin;
+    return (uint64_t)((int64_t)(lin << shift) >> shift) == lin;
+}
+
+/* An address to use now: 48 bits with four levels, 57 with five (SDM 1 3.3.7.1). */
+static inline bool is_canonical(const struct interp *c, uint64_t lin)
+{
+    return is_sign_extended(lin, c->canonical_shift);
+}
+
+/*
+ * An address to keep: bases of segments and descriptor tables, MSRs, invalidations. CPUs hold these
+ * against the widest address they know, whatever CR4.LA57 says.
+ */
+static inline bool is_canonical_base(const struct interp *c, uint64_t lin)
+{
+    return is_sign_extended(lin, c->identity.features & CPU_FEATURE_LA57 ? CANONICAL_SHIFT_57
+                                                                         : CANONICAL_SHIFT_48);
 }
 
 /*
@@ -273,6 +293,9 @@ void interp_update_mode(struct interp *c);
 
 /* Hands c->s.cr0/cr3/cr4/efer to the MMU and takes the new asid into the views. */
 void interp_update_mmu(struct interp *c, enum mmu_switch how);
+
+/* pkru.c: the rights of the keys; all that follows for the views. */
+void pkru_set(struct interp *c, uint32_t value);
 
 /* --- tlb.c --- */
 extern const struct mmu_tlb_ops interp_tlb_ops;

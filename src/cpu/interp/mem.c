@@ -130,7 +130,7 @@ static unsigned resolve(struct interp *c, const struct uop *u, uint64_t lin, uns
     unsigned first = MEM_FITS(lin, bytes) ? bytes : (unsigned)(next - lin);
 
     if (c->mode == CODE_64 || (as == AS_IMPLICIT && (c->s.efer & EFER_LMA))) {
-        if (unlikely(!is_canonical(lin) || !is_canonical(lin + bytes - 1)))
+        if (unlikely(!is_canonical(c, lin) || !is_canonical(c, lin + bytes - 1)))
             raise_address(c, u);
     } else {
         /* A flat segment ends at 4 GiB; with another base the linear address wraps. */

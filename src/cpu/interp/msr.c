@@ -138,7 +138,7 @@ static bool msr_read(struct interp *c, const struct uop *u, uint32_t msr, uint64
         *value = UCODE_REV;
         return true;
     case MSR_PLATFORM_INFO: /* ratio to 100 MHz */
-        *value = ((c->tsc_khz / 100000) & 0xff) << 8;
+        *value = ((c->identity.tsc_khz / 100000) & 0xff) << 8;
         return true;
     case MSR_MTRR_CAP:
         *value = MTRR_CAP;
@@ -188,7 +188,7 @@ static bool all_bytes(uint64_t value, bool (*valid)(unsigned))
 }
 
 /* May this value go into the plain storage of that register? */
-static bool msr_value_ok(uint32_t msr, uint64_t value)
+static bool msr_value_ok(const struct interp *c, uint32_t msr, uint64_t value)
 {
     switch (msr) {
     case MSR_SYSENTER_ESP:
@@ -198,7 +198,7 @@ static bool msr_value_ok(uint32_t msr, uint64_t value)
     case MSR_FS_BASE:
     case MSR_GS_BASE:
     case MSR_KERNEL_GS_BASE:
-        return is_canonical(value);
+        return is_canonical_base(c, value);
     case MSR_SYSENTER_CS:
     case MSR_SFMASK:
     case MSR_TSC_AUX:
@@ -232,7 +232,7 @@ static bool msr_write(struct interp *c, const struct uop *u, uint32_t msr, uint6
     }
     uint64_t *storage = msr_storage(c, msr);
     if (storage) {
-        if (!msr_value_ok(msr, value))
+        if (!msr_value_ok(c, msr, value))
             exc_raise_code(c, u, VEC_GP, 0);
         *storage = value;
         return true;
@@ -360,7 +360,7 @@ const struct uop *sys_wrfsbase(struct interp *c, const struct uop *u)
     uint64_t base = u->opsize == 8 ? GPR64(u->src) : GPR32(u->src);
     if (!(c->s.cr4 & CR4_FSGSBASE))
         exc_raise(c, u, VEC_UD);
-    if (!is_canonical(base))
+    if (!is_canonical_base(c, base))
         exc_raise_code(c, u, VEC_GP, 0);
     c->s.seg[u->cond].base = base;
     NEXT;

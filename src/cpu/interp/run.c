@@ -52,7 +52,7 @@ const struct uop *goto_rip(struct interp *c, const struct uop *u, uint64_t rip)
 
 void check_branch_target(struct interp *c, const struct uop *u, uint64_t rip)
 {
-    bool ok = c->mode == CODE_64 ? is_canonical(rip) : rip <= c->s.seg[SEG_CS].limit;
+    bool ok = c->mode == CODE_64 ? is_canonical(c, rip) : rip <= c->s.seg[SEG_CS].limit;
 
     if (unlikely(!ok))
         exc_raise_code(c, u, VEC_GP, 0);
@@ -99,7 +99,7 @@ const struct uop *branch_direct_slow(struct interp *c, const struct uop *u)
 
     if (c->mode == CODE_64) {
         c->rip = lin;
-        if (unlikely(!is_canonical(lin))) {
+        if (unlikely(!is_canonical(c, lin))) {
             /* Not retired after all; exc_raise counts from the instruction's place. */
             c->icount -= u->n;
             exc_raise_code(c, u, VEC_GP, 0);

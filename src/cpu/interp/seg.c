@@ -165,7 +165,7 @@ void seg_check_ldt(struct interp *c, const struct uop *u, uint16_t selector, enu
         exc_raise_selector(c, u, vector == VEC_TS ? VEC_TS : VEC_NP, selector);
     *out = desc_to_segment(raw[0], selector);
     out->base |= raw[1] << 32;
-    if (!is_canonical(out->base))
+    if (!is_canonical_base(c, out->base))
         exc_raise_selector(c, u, vector, selector);
 }
 

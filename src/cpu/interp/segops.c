@@ -100,7 +100,7 @@ static void load_table(struct interp *c, const struct uop *u, struct x86_table *
     require_cpl0(c, u);
     lin_read(c, u, uop_lin(c, u, bytes, MMU_READ), image, bytes);
     memcpy(&base, image + 2, bytes - 2);
-    if (c->mode == CODE_64 && !is_canonical(base))
+    if (c->mode == CODE_64 && !is_canonical_base(c, base))
         exc_raise_code(c, u, VEC_GP, 0);
     if (u->opsize == 2)
         base &= BASE_24_BITS;
@@ -181,7 +181,7 @@ const struct uop *sys_ltr(struct interp *c, const struct uop *u)
         exc_raise_selector(c, u, VEC_NP, selector);
     struct x86_segment s = desc_to_segment(raw[0], selector);
     s.base |= raw[1] << 32;
-    if (in_long_mode(c) && (!is_canonical(s.base) || ((raw[1] >> 40) & 0x1f)))
+    if (in_long_mode(c) && (!is_canonical_base(c, s.base) || ((raw[1] >> 40) & 0x1f)))
         exc_raise_selector(c, u, VEC_GP, selector);
     desc_set_type(c, u, selector, raw[0], 2, 0);
     s.attr |= 2; /* busy */

@@ -35,7 +35,7 @@ static uint64_t stack_linear(struct interp *c, const struct uop *u, const struct
                              uint64_t sp, unsigned bytes, uint32_t error)
 {
     if (st->mask == ~UINT64_C(0)) {
-        if (!is_canonical(sp) || !is_canonical(sp + bytes - 1))
+        if (!is_canonical(c, sp) || !is_canonical(c, sp + bytes - 1))
             exc_raise_code(c, u, VEC_SS, error);
         return sp;
     }

@@ -61,7 +61,7 @@ const struct uop *sys_sysret(struct interp *c, const struct uop *u)
         exc_raise(c, u, VEC_UD);
     require_cpl0(c, u);
     uint64_t target = to64 ? c->gpr[RCX] : (uint32_t)c->gpr[RCX];
-    if (to64 && !is_canonical(target))
+    if (to64 && !is_canonical(c, target))
         exc_raise_code(c, u, VEC_GP, 0);
     if (in_long_mode(c))
         interp_set_rflags(c, (c->gpr[R11] & SYSRET_FLAGS) | RFLAGS_ONE);
@@ -93,7 +93,7 @@ const struct uop *sys_sysexit(struct interp *c, const struct uop *u)
     uint64_t rip = to64 ? c->gpr[RDX] : (uint32_t)c->gpr[RDX];
     uint64_t rsp = to64 ? c->gpr[RCX] : (uint32_t)c->gpr[RCX];
     if (!(c->s.cr0 & CR0_PE) || selector_is_null(cs) || c->cpl != 0 ||
-        (to64 && (!is_canonical(rip) || !is_canonical(rsp))))
+        (to64 && (!is_canonical(c, rip) || !is_canonical(c, rsp))))
         exc_raise_code(c, u, VEC_GP, 0);
     load_flat(c, (uint16_t)(cs + (to64 ? 32 : 16)), (uint16_t)(cs + (to64 ? 40 : 24)), 3,
               to64 ? CODE_WIDTH_64 : CODE_WIDTH_32);

@@ -14,11 +14,12 @@
      CR0_PG)
 #define CR0_MMU    (CR0_PG | CR0_WP)
 #define CR0_PDPTES (CR0_PG | CR0_CD | CR0_NW)
-/* What CPUID offers. */
-#define CR4_DEFINED                                                                                \
+/* What every CPU of ours offers; more by its features. */
+#define CR4_ALWAYS                                                                                 \
     (CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT |      \
-     CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP)
-#define CR4_MMU      (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP)
+     CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE)
+#define CR4_MMU                                                                                    \
+    (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_LA57)
 #define CR4_PDPTES   (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP)
 #define CR3_NO_FLUSH (UINT64_C(1) << 63)
 #define CR3_PCID     UINT64_C(0xfff)
@@ -53,6 +54,7 @@ void interp_update_mode(struct interp *c)
                                is_flat_data(&c->s.seg[SEG_DS]) && is_flat_data(&c->s.seg[SEG_ES]));
     c->cs_limited = c->mode != CODE_64 && cs->limit != 0xffffffff;
     c->slow_step = (c->s.rflags & RFLAGS_TF) || (c->s.dr[7] & 0xff);
+    c->canonical_shift = c->s.cr4 & CR4_LA57 ? CANONICAL_SHIFT_57 : CANONICAL_SHIFT_48;
     tlb_update_views(c);
 }
 
@@ -140,12 +142,28 @@ static void cr3_write(struct interp *c, const struct uop *u, uint64_t value)
     interp_update_mmu(c, how);
 }
 
+static uint64_t cr4_defined(const struct interp *c)
+{
+    static const struct {
+        uint32_t feature, bit;
+    } by_feature[] = {{CPU_FEATURE_SMEP, CR4_SMEP},
+                      {CPU_FEATURE_SMAP, CR4_SMAP},
+                      {CPU_FEATURE_UMIP, CR4_UMIP},
+                      {CPU_FEATURE_PKU, CR4_PKE},
+                      {CPU_FEATURE_LA57, CR4_LA57}};
+    uint64_t bits = CR4_ALWAYS;
+    for (unsigned i = 0; i < sizeof by_feature / sizeof by_feature[0]; i++)
+        if (c->identity.features & by_feature[i].feature)
+            bits |= by_feature[i].bit;
+    return bits;
+}
+
 static void cr4_write(struct interp *c, const struct uop *u, uint64_t value)
 {
     uint64_t changed = value ^ c->s.cr4;
-    if (value & ~(uint64_t)CR4_DEFINED)
+    if (value & ~cr4_defined(c))
         raise_gp0(c, u);
-    if (in_long_mode(c) && !(value & CR4_PAE))
+    if (in_long_mode(c) && (!(value & CR4_PAE) || (changed & CR4_LA57)))
         raise_gp0(c, u);
     if ((changed & value & CR4_PCIDE) && (!in_long_mode(c) || (c->s.cr3 & CR3_PCID)))
         raise_gp0(c, u);
@@ -261,7 +279,7 @@ const struct uop *sys_invlpg(struct interp *c, const struct uop *u)
         lin = (uint32_t)(lin + c->s.seg[u->seg].base);
     else if (u->seg >= SEG_FS)
         lin += c->s.seg[u->seg].base;
-    if (is_canonical(lin))
+    if (is_canonical_base(c, lin))
         mmu_invlpg(c->mmu, gva_make(lin));
     tlb_update_views(c);
     return goto_next_insn(c, u);
@@ -277,7 +295,7 @@ const struct uop *sys_invpcid(struct interp *c, const struct uop *u)
         raise_gp0(c, u);
     if (type < 2 && desc[0] != 0 && !(c->s.cr4 & CR4_PCIDE))
         raise_gp0(c, u);
-    if (type == 0 && !is_canonical(desc[1]))
+    if (type == 0 && !is_canonical_base(c, desc[1]))
         raise_gp0(c, u);
     mmu_invpcid(c->mmu, (unsigned)type, (unsigned)desc[0], gva_make(desc[1]));
     tlb_update_views(c);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The builder of the system family: which mnemonic goes to which handler with which operands. What
- * CPUID does not offer (MONITOR, VMX, SVM, SMAP, SMM) is not here and so raises #UD.
+ * CPUID does not offer (MONITOR, VMX, SVM, SMM) is not here and so raises #UD.
  */
 #include "cpu/interp/system.h"
 
@@ -59,7 +59,7 @@ static bool is_apic_disabled(struct interp *c)
 const struct uop *sys_cpuid(struct interp *c, const struct uop *u)
 {
     uint32_t leaf = (uint32_t)c->gpr[RAX];
-    struct cpuid_regs r = x86_cpuid(&c->s, leaf, (uint32_t)c->gpr[RCX], c->tsc_khz, c->apic_id);
+    struct cpuid_regs r = x86_cpuid(&c->s, leaf, (uint32_t)c->gpr[RCX], &c->identity);
     if ((leaf == 1 || leaf == 0x80000001) && is_apic_disabled(c))
         r.edx &= ~CPUID_EDX_APIC;
     c->gpr[RAX] = r.eax;
@@ -439,6 +439,14 @@ static bool build_registers(struct dec *d, struct uop *u)
         return with(u, sys_cli);
     case ZYDIS_MNEMONIC_STI:
         return with(u, sys_sti);
+    case ZYDIS_MNEMONIC_STAC:
+        return with(u, sys_stac);
+    case ZYDIS_MNEMONIC_CLAC:
+        return with(u, sys_clac);
+    case ZYDIS_MNEMONIC_RDPKRU:
+        return with(u, sys_rdpkru);
+    case ZYDIS_MNEMONIC_WRPKRU:
+        return ending(d, u, sys_wrpkru);
     case ZYDIS_MNEMONIC_CLTS:
         return ending(d, u, sys_clts);
     case ZYDIS_MNEMONIC_LMSW:

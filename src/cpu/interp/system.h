@@ -80,6 +80,10 @@ uop_fn sys_ret_far; /* bytes to drop in imm */
 /* --- iret.c --- */
 uop_fn sys_iret;
 
+/* --- pkru.c --- */
+uop_fn sys_rdpkru;
+uop_fn sys_wrpkru;
+
 /* --- io.c --- */
 uop_fn sys_in_imm; /* port in imm; opsize: bytes */
 uop_fn sys_in_dx;
@@ -113,6 +117,8 @@ uop_fn sys_pushf;
 uop_fn sys_popf;
 uop_fn sys_cli;
 uop_fn sys_sti;
+uop_fn sys_stac;
+uop_fn sys_clac;
 
 /* --- system.c: the rest --- */
 uop_fn sys_hlt;

@@ -70,7 +70,7 @@ void tlb_update_views(struct interp *c)
     c->fetch_view = asid << 2 | (user ? 1u : 0u) | key << FETCH_VIEW_MODE_SHIFT;
     c->view = asid << 2 | (user ? 1u : 0u);
     if (ac && (c->s.cr4 & CR4_SMAP))
-        c->view |= 2u;
+        c->view |= VIEW_AC;
     if ((ac && user && (c->s.cr0 & CR0_AM)) || (c->s.dr[7] & 0xffu) || c->mmu_oracle)
         c->view = VIEW_SLOW;
 }

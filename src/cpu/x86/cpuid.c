@@ -50,9 +50,13 @@
 #define EBX7_INVPCID    (1u << 10)
 #define EBX7_RDSEED     (1u << 18)
 #define EBX7_ADX        (1u << 19)
-#define EBX7_OWN        (EBX7_FSGSBASE | EBX7_TSC_ADJUST | EBX7_SMEP | EBX7_ERMS | EBX7_INVPCID)
+#define EBX7_SMAP       (1u << 20)
+#define EBX7_OWN        (EBX7_FSGSBASE | EBX7_TSC_ADJUST | EBX7_ERMS | EBX7_INVPCID)
 #define EBX7_HOST       (EBX7_BMI1 | EBX7_BMI2 | EBX7_RDSEED | EBX7_ADX)
 #define ECX7_UMIP       (1u << 2)
+#define ECX7_PKU        (1u << 3)
+#define ECX7_OSPKE      (1u << 4)
+#define ECX7_LA57       (1u << 16)
 #define ECX7_RDPID      (1u << 22)
 #define EDX7_FSRM       (1u << 4)
 
@@ -87,10 +91,13 @@
 #define MAX_BASIC             0x16u
 #define MAX_EXTENDED          0x80000021u
 #define MAX_KVM               0x40000010u
-#define FAMILY_MODEL_STEPPING 0x00a10f11u
+#define FAMILY_MODEL_STEPPING CPUID_SIGNATURE
 #define APIC_BUS_KHZ          1000000u
 #define XSAVE_X87_SSE_BYTES   576u
 #define LINEAR_ADDRESS_BITS   48u
+#define LINEAR_ADDRESS_LA57   57u
+#define XCR0_X87_SSE          0x3u
+#define XCR0_PKRU             0x200u
 
 static const char brand[49] = "AMD EPYC (Umbra virtual CPU)";
 
@@ -124,13 +131,25 @@ static struct cpuid_regs leaf_features(const struct x86_state *state, uint32_t a
     return r;
 }
 
-static struct cpuid_regs leaf_structured(uint32_t subleaf)
+static struct cpuid_regs leaf_structured(const struct x86_state *state, uint32_t subleaf,
+                                         uint32_t features)
 {
     struct cpuid_regs host = host_leaf(7);
+    struct cpuid_regs r = {
+        .ebx = EBX7_OWN | (host.ebx & EBX7_HOST), .ecx = ECX7_RDPID, .edx = EDX7_FSRM};
     if (subleaf != 0)
         return (struct cpuid_regs){0};
-    return (struct cpuid_regs){
-        .ebx = EBX7_OWN | (host.ebx & EBX7_HOST), .ecx = ECX7_UMIP | ECX7_RDPID, .edx = EDX7_FSRM};
+    if (features & CPU_FEATURE_SMEP)
+        r.ebx |= EBX7_SMEP;
+    if (features & CPU_FEATURE_SMAP)
+        r.ebx |= EBX7_SMAP;
+    if (features & CPU_FEATURE_UMIP)
+        r.ecx |= ECX7_UMIP;
+    if (features & CPU_FEATURE_PKU)
+        r.ecx |= ECX7_PKU | (state->cr4 & CR4_PKE ? ECX7_OSPKE : 0);
+    if (features & CPU_FEATURE_LA57)
+        r.ecx |= ECX7_LA57;
+    return r;
 }
 
 /* Deterministic cache parameters (type, level, size), in leaf 4's form. */
@@ -161,11 +180,22 @@ static struct cpuid_regs leaf_topology(uint32_t subleaf, uint32_t apic_id)
     return r;
 }
 
-static struct cpuid_regs leaf_xsave(uint32_t subleaf)
+/* Bytes of the standard form with these components (SDM 1 13.4.3). */
+static uint32_t xsave_bytes(uint64_t xcr0)
 {
-    if (subleaf != 0)
-        return (struct cpuid_regs){0};
-    return (struct cpuid_regs){.eax = 3, .ebx = XSAVE_X87_SSE_BYTES, .ecx = XSAVE_X87_SSE_BYTES};
+    return xcr0 & XCR0_PKRU ? XSAVE_PKRU_OFFSET + XSAVE_PKRU_BYTES : XSAVE_X87_SSE_BYTES;
+}
+
+static struct cpuid_regs leaf_xsave(const struct x86_state *state, uint32_t subleaf,
+                                    uint32_t features)
+{
+    uint32_t all = XCR0_X87_SSE | (features & CPU_FEATURE_PKU ? XCR0_PKRU : 0);
+    if (subleaf == 0)
+        return (struct cpuid_regs){
+            .eax = all, .ebx = xsave_bytes(state->xcr0), .ecx = xsave_bytes(all)};
+    if (subleaf == 9 && (all & XCR0_PKRU))
+        return (struct cpuid_regs){.eax = XSAVE_PKRU_BYTES, .ebx = XSAVE_PKRU_OFFSET};
+    return (struct cpuid_regs){0};
 }
 
 static struct cpuid_regs leaf_hypervisor(uint32_t leaf, uint64_t tsc_khz)
@@ -190,7 +220,12 @@ static struct cpuid_regs leaf_brand(uint32_t leaf)
     return r;
 }
 
-static struct cpuid_regs leaf_extended(uint32_t leaf)
+static uint32_t linear_address_bits(uint32_t features)
+{
+    return features & CPU_FEATURE_LA57 ? LINEAR_ADDRESS_LA57 : LINEAR_ADDRESS_BITS;
+}
+
+static struct cpuid_regs leaf_extended(uint32_t leaf, uint32_t features)
 {
     switch (leaf) {
     case 0x80000000:
@@ -212,7 +247,7 @@ static struct cpuid_regs leaf_extended(uint32_t leaf)
     case 0x80000007: /* invariant TSC */
         return (struct cpuid_regs){.edx = 1u << 8};
     case 0x80000008:
-        return (struct cpuid_regs){.eax = CPUID_MAXPHYADDR | (LINEAR_ADDRESS_BITS << 8),
+        return (struct cpuid_regs){.eax = CPUID_MAXPHYADDR | linear_address_bits(features) << 8,
                                    .ebx = EBX88_XSAVEERPTR | EBX88_SSB_NO | EBX88_BTC_NO};
     case 0x80000021:
         return (struct cpuid_regs){.eax = EAX8021_LFENCE_RDTSC | EAX8021_NULL_CLEARS_BASE |
@@ -224,10 +259,12 @@ static struct cpuid_regs leaf_extended(uint32_t leaf)
 }
 
 struct cpuid_regs x86_cpuid(const struct x86_state *state, uint32_t leaf, uint32_t subleaf,
-                            uint64_t tsc_khz, uint32_t apic_id)
+                            const struct cpu_identity *identity)
 {
+    uint64_t tsc_khz = identity->tsc_khz;
+    uint32_t apic_id = identity->apic_id, features = identity->features;
     if (leaf >= 0x80000000 && leaf <= MAX_EXTENDED)
-        return leaf_extended(leaf);
+        return leaf_extended(leaf, features);
     if (leaf >= 0x40000000 && leaf <= MAX_KVM)
         return leaf_hypervisor(leaf, tsc_khz);
     switch (leaf) {
@@ -240,11 +277,11 @@ struct cpuid_regs x86_cpuid(const struct x86_state *state, uint32_t leaf, uint32
     case 0x6: /* the APIC timer runs in every state */
         return (struct cpuid_regs){.eax = 1u << 2};
     case 0x7:
-        return leaf_structured(subleaf);
+        return leaf_structured(state, subleaf, features);
     case 0xb:
         return leaf_topology(subleaf, apic_id);
     case 0xd:
-        return leaf_xsave(subleaf);
+        return leaf_xsave(state, subleaf, features);
     case 0x15: /* TSC = crystal of 1 MHz * tsc_khz / 1000 */
         return (struct cpuid_regs){.eax = 1000, .ebx = (uint32_t)tsc_khz, .ecx = 1000000};
     case 0x16:

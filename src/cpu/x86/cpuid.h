@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cpu/x86/features.h"
 #include "cpu/x86/state.h"
 
 struct cpuid_regs {
@@ -16,14 +17,30 @@ struct cpuid_regs {
 };
 
 #define CPUID_MAXPHYADDR 40
+#define CPUID_SIGNATURE  0x00a10f11u /* family, model and stepping: leaf 1 EAX, and EDX at reset */
+
+/* The standard form of the XSAVE area: PKRU lies where CPUs with AVX have it. */
+#define XSAVE_PKRU_OFFSET 832u
+#define XSAVE_PKRU_BYTES  8u
+
+/*
+ * What differs from VM to VM and from vCPU to vCPU.
+ *
+ * tsc_khz:  frequency of the guest's TSC (leaves 0x15/0x16, 0x40000010)
+ * apic_id:  this vCPU
+ * features: CPU_FEATURE_* that are offered
+ */
+struct cpu_identity {
+    uint64_t tsc_khz;
+    uint32_t apic_id;
+    uint32_t features;
+};
 
 /*
  * leaf, subleaf: EAX and ECX of the guest
  * state:         for the bits that mirror control state (OSXSAVE, OSPKE, APIC enable)
- * tsc_khz:       frequency of the guest's TSC (leaves 0x15/0x16, 0x40000010)
- * apic_id:       this vCPU
  */
 struct cpuid_regs x86_cpuid(const struct x86_state *state, uint32_t leaf, uint32_t subleaf,
-                            uint64_t tsc_khz, uint32_t apic_id);
+                            const struct cpu_identity *identity);
 
 #endif

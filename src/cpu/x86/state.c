@@ -28,7 +28,7 @@ void x86_state_reset(struct x86_state *s)
     memset(s, 0, sizeof *s);
     s->rip = 0xfff0;
     s->rflags = RFLAGS_ONE;
-    s->gpr[RDX] = x86_cpuid(s, 1, 0, 0, 0).eax;
+    s->gpr[RDX] = CPUID_SIGNATURE;
     for (unsigned i = 0; i < SEG_COUNT; i++)
         put_segment(&s->seg[i], 0, 0, SEG_ATTR_P | SEG_ATTR_S | 0x3);
     put_segment(&s->seg[SEG_CS], 0xf000, 0xffff0000, SEG_ATTR_P | SEG_ATTR_S | 0xb);

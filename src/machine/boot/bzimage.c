@@ -7,8 +7,8 @@
  *   | sector| "HdrS" ...    | entry at +0, 64-bit at +0x200  |                       |
  *
  * The packed vmlinux is unpacked here and entered by PVH when it has the note: that saves the guest
- * the unpacking. Without the note, or with a packing we do not know, the image unpacks itself in
- * the guest.
+ * the unpacking. Without the note, or with a packing we do not know, or where five-level paging is
+ * wanted, the image unpacks itself in the guest.
  */
 #include "machine/boot/load.h"
 
@@ -126,7 +126,7 @@ enum err bzimage_load(struct boot_job *job, const struct boot_image *image)
     /* init_size says what the kernel takes however it is entered: known before the unpacking */
     if (err == ERR_OK && bz.memory_end > boot_low_ram_end(job->config->mem))
         err = boot_no_room(job, "kernel", image->name, bz.memory_end);
-    if (err == ERR_OK)
+    if (err == ERR_OK && !(job->config->five_levels && bz.has_entry64))
         err = unpack(job, &bz, &inner, &inner_bytes);
     if (err != ERR_OK)
         return err;
