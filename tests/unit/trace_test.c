@@ -136,6 +136,7 @@ static void every_event_is_valid_json(void **state)
     (void)state;
     for (unsigned event = 0; event < MMU_TRACE_COUNT; event++) {
         memset(&r, 0xff, sizeof r);
+        r.old_value = r.new_value = INT64_MAX;
         r.event = (uint8_t)event;
         r.user = false;
         r.implicit = r.has_gfn = r.set = r.may_read = r.may_write = r.may_exec = true;

@@ -120,8 +120,9 @@ static enum err send_request(struct qmp_link *link, const char *command, json_t 
     return err;
 }
 
-enum err qmp_link_call_with(struct qmp_link *link, const char *command, json_t *arguments,
-                            json_t **result)
+/* refused: what an error reply means here. */
+static enum err call(struct qmp_link *link, const char *command, json_t *arguments,
+                     enum err refused, json_t **result)
 {
     enum err err = send_request(link, command, arguments);
     json_t *message = NULL;
@@ -135,9 +136,8 @@ enum err qmp_link_call_with(struct qmp_link *link, const char *command, json_t *
             return err;
         got = json_object_get(message, "error");
         if (got) {
-            err =
-                err_new(json_object_size(arguments) ? ERR_INVAL : ERR_IO, "the VM refuses '%s': %s",
-                        command, json_string_value(json_object_get(got, "desc")));
+            err = err_new(refused, "the VM refuses '%s': %s", command,
+                          json_string_value(json_object_get(got, "desc")));
             json_decref(message);
             return err;
         }
@@ -152,10 +152,16 @@ enum err qmp_link_call_with(struct qmp_link *link, const char *command, json_t *
     return err;
 }
 
+enum err qmp_link_call_with(struct qmp_link *link, const char *command, json_t *arguments,
+                            json_t **result)
+{
+    return call(link, command, arguments, ERR_INVAL, result);
+}
+
 enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **result)
 {
     json_t *none = json_object();
-    enum err err = qmp_link_call_with(link, command, none, result);
+    enum err err = call(link, command, none, ERR_IO, result);
 
     json_decref(none);
     return err;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* umbra trace NAME: faults and table events as they happen. */
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -22,7 +23,11 @@ struct trace_run {
     json_t *arguments;
     struct trace_chrome chrome;
     uint64_t shown, dropped;
-    bool vm_ended;
+    bool vm_ended, interrupted;
+    int signal_fd;
+    FILE *out; /* collects what is to be written: text, size */
+    char *text;
+    size_t size;
 };
 
 static const struct option_spec trace_options[] = {
@@ -132,7 +137,36 @@ static void print_help(void)
 
 static bool is_over(const struct trace_run *run)
 {
-    return run->vm_ended || (run->count && run->shown >= run->count);
+    return run->vm_ended || run->interrupted || (run->count && run->shown >= run->count);
+}
+
+/*
+ * Writes what has been collected. Standard output may be a pipe that nobody reads: a signal must end the trace
+ * then, too, so each piece waits for room and for signals together.
+ */
+static enum err write_collected(struct trace_run *run)
+{
+    enum err err = ERR_OK;
+
+    fflush(run->out);
+    for (size_t at = 0; at < run->size && !run->interrupted && !err;) {
+        struct pollfd fds[] = {{.fd = STDOUT_FILENO, .events = POLLOUT},
+                               {.fd = run->signal_fd, .events = POLLIN}};
+        size_t piece = run->size - at < PIPE_BUF ? run->size - at : PIPE_BUF;
+
+        poll(fds, 2, -1);
+        run->interrupted |= fds[1].revents != 0;
+        if (!fds[0].revents)
+            continue;
+        ssize_t n = write(STDOUT_FILENO, run->text + at, piece);
+
+        if (n >= 0)
+            at += (size_t)n;
+        else if (errno != EINTR && errno != EAGAIN)
+            err = err_errno(ERR_IO, "cannot write to standard output");
+    }
+    rewind(run->out);
+    return err;
 }
 
 static void show(struct trace_run *run, const json_t *record)
@@ -140,41 +174,41 @@ static void show(struct trace_run *run, const json_t *record)
     if (run->chrome.file)
         trace_chrome_add(&run->chrome, record);
     if (run->json) {
-        json_dumpf(record, stdout, JSON_COMPACT);
-        putchar('\n');
+        json_dumpf(record, run->out, JSON_COMPACT);
+        fputc('\n', run->out);
     } else if (!run->chrome.file) {
-        trace_print(record, stdout);
+        trace_print(record, run->out);
     }
     run->shown++;
 }
 
-static void take_message(struct trace_run *run, const json_t *message)
+static enum err take_message(struct trace_run *run, const json_t *message)
 {
     const char *event = json_string_value(json_object_get(message, "event"));
     const json_t *data = json_object_get(message, "data");
     json_int_t dropped = json_integer_value(json_object_get(data, "dropped"));
     size_t i;
     json_t *record;
+    enum err err;
 
     if (event && !strcmp(event, "SHUTDOWN"))
         run->vm_ended = true;
     if (!event || strcmp(event, "X_UMBRA_TRACE"))
-        return;
+        return ERR_OK;
     json_array_foreach(json_object_get(data, "records"), i, record)
     {
-        if (is_over(run))
-            return;
-        show(run, record);
+        if (!is_over(run))
+            show(run, record);
     }
+    err = write_collected(run);
     if (dropped) {
         run->dropped += (uint64_t)dropped;
-        fflush(stdout);
         fprintf(stderr,
                 "umbra: %" JSON_INTEGER_FORMAT
                 " events dropped here: they came faster than they were read\n",
                 dropped);
     }
-    fflush(stdout);
+    return err;
 }
 
 static uint64_t now_ms(void)
@@ -193,14 +227,14 @@ static int wait_ms(const struct trace_run *run, uint64_t end_ms, uint64_t now)
 }
 
 /* Until a limit, a signal, or the end of the VM. */
-static enum err follow(struct trace_run *run, struct qmp_link *link, int signal_fd)
+static enum err follow(struct trace_run *run, struct qmp_link *link)
 {
     uint64_t end_ms = now_ms() + run->seconds * 1000;
     enum err err = ERR_OK;
 
     while (!err && !is_over(run)) {
         struct pollfd fds[] = {{.fd = link->fd, .events = POLLIN},
-                               {.fd = signal_fd, .events = POLLIN}};
+                               {.fd = run->signal_fd, .events = POLLIN}};
         uint64_t now = now_ms();
         json_t *message = NULL;
 
@@ -211,8 +245,8 @@ static enum err follow(struct trace_run *run, struct qmp_link *link, int signal_
             break;
         do {
             err = qmp_link_take(link, &message);
-            if (message)
-                take_message(run, message);
+            if (!err && message)
+                err = take_message(run, message);
             json_decref(message);
         } while (!err && message && !is_over(run));
     }
@@ -243,7 +277,6 @@ static void end_trace(struct qmp_link *link)
 static enum err trace_vm(struct trace_run *run, struct qmp_link *link)
 {
     json_t *result = NULL;
-    int signal_fd;
     enum err err = ERR_OK, close_err;
 
     if (run->perfetto)
@@ -252,11 +285,15 @@ static enum err trace_vm(struct trace_run *run, struct qmp_link *link)
         err = qmp_link_call_with(link, QMP_TRACE_START, run->arguments, &result);
     json_decref(result);
     if (!err) {
-        signal_fd = catch_signals();
-        err = follow(run, link, signal_fd);
+        run->signal_fd = catch_signals();
+        run->out = open_memstream(&run->text, &run->size);
+        err = run->out ? follow(run, link) : err_errno(ERR_NOMEM, "no memory for a trace");
         if (!err && !run->vm_ended)
             end_trace(link);
-        close(signal_fd);
+        if (run->out)
+            fclose(run->out);
+        free(run->text);
+        close(run->signal_fd);
     }
     close_err = trace_chrome_close(&run->chrome);
     return err ? err : close_err;
@@ -286,7 +323,6 @@ int command_trace(int count, char *const *words)
     json_decref(run.arguments);
     if (err)
         return cli_fail(err);
-    fflush(stdout);
     fprintf(stderr, "umbra: %llu events, %llu dropped%s%s%s\n", (unsigned long long)run.shown,
             (unsigned long long)run.dropped, run.vm_ended ? "; the VM has ended" : "",
             run.perfetto ? "; the trace is in " : "", run.perfetto ? run.perfetto : "");
