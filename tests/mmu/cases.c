@@ -6,10 +6,10 @@
 
 #include "world.h"
 
-#define TABLES     UINT64_C(0x10000) /* one frame per level */
-#define DATA_PAGE  UINT64_C(0x800000)
-#define ADDRESSES  3 /* few: the test is of entries, not of the cache of shadow pages */
-#define FLAG_NX    (UINT64_C(1) << 63)
+#define TABLES    UINT64_C(0x10000) /* one frame per level */
+#define DATA_PAGE UINT64_C(0x800000)
+#define ADDRESSES 3 /* few: the test is of entries, not of the cache of shadow pages */
+#define FLAG_NX   (UINT64_C(1) << 63)
 
 enum { P = 0x01, W = 0x02, U = 0x04, A = 0x20, D = 0x40, PS = 0x80 };
 
@@ -52,7 +52,8 @@ static uint64_t count_of(const struct family *f)
     switch (f->kind) {
     case FAMILY_RIGHTS: {
         uint64_t upper = (f->nxe ? 8 : 4) * (f->all_a ? 2 : 1);
-        return ACCESSES * (f->nxe ? 32u : 16u) * power(upper, upper_levels(f)) * 8 * (s->long_mode ? 5 : 1);
+        return ACCESSES * (f->nxe ? 32u : 16u) * power(upper, upper_levels(f)) * 8 *
+               (s->long_mode ? 5 : 1);
     }
     case FAMILY_STOP:
         return (uint64_t)ACCESSES * stop_entries(s) * power(2, upper_levels(f)) * 32;
@@ -117,7 +118,8 @@ void cases_access(unsigned n, struct mmu_access *access, bool *ac)
 /* R/W, U/S and A by digit, XD when there. */
 static uint64_t flags_of(unsigned digit)
 {
-    return (digit & 1 ? W : 0) | (digit & 2 ? U : 0) | (digit & 4 ? A : 0) | (digit & 8 ? FLAG_NX : 0);
+    return (digit & 1 ? W : 0) | (digit & 2 ? U : 0) | (digit & 4 ? A : 0) |
+           (digit & 8 ? FLAG_NX : 0);
 }
 
 /* Bits that mean nothing here: any of them may be set. */
@@ -218,7 +220,8 @@ static void get_rights(const struct family *f, const struct shape *s, uint64_t n
     }
     for (unsigned i = 0; i <= leaf; i++)
         c->entry[i] |= address_at(s, c->entries, i, random_at(dice, 8 + i));
-    c->maxphyaddr = PHYS_MIN + (unsigned)random_at(f->shape * 64 + leaf, n) % (PHYS_MAX - PHYS_MIN + 1);
+    c->maxphyaddr =
+        PHYS_MIN + (unsigned)random_at(f->shape * 64 + leaf, n) % (PHYS_MAX - PHYS_MIN + 1);
 }
 
 /* Entries with all rights, from which one is then made the entry in question. */
@@ -236,7 +239,8 @@ static void get_plain(const struct shape *s, uint64_t dice, struct test_case *c)
 }
 
 /* With PS the entry may map a page: then its address is one. */
-static void set_entry(const struct shape *s, unsigned level, uint64_t flags, uint64_t dice, struct test_case *c)
+static void set_entry(const struct shape *s, unsigned level, uint64_t flags, uint64_t dice,
+                      struct test_case *c)
 {
     bool is_large = (flags & PS) && level + 1 < s->levels && level >= s->largest;
     uint64_t address = is_large ? page_at(s, level, dice) : address_at(s, s->levels, level, dice);
@@ -263,7 +267,8 @@ static void get_stop(const struct family *f, const struct shape *s, uint64_t n, 
     get_plain(s, dice, c);
     unsigned digit = take(&n, stop_entries(s));
     if (digit < 64) {
-        set_entry(s, f->level, flags_of(digit & 15) | (digit & 16 ? D : 0) | (digit & 32 ? PS : 0), dice, c);
+        set_entry(s, f->level, flags_of(digit & 15) | (digit & 16 ? D : 0) | (digit & 32 ? PS : 0),
+                  dice, c);
     } else {
         digit -= 64;
         set_entry(s, f->level, P | flags_of(digit & 15) | (digit & 16 ? PS : 0), dice, c);
@@ -276,7 +281,8 @@ static void get_stop(const struct family *f, const struct shape *s, uint64_t n, 
         c->entry[i] |= flags_of(take(&n, 2) << 2 | (random_at(dice, 20 + i) & 3));
     }
     control(s, take(&n, 32), c);
-    c->maxphyaddr = PHYS_MIN + (unsigned)random_at(f->shape * 64 + f->level, n) % (PHYS_MAX - PHYS_MIN + 1);
+    c->maxphyaddr =
+        PHYS_MIN + (unsigned)random_at(f->shape * 64 + f->level, n) % (PHYS_MAX - PHYS_MIN + 1);
 }
 
 static void get_bits(const struct family *f, const struct shape *s, uint64_t n, uint64_t dice,

@@ -74,8 +74,9 @@ static uint64_t new_entry(struct guest *g, unsigned level)
     bool is_large = !is_last && s->shift[level] <= 30 && chance(g, 25);
     uint64_t e = target(g, level, is_last || is_large);
 
-    e |= (chance(g, 96) ? P : 0) | (chance(g, 85) ? W : 0) | (chance(g, 60 + 8 * g->levels) ? U : 0) |
-         (chance(g, 50) ? A : 0) | (chance(g, 50) ? D : 0) | (is_large ? PS : 0);
+    e |= (chance(g, 96) ? P : 0) | (chance(g, 85) ? W : 0) |
+         (chance(g, 60 + 8 * g->levels) ? U : 0) | (chance(g, 50) ? A : 0) |
+         (chance(g, 50) ? D : 0) | (is_large ? PS : 0);
     if (is_last || is_large)
         e |= (chance(g, 30) ? G : 0);
     if (g->entry_bytes == 8) {
@@ -162,8 +163,9 @@ void guest_init(struct guest *g, uint64_t seed)
     g->index[0] = dice_roll(&g->dice, 511);
     g->index[1] = g->index[0] + 1;
     g->ctx.cr0 = 0x80000001 | (chance(g, 70) ? 0x10000 : 0);
-    g->ctx.cr4 = s->cr4 | (g->pcide ? 0x20000 : 0) | (chance(g, 70) ? 0x80 : 0) | (chance(g, 50) ? 0x100000 : 0) |
-                 (chance(g, 50) ? 0x200000 : 0) | (chance(g, 50) ? 0x400000 : 0);
+    g->ctx.cr4 = s->cr4 | (g->pcide ? 0x20000 : 0) | (chance(g, 70) ? 0x80 : 0) |
+                 (chance(g, 50) ? 0x100000 : 0) | (chance(g, 50) ? 0x200000 : 0) |
+                 (chance(g, 50) ? 0x400000 : 0);
     g->ctx.efer = s->efer | (chance(g, 70) ? 0x800 : 0);
     g->ctx.pkru = (uint32_t)(dice_bits(&g->dice) & dice_bits(&g->dice));
     g->percent[0] = 100;

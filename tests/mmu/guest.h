@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest that keeps changing its tables: a few tables per level, two entries in use in each, a few roots, PCIDs
- * and data pages, so that tables are shared, swapped, recursive and come back with other contents.
+ * A guest that keeps changing its tables: a few tables per level, two entries in use in each, a few
+ * roots, PCIDs and data pages, so that tables are shared, swapped, recursive and come back with
+ * other contents.
  *
- *   slot n = entry (n % 2 ? second : first) of table n / 2; table t is of level t / TABLES_EACH from the top
+ *   slot n = entry (n % 2 ? second : first) of table n / 2
+ *   table t is of level t / TABLES_EACH from the top
  */
 #ifndef UMBRA_TESTS_MMU_GUEST_H
 #define UMBRA_TESTS_MMU_GUEST_H
@@ -16,7 +18,8 @@
 #define DATA_PAGES  6u
 
 /* registers: PDPTEs that the next load of CR3 with that root takes. memory: what each slot must
- * hold. percent: of the steps that are no flush, flush one address, flush more, so many are taken */
+ * hold. percent: of the steps that are no flush, flush one address, flush more, so many are taken
+ * */
 struct guest {
     struct dice dice;
     struct mmu_context ctx;

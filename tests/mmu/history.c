@@ -29,7 +29,8 @@ void history_add(struct history *h, unsigned n, unsigned pcid, const struct mode
         h->overflowed[n] = true;
 }
 
-bool history_get(const struct history *h, unsigned n, unsigned *i, unsigned pcid, struct model_walk *w)
+bool history_get(const struct history *h, unsigned n, unsigned *i, unsigned pcid,
+                 struct model_walk *w)
 {
     for (; *i < h->count[n]; (*i)++) {
         const struct seen *s = &h->seen[n][*i];

@@ -14,14 +14,17 @@ void judge_print_entries(const char *what, const struct model_walk *w)
     printf("\n");
 }
 
-void judge_print_access(const struct mmu_context *ctx, unsigned maxphyaddr, const struct mmu_access *a, bool ac,
-                        const struct model_walk *w, const struct model_answer *want)
+void judge_print_access(const struct mmu_context *ctx, unsigned maxphyaddr,
+                        const struct mmu_access *a, bool ac, const struct model_walk *w,
+                        const struct model_answer *want)
 {
     printf("  cr0=%" PRIx64 " cr4=%" PRIx64 " efer=%" PRIx64 " pkru=%08x maxphyaddr=%u\n", ctx->cr0,
            ctx->cr4, ctx->efer, ctx->pkru, maxphyaddr);
     printf("  %s %s %s ac=%d gva=%016" PRIx64 "\n",
-           a->user ? "user" : a->implicit ? "implicit supervisor" : "supervisor", kind_names[a->kind],
-           "access", ac, a->gva.v);
+           a->user       ? "user"
+           : a->implicit ? "implicit supervisor"
+                         : "supervisor",
+           kind_names[a->kind], "access", ac, a->gva.v);
     judge_print_entries("entries", w);
     if (want->faults)
         printf("  model: fault, error code %02x; sets", want->code);
@@ -40,13 +43,13 @@ void judge_print_result(const struct mmu_result *r)
     if (r->kind == MMU_GUEST_FAULT)
         printf(" error code %02x\n", r->error_code);
     else
-        printf(" gpa=%" PRIx64 " page=%" PRIx64 " r=%d w=%d x=%d global=%d\n", r->gpa.v, r->page_gpa.v,
-               r->may_read, r->may_write, r->may_exec, r->global);
+        printf(" gpa=%" PRIx64 " page=%" PRIx64 " r=%d w=%d x=%d global=%d\n", r->gpa.v,
+               r->page_gpa.v, r->may_read, r->may_write, r->may_exec, r->global);
 }
 
-const char *judge_answer(const struct world *world, const struct model *m, const struct model_walk *w,
-                         const struct model_answer *want, const struct mmu_access *a, bool ac,
-                         const struct mmu_result *r)
+const char *judge_answer(const struct world *world, const struct model *m,
+                         const struct model_walk *w, const struct model_answer *want,
+                         const struct mmu_access *a, bool ac, const struct mmu_result *r)
 {
     if (want->faults) {
         if (r->kind != MMU_GUEST_FAULT)

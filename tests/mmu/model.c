@@ -13,7 +13,8 @@ struct row {
     enum meaning meaning;
 };
 
-/* 'f': flags in bits 5:0 are the same everywhere but in PAE's PDPTEs. */
+/* clang-format off */
+/* Flags in bits 5:0 are the same everywhere but in PAE's PDPTEs. */
 #define COMMON {5, 0, FLAG}
 #define END    {-1, -1, IGNORED}
 
@@ -25,8 +26,8 @@ static const struct row pde_32[] = {/* table 4-5; bit 7: 0, or ignored without P
 static const struct row pte_32[] = {/* table 4-6 */
     COMMON, {8, 6, FLAG}, {11, 9, IGNORED}, {31, 12, ADDRESS}, END};
 static const struct row pdpte_pae[] = {/* table 4-8 */
-    {0, 0, FLAG}, {2, 1, RESERVED}, {4, 3, FLAG}, {8, 5, RESERVED}, {11, 9, IGNORED}, {M_1, 12, ADDRESS},
-    {63, M, RESERVED}, END};
+    {0, 0, FLAG}, {2, 1, RESERVED}, {4, 3, FLAG}, {8, 5, RESERVED}, {11, 9, IGNORED},
+    {M_1, 12, ADDRESS}, {63, M, RESERVED}, END};
 static const struct row pde_2m_pae[] = {/* table 4-9 */
     COMMON, {8, 6, FLAG}, {11, 9, IGNORED}, {12, 12, FLAG}, {20, 13, RESERVED}, {M_1, 21, ADDRESS},
     {62, M, RESERVED}, {63, 63, XD}, END};
@@ -34,10 +35,11 @@ static const struct row pde_pae[] = {/* table 4-10 */
     COMMON, {6, 6, IGNORED}, {7, 7, FLAG}, {11, 8, IGNORED}, {M_1, 12, ADDRESS}, {62, M, RESERVED},
     {63, 63, XD}, END};
 static const struct row pte_pae[] = {/* table 4-11 */
-    COMMON, {8, 6, FLAG}, {11, 9, IGNORED}, {M_1, 12, ADDRESS}, {62, M, RESERVED}, {63, 63, XD}, END};
+    COMMON, {8, 6, FLAG}, {11, 9, IGNORED}, {M_1, 12, ADDRESS}, {62, M, RESERVED},
+    {63, 63, XD}, END};
 static const struct row pml5e_pml4e[] = {/* tables 4-14 and 4-15 */
-    COMMON, {6, 6, IGNORED}, {7, 7, RESERVED}, {11, 8, IGNORED}, {M_1, 12, ADDRESS}, {51, M, RESERVED},
-    {62, 52, IGNORED}, {63, 63, XD}, END};
+    COMMON, {6, 6, IGNORED}, {7, 7, RESERVED}, {11, 8, IGNORED}, {M_1, 12, ADDRESS},
+    {51, M, RESERVED}, {62, 52, IGNORED}, {63, 63, XD}, END};
 static const struct row pdpte_1g[] = {/* table 4-16 */
     COMMON, {8, 6, FLAG}, {11, 9, IGNORED}, {12, 12, FLAG}, {29, 13, RESERVED}, {M_1, 30, ADDRESS},
     {51, M, RESERVED}, {58, 52, IGNORED}, {62, 59, KEY}, {63, 63, XD}, END};
@@ -48,8 +50,10 @@ static const struct row pde_2m[] = {/* table 4-18 */
     COMMON, {8, 6, FLAG}, {11, 9, IGNORED}, {12, 12, FLAG}, {20, 13, RESERVED}, {M_1, 21, ADDRESS},
     {51, M, RESERVED}, {58, 52, IGNORED}, {62, 59, KEY}, {63, 63, XD}, END};
 static const struct row pte[] = {/* table 4-20 */
-    COMMON, {8, 6, FLAG}, {11, 9, IGNORED}, {M_1, 12, ADDRESS}, {51, M, RESERVED}, {58, 52, IGNORED},
-    {62, 59, KEY}, {63, 63, XD}, END};
+    COMMON, {8, 6, FLAG}, {11, 9, IGNORED}, {M_1, 12, ADDRESS}, {51, M, RESERVED},
+    {58, 52, IGNORED}, {62, 59, KEY}, {63, 63, XD}, END};
+
+/* clang-format on */
 
 /* Linear address bits shift + index_bits - 1 : shift choose the entry. */
 struct step {
@@ -58,10 +62,12 @@ struct step {
 };
 
 static const struct step steps_32[] = {{22, 10, pde_32, pde_4m}, {12, 10, NULL, pte_32}};
-static const struct step steps_pae[] = {{30, 2, pdpte_pae, NULL}, {21, 9, pde_pae, pde_2m_pae},
-                                        {12, 9, NULL, pte_pae}};
-static const struct step steps_long[] = {{48, 9, pml5e_pml4e, NULL}, {39, 9, pml5e_pml4e, NULL},
-                                         {30, 9, pdpte_pde, pdpte_1g}, {21, 9, pdpte_pde, pde_2m},
+static const struct step steps_pae[] = {
+    {30, 2, pdpte_pae, NULL}, {21, 9, pde_pae, pde_2m_pae}, {12, 9, NULL, pte_pae}};
+static const struct step steps_long[] = {{48, 9, pml5e_pml4e, NULL},
+                                         {39, 9, pml5e_pml4e, NULL},
+                                         {30, 9, pdpte_pde, pdpte_1g},
+                                         {21, 9, pdpte_pde, pde_2m},
                                          {12, 9, NULL, pte}};
 
 /* Table 4-4 takes for M the smaller of 40 and MAXPHYADDR; no 4-byte entry has the others. */
@@ -156,10 +162,11 @@ static uint64_t part(uint64_t v, unsigned high, unsigned low)
     return v << (63 - high) >> (63 - high) >> low << low;
 }
 
-static void end_at_page(const struct model *m, const struct model_level *l, uint64_t entry, uint64_t gva,
-                        struct model_walk *w)
+static void end_at_page(const struct model *m, const struct model_level *l, uint64_t entry,
+                        uint64_t gva, struct model_walk *w)
 {
-    uint64_t base = m->entry_bytes == 8 ? part(entry, m->maxphyaddr - 1, l->shift) : part(entry, 31, l->shift);
+    uint64_t base =
+        m->entry_bytes == 8 ? part(entry, m->maxphyaddr - 1, l->shift) : part(entry, 31, l->shift);
 
     if (m->mode == MODEL_32BIT && !l->is_last)
         base |= part(entry, 20, 13) << (32 - 13); /* those above M are reserved: zero here */
@@ -171,7 +178,8 @@ static void end_at_page(const struct model *m, const struct model_level *l, uint
         w->key = (unsigned)(entry >> 59) & 15;
 }
 
-void model_walk(const struct model *m, uint64_t gva, model_load *load, void *arg, struct model_walk *w)
+void model_walk(const struct model *m, uint64_t gva, model_load *load, void *arg,
+                struct model_walk *w)
 {
     uint64_t table = m->top;
 
@@ -249,8 +257,8 @@ struct model_rights model_rights(const struct model *m, const struct model_walk 
     return r;
 }
 
-void model_access(const struct model *m, const struct model_walk *w, const struct mmu_access *a, bool ac,
-                  struct model_answer *out)
+void model_access(const struct model *m, const struct model_walk *w, const struct mmu_access *a,
+                  bool ac, struct model_answer *out)
 {
     memset(out, 0, sizeof *out);
     /* SDM 3A 4.7 */
@@ -306,10 +314,10 @@ bool model_tables_are_whole(const char **what)
         const char *name;
         const struct row *row;
         unsigned bits;
-    } tables[] = {{"4-4", pde_4m, 32},     {"4-5", pde_32, 32},      {"4-6", pte_32, 32},
-                  {"4-8", pdpte_pae, 64},  {"4-9", pde_2m_pae, 64},  {"4-10", pde_pae, 64},
+    } tables[] = {{"4-4", pde_4m, 32},     {"4-5", pde_32, 32},       {"4-6", pte_32, 32},
+                  {"4-8", pdpte_pae, 64},  {"4-9", pde_2m_pae, 64},   {"4-10", pde_pae, 64},
                   {"4-11", pte_pae, 64},   {"4-15", pml5e_pml4e, 64}, {"4-16", pdpte_1g, 64},
-                  {"4-17", pdpte_pde, 64}, {"4-18", pde_2m, 64},     {"4-20", pte, 64}};
+                  {"4-17", pdpte_pde, 64}, {"4-18", pde_2m, 64},      {"4-20", pte, 64}};
 
     for (unsigned i = 0; i < sizeof tables / sizeof *tables; i++) {
         for (unsigned phys = 32; phys <= 52; phys++) {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Paging as the SDM tells it (3A 4.3 to 4.8), for tests: shares no code and no constants with src/mmu.
+ * Paging as the SDM tells it (3A 4.3 to 4.8), for tests: shares no code and no constants with
+ * src/mmu.
  *
  * Where the SDM leaves a choice, the model takes one and says so:
- *   - A faulting access may set A in what it used. Here: in every entry that led to another entry that was
- *     read, and in no other; not in the entry that stopped the walk, not in the leaf of a refused access.
- *   - The protection key has its say in the error code (PK) whether or not something else refuses too.
+ *   - A faulting access may set A in what it used. Here: in every entry that led to another entry that
+ *     was read, and in no other; not in the entry that stopped the walk, not in the leaf of a refused
+ *     access.
+ *   - The protection key has its say in the error code (PK) also when something else refuses, too.
  *   - A frame that is not RAM reads as all ones.
  */
 #ifndef UMBRA_TESTS_MMU_MODEL_H
@@ -60,7 +62,7 @@ struct model_walk {
     unsigned key;
 };
 
-/* What an access of one privilege may do with a translation, kind by kind; key_*: the key forbids. */
+/* What an access of one privilege may do with a translation, by kind; key: the key forbids. */
 struct model_rights {
     bool allowed[3];
     bool key[3];
@@ -74,11 +76,12 @@ struct model_answer {
 };
 
 void model_init(struct model *m, const struct mmu_context *ctx, unsigned maxphyaddr);
-void model_walk(const struct model *m, uint64_t gva, model_load *load, void *arg, struct model_walk *out);
+void model_walk(const struct model *m, uint64_t gva, model_load *load, void *arg,
+                struct model_walk *out);
 struct model_rights model_rights(const struct model *m, const struct model_walk *w,
                                  const struct mmu_access *a, bool ac);
-void model_access(const struct model *m, const struct model_walk *w, const struct mmu_access *a, bool ac,
-                  struct model_answer *out);
+void model_access(const struct model *m, const struct model_walk *w, const struct mmu_access *a,
+                  bool ac, struct model_answer *out);
 
 /* MOV to CR3 with PAE: does this PDPTE make it #GP? (SDM 3A 4.4.1) */
 bool model_pdpte_refused(uint64_t pdpte, unsigned maxphyaddr);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Permission test: each case of cases.c is stored into guest tables, accessed through the MMU, and fault or not,
- * error code, guest physical address, host address, permissions for the TLB and every bit of the entries
- * afterwards are compared with model.c. A second access follows, which the shadow may answer.
+ * Permission test: each case of cases.c is stored into guest tables, accessed through the MMU, and
+ * fault or not, error code, guest physical address, host address, permissions for the TLB and every
+ * bit of the entries afterwards are compared with model.c. A second access follows, which the
+ * shadow may answer.
  *
  *   permission [--count N] [--seed S]   N cases drawn evenly from all families
- *   permission --full [--family TEXT]   all of them, or those of the families whose name contains TEXT
+ *   permission --full [--family TEXT]   all of them, or of the families whose name contains TEXT
  *   permission --case N                 one, told in full
  */
 #include <getopt.h>
@@ -50,8 +51,8 @@ static bool compare_entries(struct world *world, const struct model *m, const st
     return true;
 }
 
-static bool check_access(struct test *t, struct world *world, const struct model *m, const struct test_case *c,
-                         const struct mmu_access *a, bool ac)
+static bool check_access(struct test *t, struct world *world, const struct model *m,
+                         const struct test_case *c, const struct mmu_access *a, bool ac)
 {
     struct model_walk w, after;
     struct model_answer want;
@@ -191,8 +192,8 @@ static void run_full(struct test *t, const char *only)
             for (uint64_t n = 0; n < f->count; n++)
                 run_number(t, f, n, first + n);
             check_memory(t, f->name);
-            printf("%-32s cases %10" PRIu64 "..%-10" PRIu64 " mismatches %" PRIu64 ", %.1f s\n", f->name, first,
-                   first + f->count - 1, t->mismatches - before, seconds() - start);
+            printf("%-32s cases %10" PRIu64 "..%-10" PRIu64 " mismatches %" PRIu64 ", %.1f s\n",
+                   f->name, first, first + f->count - 1, t->mismatches - before, seconds() - start);
             fflush(stdout);
         }
         first += f->count;
@@ -237,8 +238,8 @@ static int run_one(struct test *t, uint64_t number)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"full", no_argument, NULL, 'f'},     {"family", required_argument, NULL, 'o'},
-        {"case", required_argument, NULL, 'c'}, {"seed", required_argument, NULL, 's'},
+        {"full", no_argument, NULL, 'f'},        {"family", required_argument, NULL, 'o'},
+        {"case", required_argument, NULL, 'c'},  {"seed", required_argument, NULL, 's'},
         {"count", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
     static struct test t;
     const char *family = NULL, *one = NULL, *what;

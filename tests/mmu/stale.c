@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stale translations: tables are changed between accesses, with and without flushes. An answer is right if it is
+ * Stale translations: tables are changed between accesses, with and without flushes. An answer is
+ * right if it is
  *
- *   fresh   what model.c says of the tables as they are, with exactly the A and D bits set that it says; or
- *   stale   one whole translation of history.c that allows the access, with D set for a write, and then nothing
- *           is written; faults are never stale
+ *   fresh   what model.c says of the tables as they are, with exactly the A and D bits set that it
+ *           says; or
+ *   stale   one whole translation of history.c that allows the access, with D set for a write, and
+ *           then nothing is written; faults are never stale
  *
- * in address, rights and what the TLB may do with it at once: never a mix of two. Answers are kept in a TLB that
- * forgets nothing by itself, and its hits are judged in the same way.
+ * in address, rights and what the TLB may do with it at once: never a mix of two. Answers are kept
+ * in a TLB that forgets nothing by itself, and its hits are judged in the same way.
  *
  *   stale [--count N] [--seed S]   N sequences of STEPS steps
  *   stale --full                   FULL_FACTOR times as many
@@ -43,7 +45,8 @@ struct test {
     uint64_t accesses, tlb_hits, stale_answers, faults, edits, flushes, unjudged, mismatches;
 };
 
-static void say(const struct test *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(const struct test *t, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 static void say(const struct test *t, const char *format, ...)
 {
@@ -109,7 +112,8 @@ static bool memory_is(struct test *t, const struct question *q, bool with_set)
 
 static bool is_fresh(struct test *t, const struct question *q, const struct mmu_result *r)
 {
-    return !judge_answer(&t->world, &t->model, &q->walk, &q->want, q->access, q->ac, r) && memory_is(t, q, true);
+    return !judge_answer(&t->world, &t->model, &q->walk, &q->want, q->access, q->ac, r) &&
+           memory_is(t, q, true);
 }
 
 static bool is_stale(struct test *t, const struct question *q, const struct mmu_result *r)
@@ -134,12 +138,14 @@ static void print_history(const struct test *t, unsigned address)
 {
     for (unsigned i = 0; i < t->history.count[address]; i++) {
         const struct seen *s = &t->history.seen[address][i];
-        printf("  may be cached: pcid=%u page=%" PRIx64 " size=2^%u user=%d write=%d xd=%d dirty=%d global=%d key=%u\n",
+        printf("  may be cached: pcid=%u page=%" PRIx64
+               " size=2^%u user=%d write=%d xd=%d dirty=%d global=%d key=%u\n",
                s->pcid, s->page, s->shift, s->user, s->write, s->xd, s->dirty, s->global, s->key);
     }
 }
 
-static void mismatch(struct test *t, const struct question *q, const struct mmu_result *r, const char *what)
+static void mismatch(struct test *t, const struct question *q, const struct mmu_result *r,
+                     const char *what)
 {
     struct model_walk after;
 
@@ -153,7 +159,8 @@ static void mismatch(struct test *t, const struct question *q, const struct mmu_
 }
 
 /* A host page may be used only as long as it is the frame's. */
-static bool host_page_is_right(const struct test *t, const struct mmu_access *a, const struct mmu_result *r)
+static bool host_page_is_right(const struct test *t, const struct mmu_access *a,
+                               const struct mmu_result *r)
 {
     gfn_t gfn = gpa_gfn(r->page_gpa);
 
@@ -166,7 +173,8 @@ static bool host_page_is_right(const struct test *t, const struct mmu_access *a,
     return r->hva.v == (uint64_t)(uintptr_t)(t->world.ram + r->page_gpa.v);
 }
 
-static void judge(struct test *t, const struct question *q, const struct mmu_result *r, bool from_tlb)
+static void judge(struct test *t, const struct question *q, const struct mmu_result *r,
+                  bool from_tlb)
 {
     if (!host_page_is_right(t, q->access, r)) {
         mismatch(t, q, r, from_tlb ? "host page of the TLB" : "host page");
@@ -186,7 +194,8 @@ static void do_access(struct test *t)
 {
     struct guest *g = &t->guest;
     unsigned n = dice_roll(&g->dice, 8);
-    struct mmu_access a = {.kind = (enum mmu_access_kind)(n % 3), .user = n < 3, .implicit = n >= 6};
+    struct mmu_access a = {
+        .kind = (enum mmu_access_kind)(n % 3), .user = n < 3, .implicit = n >= 6};
     struct question q = {.access = &a, .ac = dice_roll(&g->dice, 2), .address = guest_address(g)};
     struct mmu_result r;
 
@@ -194,8 +203,14 @@ static void do_access(struct test *t)
     model_walk(&t->model, a.gva.v, world_load, &t->world, &q.walk);
     model_access(&t->model, &q.walk, &a, q.ac, &q.want);
     t->accesses++;
-    say(t, "%s %s ac=%d %016" PRIx64, a.user ? "user" : a.implicit ? "implicit" : "supervisor",
-        a.kind == MMU_READ ? "read" : a.kind == MMU_WRITE ? "write" : "fetch", q.ac, a.gva.v);
+    say(t, "%s %s ac=%d %016" PRIx64,
+        a.user       ? "user"
+        : a.implicit ? "implicit"
+                     : "supervisor",
+        a.kind == MMU_READ    ? "read"
+        : a.kind == MMU_WRITE ? "write"
+                              : "fetch",
+        q.ac, a.gva.v);
 
     bool smap_off = q.ac && !a.implicit && t->model.smap;
     unsigned asid = mmu_asid(t->world.mmu);
@@ -245,8 +260,8 @@ static void do_edit(struct test *t)
     }
     unsigned slot = dice_roll(&g->dice, g->slots);
     uint64_t value = guest_edit(g, slot);
-    say(t, "slot %u (level %u, gpa %" PRIx64 ") = %016" PRIx64, slot, g->levels - slot / 2 / TABLES_EACH,
-        guest_slot_gpa(g, slot), value);
+    say(t, "slot %u (level %u, gpa %" PRIx64 ") = %016" PRIx64, slot,
+        g->levels - slot / 2 / TABLES_EACH, guest_slot_gpa(g, slot), value);
     world_store(&t->world, guest_slot_gpa(g, slot), value, g->entry_bytes);
     note_history(t);
     t->edits++;
@@ -335,8 +350,8 @@ static void do_step(struct test *t)
         unsigned percent;
         unsigned is_flush; /* of one address, of more */
         void (*run)(struct test *t);
-    } steps[] = {{60, 0, do_access}, {20, 0, do_edit},   {8, 1, do_invlpg},   {5, 2, do_cr3},
-                 {2, 2, do_invpcid},  {2, 0, do_view},  {1, 2, do_control},  {2, 0, do_track}};
+    } steps[] = {{60, 0, do_access}, {20, 0, do_edit}, {8, 1, do_invlpg},  {5, 2, do_cr3},
+                 {2, 2, do_invpcid}, {2, 0, do_view},  {1, 2, do_control}, {2, 0, do_track}};
     unsigned roll = dice_roll(&t->guest.dice, 100);
 
     for (unsigned i = 0;; i++) {
@@ -372,7 +387,8 @@ static void run_sequence(struct test *t, uint64_t seed, uint64_t number)
     }
     if (t->failed) {
         t->mismatches++;
-        printf("MISMATCH in case %" PRIu64 " of seed %" PRIu64 " (%s)\n", number, seed, guest_shape_name(g));
+        printf("MISMATCH in case %" PRIu64 " of seed %" PRIu64 " (%s)\n", number, seed,
+               guest_shape_name(g));
     }
     world_close(&t->world);
 }
@@ -419,10 +435,10 @@ int main(int argc, char **argv)
     double start = seconds();
     for (uint64_t n = first; n < first + count && t.mismatches < SHOWN_MAX; n++)
         run_sequence(&t, seed, n);
-    printf("seed=%" PRIu64 " sequences=%" PRIu64 " accesses=%" PRIu64 " tlb_hits=%" PRIu64 " stale=%" PRIu64
-           " faults=%" PRIu64 " edits=%" PRIu64 " flushes=%" PRIu64 " unjudged=%" PRIu64 " mismatches=%" PRIu64
-           " seconds=%.1f\n",
-           seed, count, t.accesses, t.tlb_hits, t.stale_answers, t.faults, t.edits, t.flushes, t.unjudged,
-           t.mismatches, seconds() - start);
+    printf("seed=%" PRIu64 " sequences=%" PRIu64 " accesses=%" PRIu64 " tlb_hits=%" PRIu64
+           " stale=%" PRIu64 " faults=%" PRIu64 " edits=%" PRIu64 " flushes=%" PRIu64
+           " unjudged=%" PRIu64 " mismatches=%" PRIu64 " seconds=%.1f\n",
+           seed, count, t.accesses, t.tlb_hits, t.stale_answers, t.faults, t.edits, t.flushes,
+           t.unjudged, t.mismatches, seconds() - start);
     return t.mismatches != 0;
 }

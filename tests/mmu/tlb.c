@@ -53,17 +53,21 @@ struct mmu_tlb_ops tlb_ops(struct tlb *tlb)
                                 .write_protect_frame = on_write_protect};
 }
 
-static bool is_at(const struct tlb_entry *e, unsigned asid, const struct mmu_access *a, bool smap_off)
+static bool is_at(const struct tlb_entry *e, unsigned asid, const struct mmu_access *a,
+                  bool smap_off)
 {
     return e->used && e->asid == asid && e->page == (a->gva.v & PAGE_MASK) && e->user == a->user &&
            e->smap_off == smap_off;
 }
 
-const struct mmu_result *tlb_find(const struct tlb *tlb, unsigned asid, const struct mmu_access *a, bool smap_off)
+const struct mmu_result *tlb_find(const struct tlb *tlb, unsigned asid, const struct mmu_access *a,
+                                  bool smap_off)
 {
     for (unsigned i = 0; i < tlb->used; i++) {
         const struct mmu_result *r = &tlb->entry[i].result;
-        bool may = a->kind == MMU_READ ? r->may_read : a->kind == MMU_WRITE ? r->may_write : r->may_exec;
+        bool may = a->kind == MMU_READ    ? r->may_read
+                   : a->kind == MMU_WRITE ? r->may_write
+                                          : r->may_exec;
         if (may && is_at(&tlb->entry[i], asid, a, smap_off))
             return r;
     }
