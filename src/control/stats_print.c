@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shadow MMU's counters in words, grouped. A new counter needs no line here: its name's beginning decides. */
+/*
+ * The shadow MMU's counters in words, grouped. A new counter needs no line here: its name's
+ * beginning decides.
+ */
 #include <string.h>
 
 #include "control/stats.h"

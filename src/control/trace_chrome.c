@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Trace Event Format: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
- * Times are microseconds with three decimals, so nanoseconds are exact and slices nest exactly.
+ * The Trace Event Format, as Chrome's and Perfetto's viewers read it. Times are microseconds with
+ * three decimals, so nanoseconds are exact and slices nest exactly.
  */
 #include <stdlib.h>
 #include <string.h>

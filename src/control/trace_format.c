@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Trace records as JSON text, written by hand: a trace may have a hundred thousand of them a second. */
+/*
+ * Trace records as JSON text, written by hand: a trace may have a hundred thousand of them a
+ * second.
+ */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bounded queue of trace records: one writer (the vCPU's thread), one reader (the main thread), no lock. A full
- * ring drops the newest record and counts it; the writer never waits.
+ * A bounded queue of trace records: one writer (the vCPU's thread), one reader (the main thread),
+ * no lock. A full ring drops the newest record and counts it; the writer never waits.
  */
 #ifndef UMBRA_CONTROL_TRACE_RING_H
 #define UMBRA_CONTROL_TRACE_RING_H

@@ -13,8 +13,8 @@
 void trace_print(const json_t *record, FILE *out);
 
 /*
- * A file in the Trace Event Format of Chrome's and Perfetto's viewers: one thread per vCPU, an access as a slice
- * that holds one slice per step, other events as instants. Zero-initialise.
+ * A file in the Trace Event Format of Chrome's and Perfetto's viewers: one thread per vCPU, an
+ * access as a slice that holds one slice per step, other events as instants. Zero-initialise.
  */
 struct trace_chrome {
     FILE *file;

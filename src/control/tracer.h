@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One listener to the shadow MMU of a running VM: which events, through a bounded ring, as JSON text.
+ * One listener to the shadow MMU of a running VM: which events, through a bounded ring, as
+ * JSON text.
  *
  *     vCPU thread                        main thread
  *     mmu -> filter -> ring  ......  tick every 10 ms -> tracer_take -> control socket
@@ -35,7 +36,8 @@ struct tracer_filter {
 struct tracer_filter tracer_filter_default(void);
 
 /*
- * The events that `word` names: an event's name, a group (what stands before an underscore), or "all".
+ * The events that `word` names: an event's name, a group (what stands before an underscore), or
+ * "all".
  * 0: there is no such name.
  */
 uint32_t tracer_events_named(const char *word);
@@ -57,7 +59,8 @@ int tracer_fd(const struct tracer *tracer);
 void tracer_tick_seen(struct tracer *tracer);
 
 /*
- * The next records as a JSON array of at most buf_bytes with its final NUL. *dropped: lost since the last call.
+ * The next records as a JSON array of at most buf_bytes with its final NUL. *dropped: lost since
+ * the last call.
  * False: nothing to tell. buf_bytes is at least TRACER_RECORD_BYTES + 3.
  */
 #define TRACER_RECORD_BYTES 640u
@@ -68,8 +71,8 @@ uint64_t tracer_told(const struct tracer *tracer);
 uint64_t tracer_dropped(const struct tracer *tracer);
 
 /*
- * One record as a JSON object. tsc_start, tsc_khz: how its ticks become nanoseconds since the start of the
- * trace. Answers its length, below TRACER_RECORD_BYTES.
+ * One record as a JSON object. tsc_start, tsc_khz: how its ticks become nanoseconds since the start
+ * of the trace. Answers its length, below TRACER_RECORD_BYTES.
  */
 size_t tracer_format(const struct mmu_trace_record *record, uint64_t tsc_start, uint64_t tsc_khz,
                      char *buf, size_t buf_bytes);

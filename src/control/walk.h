@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `umbra walk`: one address from GVA to HPA, and the shadow beside it. The running VM makes the JSON; the command
- * prints the JSON, or words made from it, so both always say the same.
+ * `umbra walk`: one address from GVA to HPA, and the shadow beside it. The running VM makes the
+ * JSON; the command prints the JSON, or words made from it, so both always say the same.
  */
 #ifndef UMBRA_CONTROL_WALK_H
 #define UMBRA_CONTROL_WALK_H
@@ -15,7 +15,10 @@
 json_t *walk_json(const struct mmu_explain *walk);
 json_t *walk_roots_json(const struct mmu *mmu);
 
-/* In words. `walk` is such an object, with the members "name" and "vcpu" of x-umbra-walk where it has them. */
+/*
+ * In words. `walk` is such an object, with the members "name" and "vcpu" of x-umbra-walk where it
+ * has them.
+ */
 void walk_print(const json_t *walk, FILE *out);
 void walk_roots_print(const json_t *roots, FILE *out);
 

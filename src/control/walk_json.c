@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An explained address as JSON. Addresses and raw entries are hexadecimal strings: JSON's numbers lose bits. */
+/*
+ * An explained address as JSON. Addresses and raw entries are hexadecimal strings: JSON's numbers
+ * lose bits.
+ */
 #include <inttypes.h>
 #include <string.h>
 

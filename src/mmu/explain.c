@@ -47,7 +47,10 @@ static uint64_t root_address(const struct paging *pg, uint64_t cr3)
     return gfn_gpa(pg->root).v | (pg->format->id == FORMAT_PAE ? cr3 & 0xfe0 : 0);
 }
 
-/* The newest root of that address space, with the present format. Bits 11:0 of cr3 are a PCID if not zero. */
+/*
+ * The newest root of that address space, with the present format. Bits 11:0 of cr3 are a PCID if
+ * not zero.
+ */
 static const struct root *find_known_root(const struct mmu *mmu, uint64_t address, uint64_t cr3)
 {
     const struct root *best = NULL;

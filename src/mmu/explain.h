@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One address explained: what the guest's tables say, where it lies on the host, what the shadow holds, and
- * whether the two agree. Looks only: nothing is made resident, counted, marked or set.
+ * One address explained: what the guest's tables say, where it lies on the host, what the shadow
+ * holds, and whether the two agree. Looks only: nothing is made resident, counted, marked or set.
  *
  * All functions: the vCPU is at a safe point.
  */
@@ -60,8 +60,9 @@ struct mmu_role {
 };
 
 /*
- * A shadow entry. hva: of a 4 KiB leaf that has its own host page, or of the zero page. gpa: of a large or
- * device leaf. raw: the guest's entry when it was made. fresh: known right since the last flush that covers it.
+ * A shadow entry. hva: of a 4 KiB leaf that has its own host page, or of the zero page. gpa: of a
+ * large or device leaf. raw: the guest's entry when it was made. fresh: known right since the last
+ * flush that covers it.
  */
 struct mmu_shadow_entry {
     bool large, device, host_writable;
@@ -77,7 +78,8 @@ struct mmu_shadow_entry {
  * One level. read: the walk came here; only then the guest part is valid.
  * entry_gpa: of the guest's entry (not for registers); reserved: bits set that must be zero
  * state:     of the frame that holds the table; table_tracked: MEM_TRACK_* bits
- * page_*:    the shadow page (when shadow is not MMU_SHADOW_NO_PAGE): its table, place, role and number
+ * page_*:    the shadow page (when shadow is not MMU_SHADOW_NO_PAGE): its table, place, role and
+ * number
  */
 struct mmu_explain_level {
     bool read;
@@ -105,8 +107,10 @@ struct mmu_rights {
 /*
  * level:   by level, format->top .. 1; last is where the walk ended
  * slot:    NULL: not RAM
- * host:    MEM_OK and hva when the frame can be read now; hva_formula: by the slot, whatever the state
- * rights:  ANDed over the levels; as_user, as_kernel: with CR0.WP, SMEP, SMAP (AC clear) and keys applied
+ * host:    MEM_OK and hva when the frame can be read now; hva_formula: by the slot, whatever the
+ *          state
+ * rights:  ANDed over the levels; as_user, as_kernel: with CR0.WP, SMEP, SMAP (AC clear) and keys
+ *          applied
  * root_known: the shadow MMU knows this address space
  */
 struct mmu_explain {
@@ -135,11 +139,15 @@ struct mmu_explain {
     const char *sync;
 };
 
-/* cr3 NULL: the current address space; else as MOV CR3 would take it under the current control state. */
+/*
+ * cr3 NULL: the current address space; else as MOV CR3 would take it under the current control
+ * state.
+ */
 void mmu_explain(struct mmu *mmu, gva_t gva, const uint64_t *cr3, struct mmu_explain *out);
 
 /*
- * An address space that the shadow MMU knows. CR3 without PCID. used: when it became current, in switches and flushes.
+ * An address space that the shadow MMU knows. CR3 without PCID. used: when it became current, in
+ * switches and flushes.
  */
 struct mmu_root_info {
     uint64_t cr3;

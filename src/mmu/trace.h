@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the shadow MMU tells a listener, as it happens: every access that left the engine, step by step, and
- * every event of guest and shadow tables.
+ * What the shadow MMU tells a listener, as it happens: every access that left the engine, step by
+ * step, and every event of guest and shadow tables.
  *
- * One list names the events; masks, filters, texts and file formats are made from it. Nobody listening costs
- * one predictable branch an exit.
+ * One list names the events; masks, filters, texts and file formats are made from it. Nobody
+ * listening costs one predictable branch an exit.
  */
 #ifndef UMBRA_MMU_TRACE_H
 #define UMBRA_MMU_TRACE_H
@@ -14,7 +14,7 @@
 
 /* The seven steps: name as in step_NAME, and what happens in it. */
 /* clang-format off */
-#define MMU_STEPS(X)                                                                                \
+#define MMU_STEPS(X)                                                                               \
     X(exit,          "the engine leaves the guest")                                                \
     X(enter_handler, "the shadow table is asked")                                                  \
     X(read_cause,    "error code and faulting address")                                            \
@@ -24,10 +24,10 @@
     X(set_entry,     "the shadow entry is set, the guest resumes")
 
 /*
- * Events. A group is what stands before the first underscore: true, hidden, device, hit are accesses and end
- * after a step; the others are events of tables.
+ * Events. A group is what stands before the first underscore: true, hidden, device, hit are
+ * accesses and end after a step; the others are events of tables.
  */
-#define MMU_TRACE_EVENTS(X)                                                                         \
+#define MMU_TRACE_EVENTS(X)                                                                        \
     X(hit,                "shadow hit: only the TLB was refilled")                                 \
     X(true_not_present,   "true fault: not present")                                               \
     X(true_protection,    "true fault: protection")                                                \
@@ -66,9 +66,11 @@ enum mmu_trace_event { MMU_TRACE_EVENTS(MMU_TRACE_NAME) MMU_TRACE_COUNT };
 /*
  * One event. Times are ticks of the host's TSC. What an event has no use for is zero.
  *
- * at, steps:   accesses: step n (from 0) ran from at[n] to at[n + 1], `steps` of them; others: at[0]
+ * at, steps:   accesses: step n (from 0) ran from at[n] to at[n + 1], `steps` of them; others:
+ *              at[0]
  * cr3, pcid:   the address space it happened in
- * error_code:  true faults: as the guest gets it; hidden faults: the part that the access itself gives
+ * error_code:  true faults: as the guest gets it; hidden faults: the part that the access itself
+ *              gives
  * level:       accesses: of the guest's leaf, or where its walk stopped; tables: of the table
  * gfn:         accesses: the frame (when has_gfn); tables: the guest's table
  * before, after: states of the frame
@@ -95,8 +97,8 @@ struct mmu_trace_record {
 };
 
 /*
- * mask: MMU_TRACE_BIT of the events wanted. tell is called on the vCPU's thread in the middle of the event: it
- * must be quick and must not call the MMU.
+ * mask: MMU_TRACE_BIT of the events wanted. tell is called on the vCPU's thread in the middle of
+ * the event: it must be quick and must not call the MMU.
  */
 struct mmu_trace {
     void *arg;
@@ -104,7 +106,10 @@ struct mmu_trace {
     void (*tell)(void *arg, const struct mmu_trace_record *record);
 };
 
-/* Starts (the struct is borrowed until the next call) or ends (NULL) listening; the vCPU is at a safe point. */
+/*
+ * Starts (the struct is borrowed until the next call) or ends (NULL) listening; the vCPU is at a
+ * safe point.
+ */
 void mmu_set_trace(struct mmu *mmu, const struct mmu_trace *trace);
 
 #endif

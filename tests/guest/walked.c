@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest to look at: it tells its own page tables on the console, entry by entry, and when somebody sends a
- * byte, it goes on making true faults, hidden faults and flushes until a `q` comes. Without a byte it ends.
+ * A guest to look at: it tells its own page tables on the console, entry by entry, and when
+ * somebody sends a byte, it goes on making true faults, hidden faults and flushes until a `q`
+ * comes. Without a byte it ends.
  */
 #include "guest.h"
 

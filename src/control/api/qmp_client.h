@@ -34,7 +34,8 @@ enum err qmp_link_call_with(struct qmp_link *link, const char *command, json_t *
                             json_t **result) MUST_USE;
 
 /*
- * The next message if there is one already, else *message is NULL; for a caller that polls link->fd itself.
+ * The next message if there is one already, else *message is NULL; for a caller that polls link->fd
+ * itself.
  * ERR_IO: the connection is closed or broken.
  */
 enum err qmp_link_take(struct qmp_link *link, json_t **message) MUST_USE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tracing over the control socket: x-umbra-trace-start makes X_UMBRA_TRACE events flow to the client that asked,
- * until x-umbra-trace-stop or the end of its connection. One client at a time.
+ * Tracing over the control socket: x-umbra-trace-start makes X_UMBRA_TRACE events flow to the
+ * client that asked, until x-umbra-trace-stop or the end of its connection. One client at a time.
  *
  *     {"event": "X_UMBRA_TRACE", "data": {"dropped": 0, "records": [...]}, "timestamp": {...}}
  */

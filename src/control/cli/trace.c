@@ -141,8 +141,8 @@ static bool is_over(const struct trace_run *run)
 }
 
 /*
- * Writes what has been collected. Standard output may be a pipe that nobody reads: a signal must end the trace
- * then, too, so each piece waits for room and for signals together.
+ * Writes what has been collected. Standard output may be a pipe that nobody reads: a signal must
+ * end the trace then, too, so each piece waits for room and for signals together.
  */
 static enum err write_collected(struct trace_run *run)
 {
