@@ -15,7 +15,7 @@
 static _Thread_local char text[ERR_TEXT_BYTES];
 static _Thread_local char origin[96];
 
-enum err err_set(enum err code, const char *file, int line, int with_errno, const char *fmt, ...)
+void err_set(const char *file, int line, int with_errno, const char *fmt, ...)
 {
     int saved = errno;
     char fresh[ERR_TEXT_BYTES]; /* the arguments may point at the old text */
@@ -36,7 +36,6 @@ enum err err_set(enum err code, const char *file, int line, int with_errno, cons
     const char *base = strrchr(file, '/');
     snprintf(origin, sizeof origin, "%s:%d", base ? base + 1 : file, line);
     errno = saved;
-    return code;
 }
 
 const char *err_text(void)

@@ -25,18 +25,16 @@ enum err {
 
 #define MUST_USE __attribute__((warn_unused_result))
 
-#define err_new(code, ...)   err_set((code), __FILE__, __LINE__, 0, __VA_ARGS__)
-#define err_errno(code, ...) err_set((code), __FILE__, __LINE__, 1, __VA_ARGS__)
+/* Both answer the code itself, so that compilers and analysers see that it is not ERR_OK. */
+#define err_new(code, ...)   (err_set(__FILE__, __LINE__, 0, __VA_ARGS__), (code))
+#define err_errno(code, ...) (err_set(__FILE__, __LINE__, 1, __VA_ARGS__), (code))
 
 /* For functions that answer with a bool or another value and leave only the text. */
 #define err_note(code, ...) ((void)!err_new((code), __VA_ARGS__))
 
-/*
- * Sets the thread's error text (printf format); with_errno appends ": " and strerror(errno).
- * Returns code.
- */
-enum err err_set(enum err code, const char *file, int line, int with_errno, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6))) MUST_USE;
+/* Sets the thread's error text (printf format); with_errno appends ": " and strerror(errno). */
+void err_set(const char *file, int line, int with_errno, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* Text of the newest error of this thread ("" when none). Valid until the next err_new. */
 const char *err_text(void);
