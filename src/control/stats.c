@@ -56,15 +56,14 @@ static json_t *memory_json(struct vm *vm)
 {
     struct mem_ledger ledger = mem_ledger(vm_mem(vm));
     uint64_t shadow = mmu_stats(vm_mmu(vm))->shadow_bytes;
+    uint64_t resident = (ledger.pages[PAGE_RESIDENT] + ledger.pages[PAGE_PINNED]) * PAGE_SIZE;
     json_t *pages = json_object();
 
     for (unsigned i = 0; i < PAGE_STATES; i++)
         json_object_set_new(pages, page_names[i], json_integer((json_int_t)ledger.pages[i]));
-    return json_pack(
-        "{s:I, s:I, s:I, s:o}", "guest_bytes", (json_int_t)mem_size_bytes(vm_mem(vm)),
-        "resident_bytes",
-        (json_int_t)((ledger.pages[PAGE_RESIDENT] + ledger.pages[PAGE_PINNED]) * PAGE_SIZE),
-        "shadow_bytes", (json_int_t)shadow, "pages", pages);
+    return json_pack("{s:I, s:I, s:I, s:o}", "guest_bytes",
+                     (json_int_t)mem_size_bytes(vm_mem(vm)), "resident_bytes",
+                     (json_int_t)resident, "shadow_bytes", (json_int_t)shadow, "pages", pages);
 }
 
 static const char *end_name(enum vm_end_kind kind)

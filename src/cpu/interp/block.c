@@ -432,7 +432,7 @@ const struct uop *op_cross(struct interp *c, const struct uop *u)
 {
     uint64_t next = (GPR64(GPR_PAGE) + PAGE_SIZE) & (c->mode == CODE_64 ? UINT64_MAX : UINT32_MAX);
     const struct fetch_entry *e = &c->fetch[(next >> PAGE_SHIFT) % FETCH_ENTRIES];
-    const uint8_t *now = e->page ? e->page->host : NULL;
+    const uint8_t *now;
     struct block *b;
 
     if (unlikely(e->tag != (next ^ c->fetch_view))) {
@@ -441,6 +441,8 @@ const struct uop *op_cross(struct interp *c, const struct uop *u)
         if (!c->cache->free_pages && c->cache->pool_used == CODE_PAGES_MAX)
             return decode_step(c);
         now = fetch_page(c, next)->host;
+    } else {
+        now = e->page->host;
     }
     if (likely(memcmp(now, (const uint8_t *)(u + 1) + offsetof(struct uop, imm), u->src) == 0))
         return u + 2;

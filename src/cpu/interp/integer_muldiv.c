@@ -106,7 +106,7 @@ HANDLER(div8)
 
 HANDLER(idiv8)
 {
-    int b = (int8_t)operand(c, u), a = (int16_t)GPR16(REG_RAX);
+    int b = (int)(int8_t)operand(c, u), a = (int16_t)GPR16(REG_RAX);
 
     if (unlikely(b == 0 || a / b > INT8_MAX || a / b < INT8_MIN))
         exc_raise(c, u, VEC_DE);

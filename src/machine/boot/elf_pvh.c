@@ -94,7 +94,7 @@ enum err pvh_load(struct boot_job *job, const struct boot_image *image, uint64_t
         .magic = START_INFO_MAGIC, .version = START_INFO_VERSION, .rsdp = job->config->rsdp.v};
     struct elf_image elf;
     uint64_t entry;
-    gpa_t at;
+    gpa_t at = {0};
 
     enum err err = elf_open(&elf, image);
     if (err != ERR_OK)

@@ -173,11 +173,9 @@ static enum err put_cmdline(struct boot_job *job, struct mb_info *mi)
     char *text = malloc(bytes);
     if (!text)
         return err_errno(ERR_NOMEM, "cannot hold the command line");
-    strcpy(text, config->kernel);
-    if (config->append[0] != '\0') {
-        strcat(text, " ");
-        strcat(text, config->append);
-    }
+    char *end = stpcpy(text, config->kernel);
+    if (config->append[0] != '\0')
+        stpcpy(stpcpy(end, " "), config->append);
     err = put_string(job, text, &mi->cmdline);
     free(text);
     mi->flags |= INFO_CMDLINE;
