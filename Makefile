@@ -7,7 +7,7 @@ BUILD ?= $(if $(SANITIZE),build-sanitize,build)
 SETUP  = $(if $(SANITIZE),-Db_sanitize=address$(comma)undefined -Db_lundef=false)
 comma := ,
 
-.PHONY: all deps run check bench guest install clean help
+.PHONY: all deps run check bench tidy coverage guest install clean help
 
 all: deps $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -33,17 +33,28 @@ check:
 bench: all guest
 	@bench/run --build $(BUILD) --rounds $(or $(ROUNDS),3)
 
+tidy:
+	@tools/install-deps build tidy
+	@$(MAKE) --no-print-directory all
+	@tools/tidy $(BUILD)
+
+coverage: deps
+	@test -e build-coverage/build.ninja || CC=gcc meson setup build-coverage -Db_coverage=true -Doptimization=0
+	@tools/coverage build-coverage
+
 install: all
 	@meson install -C $(BUILD)
 
 clean:
-	@rm -rf build build-sanitize
+	@rm -rf build build-sanitize build-coverage
 
 help:
 	@echo 'make            install what is missing, build build/umbra'
 	@echo 'make run        boot the guest: a shell on a terminal, a demonstration without one'
 	@echo 'make check      build and run all tests'
 	@echo 'make bench      compare with native and with QEMU (TCG) what boots and loops cost'
+	@echo 'make tidy       look for mistakes with clang-tidy'
+	@echo 'make coverage   lines that the unit and MMU tests reach, per folder'
 	@echo 'make guest      fetch the Debian kernel and busybox into your cache folder (no root)'
 	@echo 'make install    install umbra and its man pages under /usr/local'
 	@echo 'make clean      remove build folders'
