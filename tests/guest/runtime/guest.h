@@ -187,14 +187,14 @@ void idt_load(void);
 #define P_RWU (P_P | P_W | P_U)
 
 /* 32-bit guests: builds an identity map of 16 MiB and the chips, and turns paging on. */
-enum paging_format { PAGING_NONE, PAGING_2LEVEL, PAGING_PAE, PAGING_4LEVEL };
+enum paging_format { PAGING_NONE, PAGING_2LEVEL, PAGING_PAE, PAGING_4LEVEL, PAGING_5LEVEL };
 extern enum paging_format paging_format;
 void paging_start(enum paging_format format);
 /* Maps one 4 KiB page; upper levels get P_RWU. Does not invalidate. */
 void page_map(word va, uint64_t pa, uint64_t flags);
 /* Maps one large page (4 MiB, 2 MiB). */
 void page_map_large(word va, uint64_t pa, uint64_t flags);
-/* The entry of va at a level: 1 leaf of 4 KiB, 2, 3, 4. Tables down to it exist afterwards. */
+/* The entry of va at a level: 1 leaf of 4 KiB, 2 to 5. Tables down to it exist afterwards. */
 void *page_entry(word va, unsigned level);
 uint64_t pte_read(word va, unsigned level);
 void pte_write(word va, unsigned level, uint64_t value);

@@ -28,7 +28,9 @@ void *page_alloc(void)
 
 static unsigned levels(void)
 {
-    return paging_format == PAGING_2LEVEL ? 2 : paging_format == PAGING_PAE ? 3 : 4;
+    static const uint8_t count[] = {
+        [PAGING_2LEVEL] = 2, [PAGING_PAE] = 3, [PAGING_4LEVEL] = 4, [PAGING_5LEVEL] = 5};
+    return count[paging_format];
 }
 
 static uint64_t entry_read(const void *entry)
