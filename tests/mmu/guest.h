@@ -25,7 +25,8 @@ struct guest {
     struct mmu_context ctx;
     unsigned maxphyaddr;
     unsigned levels, entry_bytes;
-    bool has_registers, pcide;
+    unsigned mode;
+    bool may_be_pae, pcide;
     unsigned index[2];
     unsigned slots;
     uint64_t memory[SLOTS_MAX], before[SLOTS_MAX];
@@ -35,9 +36,12 @@ struct guest {
     uint64_t gva[1u << MODEL_LEVELS];
 };
 
-/* Draws a shape and contents; stores nothing yet. */
+/* Draws a mode and contents; stores nothing yet. */
 void guest_init(struct guest *g, uint64_t seed);
-const char *guest_shape_name(const struct guest *g);
+const char *guest_mode_name(const struct guest *g);
+
+/* Takes the same tables in another mode. False: this guest has only one. */
+bool guest_change_mode(struct guest *g);
 
 uint64_t guest_slot_gpa(const struct guest *g, unsigned slot);
 
@@ -55,9 +59,14 @@ void guest_edit_register(struct guest *g);
 
 uint64_t guest_data_page(unsigned n);
 
+static inline bool guest_has_pcid(const struct guest *g)
+{
+    return g->ctx.cr4 >> 17 & 1;
+}
+
 static inline unsigned guest_pcid(const struct guest *g)
 {
-    return g->pcide ? (unsigned)g->ctx.cr3 & 0xfff : 0;
+    return guest_has_pcid(g) ? (unsigned)g->ctx.cr3 & 0xfff : 0;
 }
 
 #endif

@@ -254,7 +254,7 @@ static void do_edit(struct test *t)
 {
     struct guest *g = &t->guest;
 
-    if (g->has_registers && dice_roll(&g->dice, 8) == 0) {
+    if (g->may_be_pae && dice_roll(&g->dice, 12) == 0) {
         guest_edit_register(g);
         return;
     }
@@ -271,7 +271,8 @@ static void do_cr3(struct test *t)
 {
     struct guest *g = &t->guest;
     unsigned root = dice_roll(&g->dice, TABLES_EACH), pcid = dice_roll(&g->dice, 3);
-    enum mmu_switch how = g->pcide && dice_roll(&g->dice, 3) ? MMU_SWITCH_KEEP : MMU_SWITCH_FLUSH;
+    enum mmu_switch how =
+        guest_has_pcid(g) && dice_roll(&g->dice, 3) ? MMU_SWITCH_KEEP : MMU_SWITCH_FLUSH;
 
     guest_load_cr3(g, root, pcid);
     say(t, "cr3 = %" PRIx64 "%s", g->ctx.cr3, how == MMU_SWITCH_KEEP ? ", keep" : "");
@@ -282,7 +283,7 @@ static void do_cr3(struct test *t)
 static void do_invpcid(struct test *t)
 {
     struct guest *g = &t->guest;
-    unsigned type = dice_roll(&g->dice, 4), pcid = g->pcide ? dice_roll(&g->dice, 3) : 0;
+    unsigned type = dice_roll(&g->dice, 4), pcid = guest_has_pcid(g) ? dice_roll(&g->dice, 3) : 0;
     uint64_t gva = random_address(t);
 
     say(t, "invpcid %u, %u, %016" PRIx64, type, pcid, gva);
@@ -316,17 +317,26 @@ static void do_view(struct test *t)
     set_context(t, MMU_SWITCH_KEEP);
 }
 
-/* NXE, PGE and PSE change what entries mean. */
+static void take_addresses(struct test *t)
+{
+    t->history.addresses = t->guest.addresses;
+    memcpy(t->history.gva, t->guest.gva, sizeof t->history.gva);
+}
+
+/* NXE, PGE, PSE and the paging mode change what entries mean. */
 static void do_control(struct test *t)
 {
     struct guest *g = &t->guest;
-    unsigned what = dice_roll(&g->dice, 3);
+    unsigned what = dice_roll(&g->dice, 4);
 
-    if (what == 0)
+    if (what == 3 && guest_change_mode(g))
+        take_addresses(t);
+    else if (what == 0)
         g->ctx.efer ^= 0x800;
     else
         g->ctx.cr4 ^= what == 1 ? 0x80 : 0x10;
-    say(t, "cr4 = %" PRIx64 " efer = %" PRIx64 ", flush all", g->ctx.cr4, g->ctx.efer);
+    say(t, "%s, cr4 = %" PRIx64 " efer = %" PRIx64 ", flush all", guest_mode_name(g), g->ctx.cr4,
+        g->ctx.efer);
     set_context(t, MMU_SWITCH_FLUSH_ALL);
     t->flushes++;
 }
@@ -372,8 +382,7 @@ static void run_sequence(struct test *t, uint64_t seed, uint64_t number)
     guest_init(g, random_at(seed, number));
     tlb_clear(&t->tlb);
     history_flush_all(&t->history);
-    t->history.addresses = g->addresses;
-    memcpy(t->history.gva, g->gva, sizeof g->gva);
+    take_addresses(t);
     t->failed = false;
     world_open(&t->world, g->maxphyaddr, &ops);
     for (unsigned n = 0; n < g->slots; n++)
@@ -388,7 +397,7 @@ static void run_sequence(struct test *t, uint64_t seed, uint64_t number)
     if (t->failed) {
         t->mismatches++;
         printf("MISMATCH in case %" PRIu64 " of seed %" PRIu64 " (%s)\n", number, seed,
-               guest_shape_name(g));
+               guest_mode_name(g));
     }
     world_close(&t->world);
 }
