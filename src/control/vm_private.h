@@ -28,7 +28,9 @@ struct byte_ring {
 /*
  * Invariants
  *   V1  the vCPU's engine is entered only by its thread, or by the main thread while `parked` and
- * hold > 0 V2  end.kind leaves VM_END_NONE once V3  board calls are made without `lock` held
+ *       hold > 0
+ *   V2  end.kind leaves VM_END_NONE once
+ *   V3  board calls are made without `lock` held
  */
 struct vm {
     struct vm_config config;

@@ -25,6 +25,8 @@ const struct command commands[] = {
 int cli_fail(enum err err)
 {
     fprintf(stderr, "umbra: %s\n", err_text());
+    if (err == ERR_INTERNAL)
+        fprintf(stderr, "umbra: raised at %s\n", err_origin());
     return status_of_err(err);
 }
 
