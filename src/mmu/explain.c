@@ -239,9 +239,10 @@ static void explain_shadow(const struct mmu *mmu, const struct root *root, struc
             out->agreement = MMU_STALE;
         if (!(page->spte[i] & SPTE_LK)) {
             l->shadow = MMU_SHADOW_LEAF;
+            if (out->agreement == MMU_STALE)
+                return;
+            out->agreement = MMU_AGREE;
             out->withheld = withheld(mmu, out, &l->spte);
-            if (out->agreement != MMU_STALE)
-                out->agreement = MMU_AGREE;
             return;
         }
         l->shadow = MMU_SHADOW_LINK;

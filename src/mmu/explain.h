@@ -42,7 +42,7 @@ enum mmu_agreement {
     MMU_STALE, /* the guest's entry has changed since the shadow's was made */
 };
 
-/* Why the shadow leaf does not let writes through (bits). */
+/* Why the shadow leaf does not let writes through, where guest and shadow agree (bits). */
 enum mmu_withheld {
     MMU_WITHHELD_BY_GUEST = 1, /* the guest's entries do not allow it */
     MMU_WITHHELD_CLEAN = 2, /* the guest's dirty bit is still clear: the first write must set it */

@@ -261,7 +261,8 @@ static inline bool trace_wants(const struct mmu *mmu, enum mmu_trace_event event
 }
 
 /* An event that is no access, in the current address space; asks nobody whether it is wanted. */
-void trace_event(struct mmu *mmu, enum mmu_trace_event event, gva_t gva, uint64_t old_value, uint64_t new_value);
+void trace_event(struct mmu *mmu, enum mmu_trace_event event, gva_t gva, uint64_t old_value,
+                 uint64_t new_value);
 
 /* The same for an event of one shadow page. */
 void trace_page(struct mmu *mmu, enum mmu_trace_event event, const struct shadow_page *page, gva_t gva,
