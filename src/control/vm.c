@@ -55,7 +55,7 @@ static void cb_timer_earlier(void *arg)
 
     if (vm->config.clock == CLOCK_HOST)
         vm_timer_arm(vm, clock_next_due(vm->clock));
-    else if (vm->vcpu) /* its budget was made for the later time: poll again behind this instruction */
+    else if (vm->vcpu) /* its budget was made for the later time: poll again */
         vm->engine->kick(vm->vcpu);
     pthread_mutex_lock(&vm->lock);
     vm->timers_moved = true;

@@ -117,8 +117,7 @@ struct vm_end vm_end(struct vm *vm);
 /* Resets so far; each new one is worth an event. */
 unsigned vm_resets(struct vm *vm);
 
-/* Parks the vCPU at an instruction boundary; the functions below ask for that (or for a joined VM).
- */
+/* Parks the vCPU at an instruction boundary; the functions below need that, or a joined VM. */
 void vm_hold(struct vm *vm);
 void vm_release(struct vm *vm);
 

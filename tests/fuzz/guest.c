@@ -182,7 +182,8 @@ static uint8_t *host_page(uint64_t gpa)
 bool guest_setup(const char *engine)
 {
     const struct engine_ops *ops = engine_find(engine);
-    const struct vcpu_config config = {.mem = NULL, .bus = &bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT};
+    const struct vcpu_config config = {
+        .mem = NULL, .bus = &bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT};
     struct vcpu_config with_mem = config;
     if (!ops || mem_create(&mem, GUEST_BYTES) != ERR_OK)
         goto fail;

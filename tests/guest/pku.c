@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Protection keys, where CPUID offers them: RDPKRU, WRPKRU, faults of both rings, PKRU in XSAVE areas. */
+/*
+ * Protection keys, where CPUID offers them: RDPKRU, WRPKRU, faults of both rings, PKRU in XSAVE
+ * areas.
+ */
 #include "guest.h"
 
 #define VA  ((volatile uint32_t *)SCRATCH)

@@ -136,7 +136,8 @@ static inline void make_idt(struct guest *g)
 
 static inline void guest_open(struct guest *g, unsigned bits)
 {
-    struct vcpu_config config = {.bus = &g->bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT};
+    struct vcpu_config config = {
+        .bus = &g->bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT};
 
     memset(g, 0, sizeof *g);
     g->budget = 1000000;

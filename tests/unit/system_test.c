@@ -167,7 +167,8 @@ static struct guest *guest_new(enum mode mode)
                               .msr_write = bus_msr_write,
                               .port_in = bus_port_in,
                               .port_out = bus_port_out};
-    struct vcpu_config config = {.mem = g->mem, .bus = &g->bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT};
+    struct vcpu_config config = {
+        .mem = g->mem, .bus = &g->bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT};
     assert_int_equal(engine_find("interp")->create(&g->vcpu, &config), ERR_OK);
     make_tables(g, mode);
     set_mode(g, mode);

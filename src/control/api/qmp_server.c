@@ -25,7 +25,10 @@
 /* How long the last words may take at the end of the VM. */
 #define FAREWELL_MS 200
 
-/* A follower of a trace is sent more while less than this waits for it; what it cannot take is dropped. */
+/*
+ * A follower of a trace is sent more while less than this waits for it; what it cannot take is
+ * dropped.
+ */
 #define TRACE_OUT_BYTES (256u * 1024)
 #define TRACE_BATCHES   16u /* at a time, so that others are served, too */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What of the CPU's memory protection can be offered or left out, VM by VM. All else of the identity
- * is fixed (cpuid.c).
+ * What of the CPU's memory protection can be offered or left out, VM by VM. All else of the
+ * identity is fixed (cpuid.c).
  */
 #ifndef UMBRA_CPU_X86_FEATURES_H
 #define UMBRA_CPU_X86_FEATURES_H

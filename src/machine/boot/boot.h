@@ -27,8 +27,9 @@
  * kernel, initrd: paths; initrd NULL: none
  * append:         command line ("" when none)
  * rsdp:           address of the ACPI RSDP in guest memory
- * five_levels:    the CPU offers LA57: a bzImage then unpacks itself, because only its own way in turns
- *                 five-level paging on (it must be done with paging off; the PVH entry stays at four)
+ * five_levels:    the CPU offers LA57: a bzImage then unpacks itself, because only its own way in
+ *                 turns five-level paging on (it must be done with paging off; the PVH entry stays
+ *                 at four)
  */
 struct boot_config {
     struct guest_mem *mem;
