@@ -125,7 +125,8 @@ static void on_input(struct loop *l)
         return;
     if (n <= 0) {
         l->in_open = false;
-        /* A terminal that is gone (EIO) takes its guest along; the end of a file or pipe does not.
+        /*
+         * A terminal that is gone (EIO) takes its guest along; the end of a file or pipe does not.
          */
         if (l->terminal->is_in_tty) {
             l->end_reason = "host-ui";
@@ -289,8 +290,10 @@ enum err loop_run(struct vm *vm, struct qmp_server *server, struct terminal *ter
     l.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (l.signal_fd < 0)
         return err_errno(ERR_IO, "cannot make a signalfd");
-    /* With instruction time a plain file is read by the vCPU's thread, at fixed points of guest
-     * time. */
+    /*
+     * With instruction time a plain file is read by the vCPU's thread, at fixed points of guest
+     * time.
+     */
     l.in_open = vm_get_config(vm)->input_file < 0;
     l.in_ours = terminal_take(terminal);
     while (!err && vm_end(vm).kind == VM_END_NONE)

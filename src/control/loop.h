@@ -22,8 +22,10 @@ enum err loop_run(struct vm *vm, struct qmp_server *server, struct terminal *ter
 /* Blocks the signals that the loop takes through a descriptor; before any thread is made. */
 void loop_block_signals(void);
 
-/* True when `fd` is a file that can be read at any moment without waiting: a regular file or
- * /dev/null. */
+/*
+ * True when `fd` is a file that can be read at any moment without waiting: a regular file or
+ * /dev/null.
+ */
 bool loop_is_plain_file(int fd);
 
 #endif

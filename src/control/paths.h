@@ -11,7 +11,8 @@
 #define NAME_MAX_BYTES  64
 #define SOCKET_PATH_MAX 108 /* sun_path of unix(7) */
 
-/* A VM's name: letters, digits, '.', '_' and '-', not starting with '.' or '-'. ERR_INVAL says so.
+/*
+ * A VM's name: letters, digits, '.', '_' and '-', not starting with '.' or '-'. ERR_INVAL says so.
  */
 enum err paths_check_name(const char *name) MUST_USE;
 
@@ -26,8 +27,10 @@ enum err paths_socket_dir(char *buf, size_t buf_bytes, enum paths_create create)
 /* "DIR/NAME.sock"; ERR_INVAL when that is too long for a socket's address. */
 enum err paths_socket(char *buf, size_t buf_bytes, const char *dir, const char *name) MUST_USE;
 
-/* A file of the cached guest: ${XDG_CACHE_HOME:-~/.cache}/umbra/guest/FILE. ERR_NOTFOUND: no home
- * folder. */
+/*
+ * A file of the cached guest: ${XDG_CACHE_HOME:-~/.cache}/umbra/guest/FILE. ERR_NOTFOUND: no home
+ * folder.
+ */
 enum err paths_guest_file(char *buf, size_t buf_bytes, const char *file) MUST_USE;
 
 #endif

@@ -8,8 +8,10 @@
 
 #include "base/err.h"
 
-/* A number with an optional K, M, G or T (either case, optional iB or B after it). ERR_INVAL says
- * what is wrong. */
+/*
+ * A number with an optional K, M, G or T (either case, optional iB or B after it). ERR_INVAL says
+ * what is wrong.
+ */
 enum err size_parse(const char *text, uint64_t *bytes) MUST_USE;
 
 /* Writes a short form: "512M", "1.5G", "812K", "0". buf holds 16 bytes or more. Returns buf. */

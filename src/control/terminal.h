@@ -19,8 +19,10 @@ struct terminal {
 
 void terminal_init(struct terminal *t);
 
-/* Takes the terminal when standard input is one and we are in its foreground. True: input may be
- * read. */
+/*
+ * Takes the terminal when standard input is one and we are in its foreground. True: input may be
+ * read.
+ */
 bool terminal_take(struct terminal *t);
 
 /* Gives it back as it was. Idempotent. */

@@ -86,8 +86,10 @@ void console_serial_room(void *arg);
 bool console_out_is_full(const struct vm *vm); /* lock held */
 /* Moves queued input into the UART; any thread, lock not held. */
 void console_feed(struct vm *vm);
-/* CLOCK_INSTRUCTIONS, vCPU thread: feeds when the tick is due. Answers the next tick, CLOCK_NEVER
- * if none. */
+/*
+ * CLOCK_INSTRUCTIONS, vCPU thread: feeds when the tick is due. Answers the next tick, CLOCK_NEVER
+ * if none.
+ */
 uint64_t console_tick(struct vm *vm, uint64_t now_ns);
 
 #endif

@@ -136,7 +136,8 @@ static inline void img_add_multiboot(struct img *img, uint32_t flags)
     img_put32(img, 0x308, -(0x1badb002 + flags));
 }
 
-/* A Multiboot image that says its own addresses; the header lies 0x20 into the file and the code.
+/*
+ * A Multiboot image that says its own addresses; the header lies 0x20 into the file and the code.
  */
 static inline struct img img_multiboot_raw(uint32_t load_end, uint32_t bss_end)
 {

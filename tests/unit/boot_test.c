@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a guest finds when a kernel was loaded: its bytes, the boot data and the CPU, by each
- * protocol. */
+/*
+ * What a guest finds when a kernel was loaded: its bytes, the boot data and the CPU, by each
+ * protocol.
+ */
 #include "boot_images.h"
 
 static int setup(void **state)
@@ -138,7 +140,8 @@ static void test_pvh_elf32(void **state)
     assert_pvh(*state, "a b", 5);
 }
 
-/* Dirty memory, as after a warm restart without a reset of memory: what must be zero becomes zero.
+/*
+ * Dirty memory, as after a warm restart without a reset of memory: what must be zero becomes zero.
  */
 static void test_bss_is_cleared(void **state)
 {

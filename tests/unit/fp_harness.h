@@ -32,8 +32,10 @@ void interp_run(struct native *n, struct uop *u);
 /* Did the last handler leave the host's x87 unit and MXCSR as the ABI wants them? */
 bool host_is_clean(void);
 
-/* Compares what the host and we must show alike; ma, mb: memory afterwards. Changes what is not
- * compared. */
+/*
+ * Compares what the host and we must show alike; ma, mb: memory afterwards. Changes what is not
+ * compared.
+ */
 bool same(struct native *a, struct native *b, const uint8_t *ma, const uint8_t *mb);
 void report(const struct dec *d, const uint8_t *insn, const struct native *start,
             const struct native *want, const struct native *got, const uint8_t *at,

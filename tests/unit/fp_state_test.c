@@ -158,8 +158,10 @@ static void xsave_matches_host(void **state)
     }
 }
 
-/* XSAVEOPT may leave out what did not change, so it has no host to match: what it writes must
- * restore. */
+/*
+ * XSAVEOPT may leave out what did not change, so it has no host to match: what it writes must
+ * restore.
+ */
 static void xsaveopt_restores(void **state)
 {
     struct native start, saved, restored;
@@ -288,8 +290,10 @@ static int outcome(const char *insn, size_t bytes, uint64_t cr0, uint64_t cr4, u
 
 static void control_bits_are_checked(void **state)
 {
-    /* expected vectors for: EM, TS, EM and TS, TS without MP, OSFXSR = 0, OSXSAVE = 0, a pending
-     * x87 exception */
+    /*
+     * expected vectors for: EM, TS, EM and TS, TS without MP, OSFXSR = 0, OSXSAVE = 0, a pending
+     * x87 exception
+     */
     static const struct {
         const char *insn;
         size_t bytes;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Guests that mean no good: tables in themselves, everywhere at once, and changing under the
- * walker. */
+/*
+ * Guests that mean no good: tables in themselves, everywhere at once, and changing under the
+ * walker.
+ */
 #include <pthread.h>
 #include <stdatomic.h>
 

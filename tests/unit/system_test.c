@@ -182,7 +182,8 @@ static void guest_free(struct guest *g)
     free(g);
 }
 
-/* Runs g->s with these bytes and a HLT at CODE. Answers the vector it ended with, NO_VECTOR: none.
+/*
+ * Runs g->s with these bytes and a HLT at CODE. Answers the vector it ended with, NO_VECTOR: none.
  */
 static unsigned run(struct guest *g, const char *code, size_t bytes)
 {
@@ -369,7 +370,8 @@ static void test_real_mode_interrupt(void **state)
     guest_free(g);
 }
 
-/* A frame that wraps at the end of a 16-bit stack: SP 2 takes FLAGS at 0, CS at FFFEh, IP at FFFCh.
+/*
+ * A frame that wraps at the end of a 16-bit stack: SP 2 takes FLAGS at 0, CS at FFFEh, IP at FFFCh.
  */
 static void test_stack_wraps(void **state)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The other end of the control socket, for ps, stat and stop. Every call ends within a few seconds.
+/*
+ * The other end of the control socket, for ps, stat and stop. Every call ends within a few seconds.
  */
 #ifndef UMBRA_CONTROL_API_QMP_CLIENT_H
 #define UMBRA_CONTROL_API_QMP_CLIENT_H
@@ -25,8 +26,10 @@ struct qmp_link {
 enum err qmp_link_open(struct qmp_link *link, const char *name) MUST_USE;
 void qmp_link_close(struct qmp_link *link);
 
-/* Runs a command without arguments. *result is a new reference. ERR_IO with the server's words on
- * an error. */
+/*
+ * Runs a command without arguments. *result is a new reference. ERR_IO with the server's words on
+ * an error.
+ */
 enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **result) MUST_USE;
 
 /* The same with arguments (an object, borrowed). ERR_INVAL when the VM refuses them. */

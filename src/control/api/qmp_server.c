@@ -18,8 +18,10 @@
 #include "control/api/qmp_trace.h"
 #include "control/paths.h"
 
-/* A client that does not read is cut off when this much waits for it; above half of it we stop
- * listening. */
+/*
+ * A client that does not read is cut off when this much waits for it; above half of it we stop
+ * listening.
+ */
 #define OUT_MAX_BYTES (1024u * 1024)
 
 /* How long the last words may take at the end of the VM. */

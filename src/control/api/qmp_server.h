@@ -28,7 +28,8 @@ struct qmp_server;
  */
 enum err qmp_server_create(struct qmp_server **out, struct vm *vm) MUST_USE;
 
-/* Sends what it can to clients within a moment, closes them and removes the socket. NULL is fine.
+/*
+ * Sends what it can to clients within a moment, closes them and removes the socket. NULL is fine.
  */
 void qmp_server_destroy(struct qmp_server *server);
 

@@ -18,8 +18,10 @@ static int is_socket_name(const struct dirent *entry)
            !strcmp(entry->d_name + length - 5, ".sock");
 }
 
-/* One VM's counters; for one that does not answer only its name and a state that says so. NULL: not
- * there. */
+/*
+ * One VM's counters; for one that does not answer only its name and a state that says so. NULL: not
+ * there.
+ */
 static json_t *ask(const char *name)
 {
     struct qmp_link link;

@@ -20,8 +20,10 @@ struct run_options {
 
 extern const struct option_spec run_option_specs[];
 
-/* ERR_INVAL or ERR_UNSUPPORTED with one line. host_bytes: memory of the host, the most a guest may
- * have. */
+/*
+ * ERR_INVAL or ERR_UNSUPPORTED with one line. host_bytes: memory of the host, the most a guest may
+ * have.
+ */
 enum err run_options_parse(struct run_options *out, int count, char *const *words,
                            uint64_t host_bytes, bool *want_help) MUST_USE;
 

@@ -39,8 +39,10 @@ void debug_note_io(struct interp *c, uint16_t port, unsigned bytes)
     }
 }
 
-/* Not EVENT_FAULT even before an instruction: a code breakpoint pushes RF as it is (SDM
- * 3B 17.3.1.1). */
+/*
+ * Not EVENT_FAULT even before an instruction: a code breakpoint pushes RF as it is (SDM
+ * 3B 17.3.1.1).
+ */
 static void deliver_debug(struct interp *c, uint64_t why)
 {
     c->s.dr[6] = (c->s.dr[6] & ~(uint64_t)DR6_B) | why;

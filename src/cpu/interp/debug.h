@@ -23,8 +23,10 @@ static inline bool debug_has_breakpoints(const struct interp *c)
     return c->s.dr[7] & DR7_ENABLES;
 }
 
-/* Notes in c->dr6_pending the I/O breakpoints (CR4.DE) that an access meets; the trap follows the
- * instruction. */
+/*
+ * Notes in c->dr6_pending the I/O breakpoints (CR4.DE) that an access meets; the trap follows the
+ * instruction.
+ */
 void debug_note_io(struct interp *c, uint16_t port, unsigned bytes);
 
 #endif

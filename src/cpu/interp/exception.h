@@ -36,8 +36,10 @@ struct event {
     uint64_t rflags; /* image to push */
 };
 
-/* deliver.c: through the IVT or IDT, by mode. Sets c->rip, CS, SS, RSP, RFLAGS; raises nested
- * faults. */
+/*
+ * deliver.c: through the IVT or IDT, by mode. Sets c->rip, CS, SS, RSP, RFLAGS; raises nested
+ * faults.
+ */
 void deliver_event(struct interp *c, const struct event *e);
 
 #endif

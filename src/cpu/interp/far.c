@@ -261,8 +261,10 @@ const struct uop *sys_call_far_memory(struct interp *c, const struct uop *u)
     return far_transfer(c, u, memory_pointer(c, u), TRANSFER_CALL);
 }
 
-/* Return to an outer level: its stack comes from this one, and the data segments lose what is not
- * theirs. */
+/*
+ * Return to an outer level: its stack comes from this one, and the data segments lose what is not
+ * theirs.
+ */
 static const struct uop *ret_outer(struct interp *c, const struct uop *u,
                                    const struct x86_segment *cs, uint64_t rip, struct stack *st)
 {

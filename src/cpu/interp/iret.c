@@ -36,8 +36,10 @@ static uint64_t merge_flags(const struct interp *c, uint64_t image, unsigned ops
         mask |= RFLAGS_IF;
     if (c->cpl == 0)
         mask |= RFLAGS_IOPL | (opsize != 2 && in_protected_mode(c) ? RFLAGS_VIF | RFLAGS_VIP : 0);
-    /* RF only matters to instruction breakpoints; without them the next instruction clears it
-     * unseen. */
+    /*
+     * RF only matters to instruction breakpoints; without them the next instruction clears it
+     * unseen.
+     */
     if (!debug_has_breakpoints(c))
         image &= ~(uint64_t)RFLAGS_RF;
     return (interp_rflags(c) & ~(mask | RFLAGS_RF)) | (image & mask);

@@ -91,7 +91,8 @@ static inline bool in_protected_mode(const struct interp *c)
 /* Segment from the 8 bytes of a descriptor. */
 struct x86_segment desc_to_segment(uint64_t raw, uint16_t selector);
 
-/* Is the byte range at offset inside the segment's limit? Both kinds of limits; bytes at least 1.
+/*
+ * Is the byte range at offset inside the segment's limit? Both kinds of limits; bytes at least 1.
  */
 bool seg_covers(const struct x86_segment *seg, uint64_t offset, unsigned bytes);
 
@@ -99,8 +100,10 @@ bool seg_covers(const struct x86_segment *seg, uint64_t offset, unsigned bytes);
 _Noreturn void exc_raise_selector(struct interp *c, const struct uop *u, enum x86_vector vector,
                                   uint16_t selector);
 
-/* Reads a descriptor (bytes: 8, or 16 for system descriptors of long mode). False: outside its
- * table. */
+/*
+ * Reads a descriptor (bytes: 8, or 16 for system descriptors of long mode). False: outside its
+ * table.
+ */
 bool desc_read(struct interp *c, const struct uop *u, uint16_t selector, uint64_t *raw,
                unsigned bytes);
 

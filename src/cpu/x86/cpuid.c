@@ -69,8 +69,10 @@
 #define EDX81_PDPE1GB       (1u << 26)
 #define EDX81_RDTSCP        (1u << 27)
 #define EDX81_LM            (1u << 29)
-/* The bits of leaf 1 EDX that AMD repeats here: 0..9, 12..17, 23, 24; of these SEP is bit 11 there
- * only. */
+/*
+ * The bits of leaf 1 EDX that AMD repeats here: 0..9, 12..17, 23, 24; of these SEP is bit 11 there
+ * only.
+ */
 #define EDX81_MIRROR 0x0183f3ffu
 
 #define EBX88_XSAVEERPTR (1u << 2)

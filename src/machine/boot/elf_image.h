@@ -29,8 +29,10 @@ enum err elf_open(struct elf_image *elf, const struct boot_image *image) MUST_US
 /* i < count. */
 struct elf_segment elf_segment(const struct elf_image *elf, unsigned i);
 
-/* Puts every loadable segment at its physical address, the rest of it zeroed, and claims the
- * places. */
+/*
+ * Puts every loadable segment at its physical address, the rest of it zeroed, and claims the
+ * places.
+ */
 enum err elf_load(struct boot_job *job, const struct elf_image *elf) MUST_USE;
 
 /* The image's entry point as a physical address: images linked high say a virtual one. */

@@ -56,7 +56,8 @@ static inline uint64_t align_up(uint64_t v, uint64_t align)
     return (v + align - 1) & ~(align - 1);
 }
 
-/* file.c
+/*
+ * file.c
  * ------------------------------------------------------------------------------------------------
  */
 
@@ -76,7 +77,8 @@ void boot_file_close(struct boot_file *file);
 enum err boot_file_read(const struct boot_file *file, uint64_t offset, void *buf,
                         size_t bytes) MUST_USE;
 
-/* space.c
+/*
+ * space.c
  * -----------------------------------------------------------------------------------------------
  */
 
@@ -146,7 +148,8 @@ enum err boot_put_cmdline(struct boot_job *job, uint64_t max, gpa_t *out) MUST_U
  */
 enum err boot_load_initrd(struct boot_job *job, uint64_t limit) MUST_USE;
 
-/* cpu.c
+/*
+ * cpu.c
  * -------------------------------------------------------------------------------------------------
  */
 
@@ -164,10 +167,13 @@ enum err boot_cpu_flat32(struct boot_job *job, uint64_t entry) MUST_USE;
 /* 64-bit mode with the first 4 GiB identity mapped. Otherwise the same. */
 enum err boot_cpu_long64(struct boot_job *job, uint64_t entry) MUST_USE;
 
-/* unpack.c
- * ---------------------------------------------------------------------------------------------- */
+/*
+ * unpack.c
+ * ----------------------------------------------------------------------------------------------
+ */
 
-/* Does the name fit the magic number at the start of a compressed stream? NULL: none that is known.
+/*
+ * Does the name fit the magic number at the start of a compressed stream? NULL: none that is known.
  */
 const char *unpack_format_name(const uint8_t *data, size_t size);
 
@@ -179,8 +185,10 @@ const char *unpack_format_name(const uint8_t *data, size_t size);
 enum err unpack_payload(const struct boot_image *payload, uint64_t max_bytes, uint8_t **out,
                         size_t *out_bytes) MUST_USE;
 
-/* The protocols
- * ----------------------------------------------------------------------------------------- */
+/*
+ * The protocols
+ * -----------------------------------------------------------------------------------------
+ */
 
 bool bzimage_matches(const struct boot_image *image);
 enum err bzimage_load(struct boot_job *job, const struct boot_image *image) MUST_USE;
@@ -202,8 +210,10 @@ struct bzimage {
 enum err linux64_load(struct boot_job *job, const struct bzimage *bz) MUST_USE;
 enum err linux32_load(struct boot_job *job, const struct bzimage *bz) MUST_USE;
 
-/* Loads an ELF image and enters it by its PVH note. limits: see boot_load_initrd and
- * boot_put_cmdline. */
+/*
+ * Loads an ELF image and enters it by its PVH note. limits: see boot_load_initrd and
+ * boot_put_cmdline.
+ */
 enum err pvh_load(struct boot_job *job, const struct boot_image *image, uint64_t initrd_limit,
                   uint64_t cmdline_max) MUST_USE;
 
