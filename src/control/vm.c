@@ -186,6 +186,7 @@ static enum err make_cpu(struct vm *vm)
         .tsc_khz = VM_TSC_KHZ,
         .apic_id = 0,
         .features = vm->config.features,
+        .mmu_strategy = vm->config.mmu_strategy,
         .mmu_oracle = vm->config.mmu_oracle,
         .budgeted = vm->config.clock == CLOCK_INSTRUCTIONS,
     };

@@ -53,6 +53,7 @@ struct vm_config {
     enum vm_reboot reboot;
     bool debug_exit;
     bool audit;
+    enum mmu_strategy mmu_strategy;
     bool mmu_oracle;
     uint32_t features;
     int input_file;

@@ -44,6 +44,7 @@ enum engine_exit {
     X(tlb_hits_data,      "data TLB hits: memory operands retired, less the misses")               \
     X(tlb_misses_data,    "data TLB misses")                                                       \
     X(tlb_misses_fetch,   "fetch TLB misses")                                                      \
+    X(stores_noted,       "stores to tracked frames that the TLB answered")                        \
     X(tlb_flushes,        "TLB flushes of everything")                                             \
     X(blocks_decoded,     "blocks decoded")                                                        \
     X(insns_decoded,      "instructions decoded")                                                  \
@@ -57,6 +58,7 @@ struct cpu_stats {
 };
 
 /*
+ * mmu_strategy: how the shadow follows the guest's tables
  * mmu_oracle:   run with the shadow oracle (every access translated slowly and compared)
  * tsc_khz:      frequency of bus->tsc, told to the guest by CPUID
  * apic_id:      this vCPU's local APIC id, told by CPUID
@@ -69,6 +71,7 @@ struct vcpu_config {
     uint64_t tsc_khz;
     uint32_t apic_id;
     uint32_t features;
+    enum mmu_strategy mmu_strategy;
     bool mmu_oracle;
     bool budgeted;
 };

@@ -77,6 +77,30 @@ static bool check_link(struct mmu *mmu, const struct shadow_page *page, unsigned
     return good;
 }
 
+/* A followed page: tracked, and in step except where it is known not to be (S9). */
+static bool check_sync(struct mmu *mmu, struct shadow_page *page)
+{
+    bool is_tracked = mem_track(mmu->mem, page->gfn) & MEM_TRACK_TABLE;
+    bool good = page->sync != SYNC_LOOSE ? is_tracked : is_tracked == follow_is_on(mmu, page->gfn);
+
+    if (page->in_registers)
+        good = page->sync == SYNC_LOOSE;
+    good = good && (page->sync == SYNC_UNSYNC) == (page->written != 0);
+    if (good && page->sync != SYNC_LOOSE && page->present_count) {
+        const void *table = shadow_table(mmu, page);
+        for (unsigned i = 0; table && i < page->entries; i++) {
+            if ((page->spte[i] & SPTE_P) && !(page->written >> line_of(page, i) & 1) &&
+                table_entry(table, page->entry_bytes, i) != page->raw[i])
+                good = false;
+        }
+    }
+    if (!good)
+        err_note(ERR_INTERNAL,
+                 "shadow page level=%u gva=0x%" PRIx64 " is not in step with its table",
+                 page->level, page->gva);
+    return good;
+}
+
 static bool check_page(struct mmu *mmu, const struct shadow_page *page, struct count *sum)
 {
     unsigned present = 0;
@@ -158,7 +182,8 @@ bool mmu_audit(struct mmu *mmu)
         uint64_t length;
         if (++pages > mmu->stats.shadow_pages)
             break;
-        if (!check_page(mmu, p, &sum) || !check_chain(mmu, p->parents, &length, UINT32_MAX))
+        if (!check_page(mmu, p, &sum) || !check_sync(mmu, p) ||
+            !check_chain(mmu, p->parents, &length, UINT32_MAX))
             return false;
         for (node_id n = p->parents; n; n = node_page(mmu, n)->chain[node_index(n)].next) {
             if (spte_child(node_page(mmu, n)->spte[node_index(n)]) != p) {

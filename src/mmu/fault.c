@@ -54,7 +54,9 @@ static void answer_page(struct mmu *mmu, struct fault *f, uint64_t spte, const s
     set_address(f, page_gpa);
     out->tracked = mem_track(mmu->mem, gpa_gfn(page_gpa));
     out->may_read = a->read;
-    out->may_write = a->write && (spte & SPTE_D) && writable && !out->tracked;
+    bool may_write = a->write && (spte & SPTE_D) && writable;
+    out->may_write = may_write && !out->tracked;
+    out->may_note = may_write && out->tracked;
     out->may_exec = a->exec;
     out->global = (spte & SPTE_G) && mmu->pg.pge;
 }
@@ -125,6 +127,8 @@ static bool step_enter_handler(struct mmu *mmu, struct fault *f)
         if (page->fresh_since < need) {
             memset(page->fresh, 0, sizeof page->fresh);
             page->fresh_since = mmu->now;
+            if (mmu->sync->used_again)
+                mmu->sync->used_again(mmu, page);
         }
         if (!page->referenced)
             page->referenced = true;
@@ -133,14 +137,24 @@ static bool step_enter_handler(struct mmu *mmu, struct fault *f)
         if (!(spte & SPTE_P))
             return false;
         uint64_t bit = UINT64_C(1) << index % 64;
-        bool known = !(spte & SPTE_LK) && (page->fresh[index / 64] & bit);
-        if (!known && !mmu->sync->is_current(mmu, page, index)) {
-            shadow_drop(mmu, page, index);
-            f->lack = LACK_FRESHNESS;
-            return false;
+        bool known = spte & SPTE_LK ? page->sync != SYNC_LOOSE : !!(page->fresh[index / 64] & bit);
+        if (!known) {
+            if (!mmu->sync->is_current(mmu, page, index)) {
+                if (page->spte[index] & SPTE_P)
+                    shadow_drop(mmu, page, index);
+                f->lack = LACK_FRESHNESS;
+                return false;
+            }
+            spte = page->spte[index];
         }
         if (!(spte & SPTE_LK)) {
-            page->fresh[index / 64] |= bit;
+            if (!known) {
+                page->fresh[index / 64] |= bit;
+                if (page->prefetched[index / 64] & bit) {
+                    page->prefetched[index / 64] &= ~bit;
+                    mmu->stats.prefetch_used++;
+                }
+            }
             return leaf_answers(mmu, f, page, index);
         }
         page = spte_child(spte);
@@ -173,7 +187,9 @@ static void step_read_cause(struct mmu *mmu, struct fault *f)
 static bool step_walk_guest(struct mmu *mmu, struct fault *f)
 {
     mmu->stats.step4_walks++;
+    mmu->walking = true;
     walk_guest(mmu->mem, &mmu->pg, f->access, f->ac, WALK_ACCESS, &f->walk);
+    mmu->walking = false;
     if (f->walk.kind == WALK_OK) {
         set_address(f, f->walk.page_gpa);
         return true;
@@ -276,6 +292,8 @@ static bool step_set_entry(struct mmu *mmu, struct fault *f)
         if (page->spte[index] == spte && page->raw[index] == raw)
             return false;
         shadow_set_leaf(mmu, page, index, raw, spte);
+        if (mmu->sync->filled)
+            mmu->sync->filled(mmu, page, index);
     }
     return true;
 }

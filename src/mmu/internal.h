@@ -2,7 +2,7 @@
 /*
  * Inside of the shadow MMU: shared by the files of src/mmu/ only.
  *
- * Invariants (audit.c proves S1 to S5 and S8 on demand)
+ * Invariants (audit.c proves S1 to S5, S8 and S9 on demand)
  *   S1  a shadow page is known by (guest table frame, linear address it begins at, role) and only once
  *   S2  every present leaf with a frame is on that frame's chain of the reverse map, and nothing else is
  *   S3  every link is on its child's chain of parents, and nothing else is
@@ -14,6 +14,8 @@
  *       page.linked on the way
  *   S8  the count of pages never passes the quota; room is made before the guest's tables are read; the
  *       current root is not reclaimed
+ *   S9  a frame is tracked as a table exactly while a page that shadows a table in it is not loose; every
+ *       present entry of such a page equals the guest's, except on lines marked written
  */
 #ifndef UMBRA_MMU_INTERNAL_H
 #define UMBRA_MMU_INTERNAL_H
@@ -86,9 +88,27 @@ struct chain_links {
 };
 
 /*
+ * How a page follows its guest table (S9).
+ *
+ * loose:  writes to the table are not heard of; what is used after a flush is compared first
+ * step:   each write is heard of; the present entries equal the guest's
+ * unsync: each write is heard of and only noted: lines marked written may be out of date
+ */
+enum page_sync { SYNC_LOOSE, SYNC_STEP, SYNC_UNSYNC };
+
+#define CALM_MIN  8u
+#define FLOOD_MAX 16u
+
+#define LINE_SHIFT 6u /* a guest table is one frame: 64 lines of 64 bytes */
+
+/*
  * present, fresh: bitmaps of entries
  * fresh_since: every leaf marked fresh was right at some moment not before this
  * linked:      when a link to this page was last made (S7)
+ * written:     bitmap of lines written since the page was last in step
+ * calm:        flushes outlived without a change, while loose
+ * writes:      writes heard of since the page was last used after a flush
+ * prefetched:  bitmap of leaves set ahead of their use and not used yet
  * table:       the guest's table as host memory; NULL: ask mem again
  * raw:         guest entry that spte[i] was made from
  * chain:       neighbours of spte[i] on a frame's chain (leaf) or on the child's chain of parents (link)
@@ -105,11 +125,16 @@ struct shadow_page {
     uint16_t entries;
     uint16_t present_count;
     node_id parents;
+    enum page_sync sync;
+    uint8_t calm;
+    uint16_t writes;
+    uint64_t written;
     uint64_t fresh_since, linked;
     const void *table;
     struct shadow_page *hash_next, *older, *newer;
     uint64_t present[ENTRIES_MAX / 64];
     uint64_t fresh[ENTRIES_MAX / 64];
+    uint64_t prefetched[ENTRIES_MAX / 64];
     uint64_t *spte, *raw;
     struct chain_links *chain;
 };
@@ -136,13 +161,26 @@ struct root {
 #define LARGE_FILL_SHIFT 12
 #define LARGE_FILL_BITS  (1u << LARGE_FILL_SHIFT)
 
-/* How the shadow follows the guest's tables. */
+/*
+ * A strategy: how the shadow follows the guest's tables. NULL where it has nothing to do.
+ *
+ * made:        a shadow page was made, still empty
+ * used_again:  the first use of a page after a flush
+ * is_current:  does the entry still follow from the guest's? asked for links of loose pages and for leaves not
+ *              known to be fresh. May set the entry anew; false: it is out of date, or gone
+ * flush_address: the guest flushed one address of the current context
+ * written:     the table that `page` shadows was written, bytes [start, end); may drop the page. True: more
+ *              was done about it than to note it
+ * filled:      a walk has set a leaf: its neighbours may be set ahead of their use
+ */
 struct sync_ops {
     const char *name;
-    /* does the entry still follow from the guest's? asked for links, and for leaves not known to be fresh */
+    void (*made)(struct mmu *mmu, struct shadow_page *page);
+    void (*used_again)(struct mmu *mmu, struct shadow_page *page);
     bool (*is_current)(struct mmu *mmu, struct shadow_page *page, unsigned index);
-    /* the guest flushed one address of the current context */
     void (*flush_address)(struct mmu *mmu, gva_t gva);
+    bool (*written)(struct mmu *mmu, struct shadow_page *page, unsigned start, unsigned end);
+    void (*filled)(struct mmu *mmu, struct shadow_page *page, unsigned index);
 };
 
 struct oracle;
@@ -175,6 +213,9 @@ struct mmu {
     uint64_t flushed_all;
     uint64_t flushed_pcid[PCIDS];
     bool pcide;
+    /* adaptive: unchanged flushes until a table is followed; writes without a use until it is not */
+    unsigned calm_min, flood_max;
+    bool walking; /* a write to a table now is the walker's own, of A or D */
     /* regions whose TLB fills may have come from a large page, hashed: of 2 or 4 MiB, of 1 GiB */
     uint64_t large_fill[LARGE_FILL_BITS / 64];
     uint64_t huge_fill;
@@ -199,11 +240,15 @@ void shadow_set_leaf(struct mmu *mmu, struct shadow_page *page, unsigned index, 
 void shadow_set_link(struct mmu *mmu, struct shadow_page *page, unsigned index, uint64_t raw,
                      struct shadow_page *child);
 void shadow_drop(struct mmu *mmu, struct shadow_page *page, unsigned index);
-void shadow_zap(struct mmu *mmu, struct shadow_page *page);
+enum zap_reason { ZAP_QUOTA, ZAP_UNSHADOW, ZAP_RESET };
+void shadow_zap(struct mmu *mmu, struct shadow_page *page, enum zap_reason why);
 void shadow_zap_all(struct mmu *mmu);
 
 /* The guest's table as host memory; NULL: the host failed (err_text()). */
 const void *shadow_table(struct mmu *mmu, struct shadow_page *page);
+
+/* The pages that shadow a table in this frame are those with its gfn in this list. */
+struct shadow_page *shadow_of_frame(struct mmu *mmu, gfn_t gfn);
 
 /* The frame got another HVA: pages that shadow a table in it ask again. */
 void shadow_forget_table(struct mmu *mmu, gfn_t gfn);
@@ -265,11 +310,46 @@ void trace_event(struct mmu *mmu, enum mmu_trace_event event, gva_t gva, uint64_
                  uint64_t new_value);
 
 /* The same for an event of one shadow page. */
-void trace_page(struct mmu *mmu, enum mmu_trace_event event, const struct shadow_page *page, gva_t gva,
-                uint64_t old_value, uint64_t new_value);
+void trace_page(struct mmu *mmu, enum mmu_trace_event event, const struct shadow_page *page,
+                gva_t gva, uint64_t old_value, uint64_t new_value);
 
-/* --- lazy.c --- */
-extern const struct sync_ops sync_lazy;
+/* --- follow.c --- */
+/* Starts and ends hearing of writes to the page's table; it must be in step by then. */
+void follow_track(struct mmu *mmu, struct shadow_page *page);
+void follow_loosen(struct mmu *mmu, struct shadow_page *page);
+
+/* Are writes to tables in this frame to be heard of? */
+bool follow_is_on(struct mmu *mmu, gfn_t gfn);
+
+/* Compares a present entry with the guest's and sets or drops it accordingly. True: it had changed. */
+bool follow_entry(struct mmu *mmu, struct shadow_page *page, unsigned index);
+
+/* The same for all present entries with a byte in [start, end) of the table. */
+void follow_range(struct mmu *mmu, struct shadow_page *page, unsigned start, unsigned end);
+
+/* Sets leaves around `index`, in its line, that the guest has made and used before. */
+void follow_prefetch(struct mmu *mmu, struct shadow_page *page, unsigned index);
+
+/*
+ * Does this write say that the frame is no table any more? Nobody writes two entries at once (single bits are
+ * cleared by accesses of one byte, though), and a table that no other one points to is none.
+ */
+bool follow_is_no_table(const struct mmu *mmu, const struct shadow_page *page, unsigned start,
+                        unsigned end);
+
+/* Somebody has written a tracked table. */
+void follow_written(struct mmu *mmu, gpa_t gpa, size_t bytes);
+
+static inline unsigned line_of(const struct shadow_page *page, unsigned index)
+{
+    return index * page->entry_bytes >> LINE_SHIFT;
+}
+
+/* --- lazy.c, traced.c, adaptive.c --- */
+extern const struct sync_ops sync_lazy, sync_trace, sync_adaptive;
+
+/* What lazy does for a loose page. */
+bool lazy_is_current(struct mmu *mmu, struct shadow_page *page, unsigned index);
 
 /* --- oracle.c --- */
 enum err oracle_create(struct oracle **out, struct mmu *mmu) MUST_USE;

@@ -8,11 +8,16 @@
  */
 #include "mmu/internal.h"
 
-static bool is_current(struct mmu *mmu, struct shadow_page *page, unsigned index)
+bool lazy_is_current(struct mmu *mmu, struct shadow_page *page, unsigned index)
 {
     const void *table = shadow_table(mmu, page);
 
-    return table && table_entry(table, page->entry_bytes, index) == page->raw[index];
+    mmu->stats.sync_reads++;
+    if (table && table_entry(table, page->entry_bytes, index) == page->raw[index])
+        return true;
+    mmu->stats.sync_changes++;
+    mmu->stats.interventions++;
+    return false;
 }
 
 /*
@@ -38,6 +43,6 @@ static void flush_address(struct mmu *mmu, gva_t gva)
 
 const struct sync_ops sync_lazy = {
     .name = "lazy",
-    .is_current = is_current,
+    .is_current = lazy_is_current,
     .flush_address = flush_address,
 };

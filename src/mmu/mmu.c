@@ -10,12 +10,25 @@
 #define MAXPHYADDR_MIN 32u
 #define MAXPHYADDR_MAX 52u
 
+static const struct sync_ops *const strategies[MMU_STRATEGIES] = {
+    [MMU_LAZY] = &sync_lazy,
+    [MMU_TRACE] = &sync_trace,
+    [MMU_ADAPTIVE] = &sync_adaptive,
+};
+
+const char *mmu_strategy_name(enum mmu_strategy strategy)
+{
+    return strategies[strategy]->name;
+}
+
 static enum err init(struct mmu *mmu, const struct mmu_config *config)
 {
     mmu->mem = config->mem;
     mmu->tlb = config->tlb;
     mmu->maxphyaddr = config->maxphyaddr;
-    mmu->sync = &sync_lazy;
+    mmu->calm_min = CALM_MIN;
+    mmu->flood_max = FLOOD_MAX;
+    mmu->sync = strategies[config->strategy];
     mmu->next_asid = 1;
     mmu->now = 1;
     mmu->zero_page = mem_zero_page(config->mem);
@@ -60,6 +73,8 @@ void mmu_destroy(struct mmu *mmu)
     if (!mmu)
         return;
     mem_remove_observer(mmu->mem, mmu);
+    mmu->trace = NULL;
+    shadow_zap_all(mmu); /* nobody shall hear of writes any more */
     oracle_destroy(mmu->oracle);
     shadow_fini(mmu);
     rmap_fini(mmu);

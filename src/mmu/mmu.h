@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The shadow MMU of one vCPU's view: from the guest's tables (GVA -> GPA) and the slots (GPA -> HVA) to
- * shadow tables (GVA -> HVA), kept in step lazily (page fault, INVLPG, INVPCID, CR0/CR3/CR4/EFER writes).
+ * shadow tables (GVA -> HVA), kept in step by one of three strategies (docs/shadow.md).
  *
  * One access that the engine's TLB does not answer goes through seven named steps:
  *   1 step_exit            the engine leaves the guest            (engine: calls mmu_translate)
@@ -68,6 +68,7 @@ enum mmu_result_kind {
  * may_*:    what a TLB entry of this privilege (access.user, AC state) may allow now; write is withheld
  *           while the frame is tracked, not dirty in the guest's table, or not resident for writing
  * tracked:  MEM_TRACK_* bits of the frame: a write must go the slow way and be noted
+ * may_note: write is withheld only because the frame is tracked: whoever notes each write may write
  * global:   the translation survives a CR3 write
  */
 struct mmu_result {
@@ -75,7 +76,7 @@ struct mmu_result {
     hva_t hva;
     gpa_t page_gpa;
     gpa_t gpa;
-    bool may_read, may_write, may_exec;
+    bool may_read, may_write, may_exec, may_note;
     unsigned tracked;
     bool global;
     uint32_t error_code;
@@ -115,6 +116,19 @@ struct mmu_tlb_ops {
     X(shadow_pages_peak,      "shadow pages at the peak")                                          \
     X(shadow_pages_zapped,    "shadow pages dropped")                                              \
     X(shadow_bytes,           "bytes of shadow tables and reverse map now")                        \
+    X(zaps_quota,             "of these, to keep the quota")                                       \
+    X(zaps_unshadow,          "of these, because the frame is no table any more")                  \
+    X(zaps_reset,             "of these, because guest memory was reset")                          \
+    X(table_writes,           "writes to guest tables that were heard of")                         \
+    X(interventions,          "writes followed, tables gone unsync, changes found on re-reading")  \
+    X(sync_reads,             "guest entries read again")                                          \
+    X(sync_changes,           "of these, found changed")                                           \
+    X(unsync_pages,           "shadow pages that may be out of date until a flush, now")           \
+    X(unsyncs,                "times that a page went so")                                         \
+    X(tables_tracked,         "times that writes to a table began to be heard of")                 \
+    X(tables_loosened,        "times that it ended because of many writes without a use")          \
+    X(prefetched,             "shadow entries set ahead of their use")                             \
+    X(prefetch_used,          "of these, used")                                                    \
     X(root_switches,          "CR3 loads and mode changes")                                        \
     X(root_hits,              "of these, root found in the cache")                                 \
     X(flush_invlpg,           "INVLPG and single-address INVPCID")                                 \
@@ -131,6 +145,10 @@ struct mmu_stats {
 
 struct mmu;
 
+/* How the shadow follows the guest's tables (docs/shadow.md). */
+enum mmu_strategy { MMU_LAZY, MMU_TRACE, MMU_ADAPTIVE, MMU_STRATEGIES };
+const char *mmu_strategy_name(enum mmu_strategy strategy);
+
 /*
  * maxphyaddr: physical address width the guest was told (reserved bits)
  * oracle:     compare every translation with a plain walk (slow; see docs/shadow.md)
@@ -138,6 +156,7 @@ struct mmu;
 struct mmu_config {
     struct guest_mem *mem;
     unsigned maxphyaddr;
+    enum mmu_strategy strategy;
     bool oracle;
     struct mmu_tlb_ops tlb;
 };

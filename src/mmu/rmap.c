@@ -121,8 +121,14 @@ static void on_write_protect(void *arg, gfn_t gfn)
         mmu->tlb.write_protect_frame(mmu->tlb.arg, hva);
 }
 
+static void on_written(void *arg, gpa_t gpa, size_t bytes)
+{
+    follow_written(arg, gpa, bytes);
+}
+
 const struct mem_observer mmu_mem_observer = {
     .unmap = on_unmap,
     .unmap_all = on_unmap_all,
     .write_protect = on_write_protect,
+    .written = on_written,
 };

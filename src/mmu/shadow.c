@@ -92,7 +92,7 @@ void shadow_make_room(struct mmu *mmu)
             age_insert(mmu, page);
             continue;
         }
-        shadow_zap(mmu, page);
+        shadow_zap(mmu, page, ZAP_QUOTA);
         freed++;
     }
     invariant(mmu->stats.shadow_pages + FAULT_PAGES <= mmu->quota_pages);
@@ -148,6 +148,11 @@ static void reset_block(struct shadow_page *page)
     page->parents = 0;
     page->linked = 0;
     page->table = NULL;
+    page->sync = SYNC_LOOSE;
+    page->calm = 0;
+    page->writes = 0;
+    page->written = 0;
+    memset(page->prefetched, 0, sizeof page->prefetched);
     memset(page->present, 0, sizeof page->present);
     memset(page->spte, 0, page->entries * sizeof *page->spte);
 }
@@ -184,6 +189,8 @@ struct shadow_page *shadow_get(struct mmu *mmu, gfn_t gfn, uint64_t gva, uint32_
     age_insert(mmu, page);
     if (++mmu->stats.shadow_pages > mmu->stats.shadow_pages_peak)
         mmu->stats.shadow_pages_peak = mmu->stats.shadow_pages;
+    if (mmu->sync->made)
+        mmu->sync->made(mmu, page);
     return page;
 }
 
@@ -199,6 +206,11 @@ const void *shadow_table(struct mmu *mmu, struct shadow_page *page)
     if (mem_make_resident(mmu->mem, page->gfn, MEM_FOR_READ, &hva, &writable) == MEM_OK)
         page->table = hva_ptr(hva);
     return page->table;
+}
+
+struct shadow_page *shadow_of_frame(struct mmu *mmu, gfn_t gfn)
+{
+    return *bucket_of(mmu, gfn);
 }
 
 void shadow_forget_table(struct mmu *mmu, gfn_t gfn)
@@ -224,6 +236,7 @@ static void mark_present(struct shadow_page *page, unsigned index, uint64_t raw,
     page->raw[index] = raw;
     page->present[index / 64] |= UINT64_C(1) << index % 64;
     page->fresh[index / 64] |= UINT64_C(1) << index % 64;
+    page->prefetched[index / 64] &= ~(UINT64_C(1) << index % 64);
     page->present_count++;
 }
 
@@ -263,8 +276,15 @@ void shadow_drop(struct mmu *mmu, struct shadow_page *page, unsigned index)
     page->present_count--;
 }
 
-void shadow_zap(struct mmu *mmu, struct shadow_page *page)
+void shadow_zap(struct mmu *mmu, struct shadow_page *page, enum zap_reason why)
 {
+    uint64_t *const counts[] = {
+        [ZAP_QUOTA] = &mmu->stats.zaps_quota,
+        [ZAP_UNSHADOW] = &mmu->stats.zaps_unshadow,
+        [ZAP_RESET] = &mmu->stats.zaps_reset,
+    };
+
+    ++*counts[why];
     if (trace_wants(mmu, MMU_TRACE_zap))
         trace_page(mmu, MMU_TRACE_zap, page, gva_make(page->gva), page->present_count, 0);
     for (unsigned w = 0; page->present_count && w < ENTRIES_MAX / 64; w++) {
@@ -275,6 +295,7 @@ void shadow_zap(struct mmu *mmu, struct shadow_page *page)
         shadow_drop(mmu, node_page(mmu, page->parents), node_index(page->parents));
     if (page->is_root)
         root_forget_page(mmu, page);
+    follow_loosen(mmu, page);
 
     struct shadow_page **p = bucket_of(mmu, page->gfn);
     while (*p != page)
@@ -290,5 +311,5 @@ void shadow_zap(struct mmu *mmu, struct shadow_page *page)
 void shadow_zap_all(struct mmu *mmu)
 {
     while (mmu->newest)
-        shadow_zap(mmu, mmu->newest);
+        shadow_zap(mmu, mmu->newest, ZAP_RESET);
 }

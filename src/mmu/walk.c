@@ -51,9 +51,24 @@ static bool read_entry(struct guest_mem *mem, const struct paging *pg, enum walk
     return false;
 }
 
-static enum entry_result set_bits(struct guest_mem *mem, const struct paging *pg, unsigned index,
-                                  struct walk_step *s, uint64_t set)
+/* A table may hold itself: then one entry stands for several levels. */
+static void note_set(const struct paging *pg, const struct mmu_access *access, struct walk *out,
+                     unsigned index, uint64_t set)
 {
+    gfn_t table = out->step[out->level].table;
+
+    for (unsigned l = out->level; l <= pg->format->top; l++) {
+        if (out->step[l].table.v == table.v && paging_index(pg, l, access->gva) == index &&
+            !(l == pg->format->top && pg->format->root_in_registers))
+            out->step[l].entry |= set;
+    }
+}
+
+static enum entry_result set_bits(struct guest_mem *mem, const struct paging *pg,
+                                  const struct mmu_access *access, struct walk *out, uint64_t set)
+{
+    struct walk_step *s = &out->step[out->level];
+    unsigned index = paging_index(pg, out->level, access->gva);
     unsigned bytes = pg->format->entry_bytes;
     hva_t hva;
     bool writable, done;
@@ -74,7 +89,7 @@ static enum entry_result set_bits(struct guest_mem *mem, const struct paging *pg
     }
     if (!done)
         return ENTRY_CHANGED;
-    s->entry |= set;
+    note_set(pg, access, out, index, set);
     if (mem_track(mem, s->table))
         mem_note_written(mem, gpa_add(gfn_gpa(s->table), (uint64_t)index * bytes), bytes);
     return ENTRY_OK;
@@ -125,7 +140,7 @@ static enum entry_result finish(struct guest_mem *mem, const struct paging *pg,
         return ENTRY_OK;
     }
     uint64_t set = PTE_A | (access->kind == MMU_WRITE ? PTE_D : 0);
-    return set_bits(mem, pg, paging_index(pg, out->level, access->gva), s, set);
+    return set_bits(mem, pg, access, out, set);
 }
 
 /* One walk from the top; ENTRY_CHANGED: an entry moved under it. */
@@ -157,7 +172,7 @@ static enum entry_result walk_once(struct guest_mem *mem, const struct paging *p
         if (large || level == 1)
             return finish(mem, pg, access, ac, mode, out);
         if (mode == WALK_ACCESS && !pg->format->level[level].no_rights) {
-            enum entry_result r = set_bits(mem, pg, index, s, PTE_A);
+            enum entry_result r = set_bits(mem, pg, access, out, PTE_A);
             if (r != ENTRY_OK)
                 return r;
         }

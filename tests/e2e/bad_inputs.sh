@@ -53,7 +53,7 @@ refuses "--cpus 0" "not a number of CPUs" run --cpus 0
 refuses "--cpus many" "not a number of CPUs" run --cpus many
 refuses "--engine kvm" "not built yet" run --engine kvm
 refuses "--engine warp" "unknown value" run --engine warp
-refuses "--shadow trace" "not built yet" run --shadow trace
+refuses "--shadow eager" "unknown value" run --shadow eager
 refuses "--clock sundial" "unknown value" run --clock sundial
 refuses "--disk" "not built yet" run --disk d.img
 refuses "--name with a slash" "cannot be a VM's name" run --name a/b

@@ -269,8 +269,11 @@ static void access_once(struct fuzz *f)
     assert_int_not_equal(r.kind, MMU_HOST_ERROR);
     if (r.kind == MMU_MAPPED)
         *line = (struct line){.valid = true, .tag = tag, .page = page, .result = r};
-    if (r.kind == MMU_MAPPED && a.kind == MMU_WRITE && (page >> 12) % 3 && r.page_gpa.v >= MIB)
+    if (r.kind == MMU_MAPPED && a.kind == MMU_WRITE && (page >> 12) % 3 && r.page_gpa.v >= MIB) {
         ((uint8_t *)hva_ptr(r.hva))[a.gva.v & 0xfff] = (uint8_t)page;
+        if (r.tracked)
+            mem_note_written(f->g.mem, r.gpa, 1);
+    }
 }
 
 static void flush_some(struct fuzz *f)
@@ -323,7 +326,7 @@ static void step(struct fuzz *f)
     }
 }
 
-static void run_seed(uint64_t seed, unsigned steps)
+static void run_seed(uint64_t seed, unsigned steps, enum mmu_strategy strategy)
 {
     struct fuzz *f = calloc(1, sizeof *f);
     assert_non_null(f);
@@ -333,6 +336,7 @@ static void run_seed(uint64_t seed, unsigned steps)
     struct mmu_config config = {
         .mem = f->g.mem,
         .maxphyaddr = 40,
+        .strategy = strategy,
         .oracle = true,
         .tlb = {f, tlb_flush_all, tlb_flush_page, tlb_drop_frame, tlb_protect},
     };
@@ -345,37 +349,63 @@ static void run_seed(uint64_t seed, unsigned steps)
     for (unsigned i = 0; i < steps; i++) {
         step(f);
         if (mmu_stats(f->g.mmu)->oracle_mismatches)
-            fail_msg("seed %llu step %u", (unsigned long long)seed, i);
+            fail_msg("strategy %d seed %llu step %u", (int)strategy, (unsigned long long)seed, i);
         if (i % 1024 == 0 && !mmu_audit(f->g.mmu))
-            fail_msg("seed %llu step %u: %s", (unsigned long long)seed, i, err_text());
+            fail_msg("strategy %d seed %llu step %u: %s", (int)strategy, (unsigned long long)seed,
+                     i, err_text());
     }
     const struct mmu_stats *s = mmu_stats(f->g.mmu);
     assert_true(s->step2_shadow_hits > 0);
     if (getenv("FUZZ_SHOW"))
-        printf("seed %llu: %llu checks, %llu stale, %llu hits, %llu tlb, %llu walks, %llu pages, "
-               "%llu zapped\n",
-               (unsigned long long)seed, (unsigned long long)s->oracle_checks,
+        printf("strategy %d seed %llu: %llu checks, %llu stale, %llu hits, %llu tlb, %llu walks, "
+               "%llu pages, "
+               "%llu zapped, %llu table writes, %llu tracked, %llu unsync, %llu of %llu re-read "
+               "changed, %llu of %llu prefetched used\n",
+               (int)strategy, (unsigned long long)seed, (unsigned long long)s->oracle_checks,
                (unsigned long long)s->oracle_stale_allowed,
                (unsigned long long)s->step2_shadow_hits, (unsigned long long)f->tlb_hits,
                (unsigned long long)s->step4_walks, (unsigned long long)s->shadow_pages_peak,
-               (unsigned long long)s->shadow_pages_zapped);
+               (unsigned long long)s->shadow_pages_zapped, (unsigned long long)s->table_writes,
+               (unsigned long long)s->tables_tracked, (unsigned long long)s->unsyncs,
+               (unsigned long long)s->sync_changes, (unsigned long long)s->sync_reads,
+               (unsigned long long)s->prefetch_used, (unsigned long long)s->prefetched);
     guest_close(&f->g);
     free(f);
 }
 
-static void random_tables(void **state)
+static void random_tables(enum mmu_strategy strategy)
 {
     const char *env = getenv("FUZZ_SEEDS");
     unsigned seeds = env ? (unsigned)atoi(env) : 24;
-    (void)state;
+
     for (unsigned s = 1; s <= seeds; s++)
-        run_seed(s, 20000);
+        run_seed(s, 20000, strategy);
+}
+
+static void random_tables_lazy(void **state)
+{
+    (void)state;
+    random_tables(MMU_LAZY);
+}
+
+static void random_tables_trace(void **state)
+{
+    (void)state;
+    random_tables(MMU_TRACE);
+}
+
+static void random_tables_adaptive(void **state)
+{
+    (void)state;
+    random_tables(MMU_ADAPTIVE);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_tables),
+        cmocka_unit_test(random_tables_lazy),
+        cmocka_unit_test(random_tables_trace),
+        cmocka_unit_test(random_tables_adaptive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

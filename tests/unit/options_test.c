@@ -98,7 +98,7 @@ static void refuses_with_one_clear_line(void **state)
     refuses("--limit 1G", ERR_UNSUPPORTED, "not built yet");
     refuses("--engine kvm", ERR_UNSUPPORTED, "not built yet");
     refuses("--engine tcg", ERR_INVAL, "use auto or interp");
-    refuses("--shadow adaptive", ERR_UNSUPPORTED, "not built yet");
+    refuses("--shadow eager", ERR_INVAL, "use lazy, trace or adaptive");
     refuses("--clock moon", ERR_INVAL, "use host or instructions");
     refuses("--cpus 4", ERR_UNSUPPORTED, "not built yet");
     refuses("--cpus 1x", ERR_INVAL, "not a number");

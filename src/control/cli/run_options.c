@@ -26,7 +26,7 @@ const struct option_spec run_option_specs[] = {
      "CPU features: smep, smap, umip (on), pku, la57 (off; la57: five-level paging), or no-NAME",
      false},
     {"engine", "NAME", "auto or interp (default auto: the fastest that works here)", false},
-    {"shadow", "HOW", "shadow tables: lazy (follow at page faults and flushes)", false},
+    {"shadow", "HOW", "how shadow tables follow the guest's: lazy, trace or adaptive", false},
     {"clock", "SOURCE", "guest time from: host, or instructions (two runs are identical)", false},
     {"no-reboot", NULL, "end with status 0 when the guest resets, instead of restarting it", false},
     {"debug-exit", NULL, "a write of v to I/O port 0xf4 ends the run with status (v << 1) | 1",
@@ -59,8 +59,16 @@ static enum err choose(const char *option, const char *value, const char *const 
             return err_new(ERR_UNSUPPORTED, "--%s %s is not built yet in this version; use --%s %s",
                            option, value, option, served[0]);
     }
-    return err_new(ERR_INVAL, "--%s: unknown value '%.40s'; use %s%s%s", option, value, served[0],
-                   served[1] ? " or " : "", served[1] ? served[1] : "");
+    char use[80] = "";
+    for (size_t i = 0; served[i]; i++) {
+        size_t at = strlen(use);
+        snprintf(use + at, sizeof use - at, "%s%s",
+                 !i              ? ""
+                 : served[i + 1] ? ", "
+                                 : " or ",
+                 served[i]);
+    }
+    return err_new(ERR_INVAL, "--%s: unknown value '%.40s'; use %s", option, value, use);
 }
 
 static enum err set_memory(struct run_options *o, const char *value)
@@ -101,8 +109,8 @@ static enum err set_chosen(struct run_options *o, const struct option_spec *spec
 {
     static const char *const engines_served[] = {"auto", "interp", NULL};
     static const char *const engines_announced[] = {"translate", "kvm", NULL};
-    static const char *const shadows_served[] = {"lazy", NULL};
-    static const char *const shadows_announced[] = {"trace", "adaptive", NULL};
+    /* in the order of enum mmu_strategy */
+    static const char *const shadows_served[] = {"lazy", "trace", "adaptive", NULL};
     static const char *const clocks_served[] = {"host", "instructions", NULL};
     static const char *const nothing[] = {NULL};
     enum err err;
@@ -111,8 +119,13 @@ static enum err set_chosen(struct run_options *o, const struct option_spec *spec
         o->vm.engine = value;
         return choose("engine", value, engines_served, engines_announced);
     }
-    if (is(spec, "shadow"))
-        return choose("shadow", value, shadows_served, shadows_announced);
+    if (is(spec, "shadow")) {
+        for (unsigned i = 0; shadows_served[i]; i++) {
+            if (!strcmp(value, shadows_served[i]))
+                o->vm.mmu_strategy = (enum mmu_strategy)i;
+        }
+        return choose("shadow", value, shadows_served, nothing);
+    }
     err = choose("clock", value, clocks_served, nothing);
     if (!err)
         o->vm.clock = !strcmp(value, "host") ? CLOCK_HOST : CLOCK_INSTRUCTIONS;

@@ -237,6 +237,7 @@ static enum err create_parts(struct interp *c, const struct vcpu_config *config)
     struct mmu_config mmu = {
         .mem = config->mem,
         .maxphyaddr = CPUID_MAXPHYADDR,
+        .strategy = config->mmu_strategy,
         .oracle = config->mmu_oracle,
         .tlb = interp_tlb_ops,
     };

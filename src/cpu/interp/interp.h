@@ -84,14 +84,18 @@ enum code_mode { CODE_16, CODE_32, CODE_64, CODE_MODES };
 
 /*
  * Software TLB entry for data: tag = linear page | view; equal means hit. An entry allows reads
- * when rtag matches and direct writes when wtag matches. host = lin + addend. Aligned so that an
- * index is a shift.
+ * when rtag matches and direct writes when wtag matches. host = lin + addend. note: guest physical
+ * page; with TLB_NOTED and a matching rtag, writes are allowed to who tells mem of them. Aligned so
+ * that an index is a shift.
  */
 struct tlb_entry {
     uint64_t rtag;
     uint64_t wtag;
     uint64_t addend;
+    uint64_t note;
 } __attribute__((aligned(32)));
+
+#define TLB_NOTED 1u
 
 struct fetch_entry {
     uint64_t tag;

@@ -89,6 +89,7 @@ static void tlb_fill(struct interp *c, uint64_t lin, const struct mmu_result *r)
     e->rtag = r->may_read ? tag : TLB_NO_TAG;
     e->wtag = r->may_write && !r->tracked ? tag : TLB_NO_TAG;
     e->addend = r->hva.v - (lin & PAGE_MASK);
+    e->note = r->page_gpa.v | (r->may_note ? TLB_NOTED : 0);
 }
 
 /* DR7 data breakpoints (SDM 3B 17.2.4): sets the B bits of those that the access touches. */
@@ -223,6 +224,29 @@ static void access_read(struct interp *c, const struct uop *u, uint64_t lin, voi
         piece_read(c, u, &p[1], (uint8_t *)buf + p[0].bytes);
 }
 
+/*
+ * A store to a tracked frame that the TLB knows: no translation, only the word to the trackers. When
+ * nobody tracks the frame any more, the entry becomes an ordinary one. False: not such a store.
+ */
+static bool noted_write(struct interp *c, uint64_t lin, const void *buf, unsigned bytes)
+{
+    struct tlb_entry *e = tlb_slot(c, lin);
+    uint64_t want = tlb_want(c, lin);
+
+    if (e->rtag != want || !(e->note & TLB_NOTED) || !MEM_FITS(lin, bytes))
+        return false;
+    gpa_t gpa = gpa_make((e->note & PAGE_MASK) | (lin & (PAGE_SIZE - 1)));
+    memcpy((void *)(uintptr_t)(lin + e->addend), buf, bytes);
+    if (mem_track(c->mem, gpa_gfn(gpa))) {
+        c->stats.stores_noted++;
+        mem_note_written(c->mem, gpa, bytes);
+    } else {
+        e->wtag = want;
+        e->note &= ~(uint64_t)TLB_NOTED;
+    }
+    return true;
+}
+
 static void access_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf,
                          unsigned bytes, enum mem_as as)
 {
@@ -248,6 +272,8 @@ uint64_t mem_load_slow(struct interp *c, const struct uop *u, uint64_t lin, unsi
 void mem_store_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
                     uint64_t value)
 {
+    if (noted_write(c, lin, &value, bytes))
+        return;
     c->stats.tlb_misses_data++;
     access_write(c, u, lin, &value, bytes, AS_CPL);
 }
@@ -272,6 +298,8 @@ void lin_write(struct interp *c, const struct uop *u, uint64_t lin, const void *
         memcpy((void *)(uintptr_t)(lin + e->addend), buf, bytes);
         return;
     }
+    if (noted_write(c, lin, buf, bytes))
+        return;
     c->stats.tlb_misses_data++;
     access_write(c, u, lin, buf, bytes, AS_CPL);
 }
@@ -296,6 +324,8 @@ void *lin_span(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_acc
         return NULL;
     if (likely((kind == MMU_WRITE ? e->wtag : e->rtag) == tlb_want(c, lin)))
         return (void *)(uintptr_t)(lin + e->addend);
+    if (kind == MMU_WRITE && e->rtag == tlb_want(c, lin) && (e->note & TLB_NOTED))
+        return NULL;
     c->stats.tlb_misses_data++;
     resolve(c, u, lin, 1, kind, AS_CPL, p);
     if (p[0].r.kind != MMU_MAPPED)
@@ -338,9 +368,16 @@ void priv_write(struct interp *c, const struct uop *u, uint64_t lin, const void 
 
 void *rmw_begin_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes)
 {
+    const struct tlb_entry *e = tlb_slot(c, lin);
     struct piece p[2];
     unsigned n;
 
+    if (e->rtag == tlb_want(c, lin) && (e->note & TLB_NOTED) && MEM_FITS(lin, bytes)) {
+        memcpy(c->rmw_buf, (const void *)(uintptr_t)(lin + e->addend), bytes);
+        c->rmw_lin = lin;
+        c->rmw_bytes = bytes;
+        return c->rmw_buf;
+    }
     c->stats.tlb_misses_data++;
     n = resolve(c, u, lin, bytes, MMU_WRITE, AS_CPL, p);
     if (n == 1 && p[0].r.kind == MMU_MAPPED) {

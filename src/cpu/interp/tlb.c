@@ -10,6 +10,7 @@ static void data_forget(struct tlb_entry *e)
 {
     e->rtag = TLB_NO_TAG;
     e->wtag = TLB_NO_TAG;
+    e->note = 0;
 }
 
 void tlb_flush_all(struct interp *c)
@@ -56,8 +57,10 @@ static void op_write_protect_frame(void *arg, hva_t page)
     struct interp *c = arg;
 
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
-        if (c->tlb[i].wtag != TLB_NO_TAG && entry_is_at(&c->tlb[i], page))
+        if (c->tlb[i].wtag != TLB_NO_TAG && entry_is_at(&c->tlb[i], page)) {
             c->tlb[i].wtag = TLB_NO_TAG;
+            c->tlb[i].note |= TLB_NOTED;
+        }
 }
 
 void tlb_update_views(struct interp *c)
