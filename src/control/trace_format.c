@@ -101,8 +101,12 @@ static void add_table_event(struct text *t, const struct mmu_trace_record *r)
         add(t, ",\"of_pcid\":%" PRIu64 ",\"type\":%" PRIu64, r->old_value, r->new_value);
     else if (r->event == MMU_TRACE_zap)
         add(t, ",\"entries\":%" PRIu64, r->old_value);
-    else if (r->event != MMU_TRACE_flush_invlpg)
-        add(t, ",\"old\":\"0x%" PRIx64 "\",\"new\":\"0x%" PRIx64 "\"", r->old_value, r->new_value);
+    else if (r->event == MMU_TRACE_table_write || r->event == MMU_TRACE_table_unsync)
+        add(t, ",\"from_byte\":%" PRIu64 ",\"to_byte\":%" PRIu64, r->old_value, r->new_value);
+    else if (r->event == MMU_TRACE_table_sync)
+        add(t, ",\"line\":%" PRIu64, r->new_value);
+    else if (r->event == MMU_TRACE_table_prefetch)
+        add(t, ",\"entry\":\"0x%" PRIx64 "\"", r->new_value);
 }
 
 size_t tracer_format(const struct mmu_trace_record *r, uint64_t tsc_start, uint64_t tsc_khz,

@@ -73,8 +73,17 @@ void trace_print(const json_t *record, FILE *out)
     if (json_object_get(record, "type"))
         fprintf(out, " type %d PCID %d", (int)json_integer_value(json_object_get(record, "type")),
                 (int)json_integer_value(json_object_get(record, "of_pcid")));
-    if (json_object_get(record, "old"))
-        fprintf(out, " %s -> %s", text_of(record, "old"), text_of(record, "new"));
+    if (json_object_get(record, "to_byte"))
+        fprintf(out, " bytes %d to %d",
+                (int)json_integer_value(json_object_get(record, "from_byte")),
+                (int)json_integer_value(json_object_get(record, "to_byte")));
+    if (json_object_get(record, "line"))
+        fprintf(out, " line %d", (int)json_integer_value(json_object_get(record, "line")));
+    if (json_object_get(record, "entry"))
+        fprintf(out, " entry %s", text_of(record, "entry"));
+    if (json_object_get(record, "entries"))
+        fprintf(out, " with %d entries",
+                (int)json_integer_value(json_object_get(record, "entries")));
     if (json_object_get(record, "access"))
         fprintf(out, "  CR3 %s", text_of(record, "cr3"));
     fputc('\n', out);

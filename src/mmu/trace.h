@@ -76,7 +76,13 @@ enum mmu_trace_event { MMU_TRACE_EVENTS(MMU_TRACE_NAME) MMU_TRACE_COUNT };
  * before, after: states of the frame
  * may_*:       what the answer allows this privilege without another exit
  * set:         step 7 changed the shadow
- * old_value, new_value: table_write: the guest entry; flush_invpcid: new_value is the type
+ * old_value, new_value:
+ *     switch_cr3                 CR3 and PCID before; CR3 as loaded
+ *     flush_invpcid              PCID; type
+ *     table_write, table_unsync  first byte written in the table; the one behind the last
+ *     table_sync                 -; line of 64 bytes that was read again
+ *     table_prefetch             -; the guest's entry
+ *     zap                        entries that were present; -
  */
 struct mmu_trace_record {
     uint64_t at[MMU_STEP_COUNT + 1];

@@ -16,6 +16,9 @@
 #include "control/cli/command.h"
 #include "control/trace_view.h"
 
+/* How long the last lines may take when the user ends the trace. */
+#define FAREWELL_MS 200
+
 struct trace_run {
     const char *name, *perfetto;
     bool json;
@@ -142,20 +145,23 @@ static bool is_over(const struct trace_run *run)
 
 /*
  * Writes what has been collected. Standard output may be a pipe that nobody reads: a signal must
- * end the trace then, too, so each piece waits for room and for signals together.
+ * end the trace then, too, so each piece waits for room and for signals together. After a signal
+ * what is left goes out as long as there is room.
  */
 static enum err write_collected(struct trace_run *run)
 {
     enum err err = ERR_OK;
 
     fflush(run->out);
-    for (size_t at = 0; at < run->size && !run->interrupted && !err;) {
+    for (size_t at = 0; at < run->size && !err;) {
         struct pollfd fds[] = {{.fd = STDOUT_FILENO, .events = POLLOUT},
                                {.fd = run->signal_fd, .events = POLLIN}};
         size_t piece = run->size - at < PIPE_BUF ? run->size - at : PIPE_BUF;
+        int ready = run->interrupted ? poll(fds, 1, FAREWELL_MS) : poll(fds, 2, -1);
 
-        poll(fds, 2, -1);
         run->interrupted |= fds[1].revents != 0;
+        if (!ready)
+            break;
         if (!fds[0].revents)
             continue;
         ssize_t n = write(STDOUT_FILENO, run->text + at, piece);
