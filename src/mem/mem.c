@@ -140,34 +140,6 @@ static void set_state(struct guest_mem *mem, uint64_t index, enum page_state to)
     mem->state[index] = (uint8_t)to;
 }
 
-enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent,
-                                  hva_t *hva, bool *writable)
-{
-    const struct mem_slot *slot;
-    uint64_t index = mem_index(mem, gfn, &slot);
-
-    if (index == MEM_NO_INDEX)
-        return MEM_NOT_RAM;
-    if (likely(mem->state[index] >= PAGE_RESIDENT)) {
-        *hva = mem_slot_hva(slot, gfn);
-        *writable = true;
-        return MEM_OK;
-    }
-    if (intent == MEM_FOR_READ) {
-        if (mem->state[index] == PAGE_ABSENT)
-            set_state(mem, index, PAGE_ZERO);
-        *hva = mem->zero_page;
-        *writable = false;
-        return MEM_OK;
-    }
-    if (mem->state[index] == PAGE_ZERO)
-        mem_notify_unmap(mem, gfn);
-    set_state(mem, index, PAGE_RESIDENT);
-    *hva = mem_slot_hva(slot, gfn);
-    *writable = true;
-    return MEM_OK;
-}
-
 enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent intent, hva_t *hva,
                          bool *writable)
 {
@@ -185,6 +157,30 @@ enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent
         return MEM_NOT_READY;
     *hva = mem->zero_page;
     *writable = false;
+    return MEM_OK;
+}
+
+enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent,
+                                  hva_t *hva, bool *writable)
+{
+    enum mem_answer answer = mem_peek(mem, gfn, intent, hva, writable);
+    const struct mem_slot *slot = NULL;
+    uint64_t index;
+
+    if (likely(answer != MEM_NOT_READY))
+        return answer;
+    index = mem_index(mem, gfn, &slot);
+    if (intent == MEM_FOR_READ) {
+        set_state(mem, index, PAGE_ZERO);
+        *hva = mem->zero_page;
+        *writable = false;
+        return MEM_OK;
+    }
+    if (mem->state[index] == PAGE_ZERO)
+        mem_notify_unmap(mem, gfn);
+    set_state(mem, index, PAGE_RESIDENT);
+    *hva = mem_slot_hva(slot, gfn);
+    *writable = true;
     return MEM_OK;
 }
 
