@@ -193,17 +193,7 @@ static inline void fp_store16(struct interp *c, const struct uop *u, const void 
 /* Memory operand of 1, 2, 4 or 8 bytes, zero-extended. */
 static inline uint64_t fp_load_small(struct interp *c, const struct uop *u, unsigned bytes)
 {
-    uint64_t lin = fp_lin(c, u, bytes, MMU_READ);
-    switch (bytes) {
-    case 1:
-        return lin_ld8(c, u, lin);
-    case 2:
-        return lin_ld16(c, u, lin);
-    case 4:
-        return lin_ld32(c, u, lin);
-    default:
-        return lin_ld64(c, u, lin);
-    }
+    return lin_load(c, u, fp_lin(c, u, bytes, MMU_READ), bytes);
 }
 
 /* --- fp_trap.c: stubs that obey MXCSR --- */

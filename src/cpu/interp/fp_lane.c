@@ -144,20 +144,7 @@ HANDLER(extract_m_x)
     fp_check_sse(c, u);
     uint64_t lin = fp_lin(c, u, u->opsize, MMU_WRITE);
     uint64_t v = lane_get(c, FPU_XMM + u->src, u->opsize);
-    switch (u->opsize) {
-    case 1:
-        lin_st8(c, u, lin, (uint8_t)v);
-        break;
-    case 2:
-        lin_st16(c, u, lin, (uint16_t)v);
-        break;
-    case 4:
-        lin_st32(c, u, lin, (uint32_t)v);
-        break;
-    default:
-        lin_st64(c, u, lin, v);
-        break;
-    }
+    lin_store(c, u, lin, u->opsize, v);
     NEXT;
 }
 

@@ -8,16 +8,7 @@
  * MMX: 8), rdx = image of XMM0; rax = result for shapes that answer one. They leave MMX empty.
  */
 #include "cpu/interp/fp_list.h"
-
-    .section .note.GNU-stack, "", @progbits
-    .text
-
-    .macro fp_label name
-    .globl \name
-    .hidden \name
-    .type \name, @function
-\name:
-    .endm
+#include "cpu/interp/fp_stubs.h"
 
     .balign 16
     fp_label fp_mx_begin
@@ -99,22 +90,6 @@ FP_LIST_MX_TO_MMX(X)
     ret;
 FP_LIST_MX_FROM_MMX(X)
 #undef X
-
-/* One stub per immediate, FP_STRIDE_XMM (16) bytes each. */
-    .macro fp_imm_stubs name, insn
-    .balign 16
-    fp_label \name
-    .set fp_imm, 0
-    .rept 256
-    .balign 16
-    movups (%rdi), %xmm0
-    movups (%rsi), %xmm1
-    \insn $fp_imm, %xmm1, %xmm0
-    movups %xmm0, (%rdi)
-    ret
-    .set fp_imm, fp_imm + 1
-    .endr
-    .endm
 
 #define X(M, I) fp_imm_stubs fpx_##I, I;
 FP_LIST_MX_IMM(X)

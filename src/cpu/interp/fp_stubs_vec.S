@@ -1,16 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stubs of the vector instructions that do not read MXCSR; contract in fp_stubs_mx.S. */
 #include "cpu/interp/fp_list.h"
-
-    .section .note.GNU-stack, "", @progbits
-    .text
-
-    .macro fp_label name
-    .globl \name
-    .hidden \name
-    .type \name, @function
-\name:
-    .endm
+#include "cpu/interp/fp_stubs.h"
 
 #define STUB_XMM(I)                                                                                \
     .balign 16;                                                                                    \
@@ -62,22 +53,7 @@ FP_LIST_XMM0(X)
     movzwl %ax, %eax
     ret
 
-/* One stub per immediate: FP_STRIDE_XMM (16) or FP_STRIDE_MMX (32) bytes each. */
-    .macro fp_imm_stubs name, insn
-    .balign 16
-    fp_label \name
-    .set fp_imm, 0
-    .rept 256
-    .balign 16
-    movups (%rdi), %xmm0
-    movups (%rsi), %xmm1
-    \insn $fp_imm, %xmm1, %xmm0
-    movups %xmm0, (%rdi)
-    ret
-    .set fp_imm, fp_imm + 1
-    .endr
-    .endm
-
+/* One stub per immediate: FP_STRIDE_MMX (32) bytes each. */
     .macro fp_imm_stubs_mmx name, insn
     .balign 32
     fp_label \name

@@ -5,15 +5,7 @@
  * do not wait, so that an unmasked exception only shows in the stored status word. The guest's
  * MXCSR stays loaded: the caller puts the host's back. FP_STRIDE_X87 (32) bytes each.
  */
-    .section .note.GNU-stack, "", @progbits
-    .text
-
-    .macro fp_label name
-    .globl \name
-    .hidden \name
-    .type \name, @function
-\name:
-    .endm
+#include "cpu/interp/fp_stubs.h"
 
 /*
  * Register forms D8 C0 .. DF FF, in order: rsi = flags in (LAHF and SETO format of flags.h), rax =

@@ -115,39 +115,6 @@ static inline void gpr_set(struct interp *c, unsigned off, unsigned bytes, uint6
     }
 }
 
-static inline uint64_t lin_load(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes)
-{
-    switch (bytes) {
-    case 1:
-        return lin_ld8(c, u, lin);
-    case 2:
-        return lin_ld16(c, u, lin);
-    case 4:
-        return lin_ld32(c, u, lin);
-    default:
-        return lin_ld64(c, u, lin);
-    }
-}
-
-static inline void lin_store(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
-                             uint64_t v)
-{
-    switch (bytes) {
-    case 1:
-        lin_st8(c, u, lin, (uint8_t)v);
-        break;
-    case 2:
-        lin_st16(c, u, lin, (uint16_t)v);
-        break;
-    case 4:
-        lin_st32(c, u, lin, (uint32_t)v);
-        break;
-    default:
-        lin_st64(c, u, lin, v);
-        break;
-    }
-}
-
 /*
  * For asm around an instruction: AX = flags16 into the host's flags (OF by an overflowing addition,
  * the rest by SAHF), and the host's flags into AX. Loading first keeps what an instruction leaves

@@ -165,4 +165,38 @@ static inline void rmw_end(struct interp *c, const struct uop *u, const void *p)
         rmw_end_slow(c, u);
 }
 
+/* By a size of 1, 2, 4 or 8 bytes; what is loaded is zero-extended. */
+static inline uint64_t lin_load(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes)
+{
+    switch (bytes) {
+    case 1:
+        return lin_ld8(c, u, lin);
+    case 2:
+        return lin_ld16(c, u, lin);
+    case 4:
+        return lin_ld32(c, u, lin);
+    default:
+        return lin_ld64(c, u, lin);
+    }
+}
+
+static inline void lin_store(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
+                             uint64_t v)
+{
+    switch (bytes) {
+    case 1:
+        lin_st8(c, u, lin, (uint8_t)v);
+        break;
+    case 2:
+        lin_st16(c, u, lin, (uint16_t)v);
+        break;
+    case 4:
+        lin_st32(c, u, lin, (uint32_t)v);
+        break;
+    default:
+        lin_st64(c, u, lin, v);
+        break;
+    }
+}
+
 #endif
