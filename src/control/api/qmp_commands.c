@@ -21,8 +21,7 @@ struct qmp_command {
     const char *const *takes;
 };
 
-__attribute__((format(printf, 3, 4))) static json_t *fail(struct qmp_call *call, const char *class,
-                                                          const char *fmt, ...)
+json_t *qmp_fail(struct qmp_call *call, const char *class, const char *fmt, ...)
 {
     va_list args;
 
@@ -124,8 +123,8 @@ static json_t *run_quit(struct qmp_call *call)
 
 static json_t *run_powerdown(struct qmp_call *call)
 {
-    return fail(call, QMP_GENERIC,
-                "this machine has no power button; use quit, or power off in the guest");
+    return qmp_fail(call, QMP_GENERIC,
+                    "this machine has no power button; use quit, or power off in the guest");
 }
 
 static json_t *run_stat(struct qmp_call *call)
@@ -135,7 +134,7 @@ static json_t *run_stat(struct qmp_call *call)
     vm_hold(call->vm);
     stats = stats_make(call->vm);
     vm_release(call->vm);
-    return stats ? stats : fail(call, QMP_GENERIC, "no memory for the counters");
+    return stats ? stats : qmp_fail(call, QMP_GENERIC, "no memory for the counters");
 }
 
 /* An audit is an answer also when something disagrees. */
@@ -181,8 +180,8 @@ static bool take_address(struct qmp_call *call, const char *key, const struct x8
     *out = text ? strtoull(text, &end, 0) : 0;
     if (text && *text && *text != '-' && !*end && !errno)
         return true;
-    fail(call, QMP_GENERIC,
-         "'%s' is not an address: use 0x..., or rip, rsp or cr2 where a GVA is asked for", key);
+    qmp_fail(call, QMP_GENERIC,
+             "'%s' is not an address: use 0x..., or rip, rsp or cr2 where a GVA is asked for", key);
     return false;
 }
 
@@ -281,9 +280,9 @@ json_t *qmp_command_run(const char *name, struct qmp_call *call)
         {
             (void)value;
             if (!takes(&commands[i], key))
-                return fail(call, QMP_GENERIC, "Parameter '%.60s' is unexpected", key);
+                return qmp_fail(call, QMP_GENERIC, "Parameter '%.60s' is unexpected", key);
         }
         return commands[i].run(call);
     }
-    return fail(call, QMP_NOT_FOUND, "The command %.100s has not been found", name);
+    return qmp_fail(call, QMP_NOT_FOUND, "The command %.100s has not been found", name);
 }

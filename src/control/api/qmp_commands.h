@@ -10,8 +10,9 @@
 
 /*
  * What a command may do and what it wants to be told of afterwards (events follow the reply, as in
- * QEMU). error_class, error_text: set when the command fails event:                   name of an
- * event to send to all clients after the reply, or NULL
+ * QEMU).
+ * error_class, error_text: set when the command fails
+ * event:                   name of an event to send to all clients after the reply, or NULL
  */
 struct qmp_call {
     struct vm *vm;
@@ -24,6 +25,10 @@ struct qmp_call {
 
 #define QMP_GENERIC   "GenericError"
 #define QMP_NOT_FOUND "CommandNotFound"
+
+/* Sets the error (printf format). Answers NULL, as a command that fails does. */
+json_t *qmp_fail(struct qmp_call *call, const char *class, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Runs `name`. A new reference for "return", or NULL with the error set. */
 json_t *qmp_command_run(const char *name, struct qmp_call *call);

@@ -3,23 +3,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-
-__attribute__((format(printf, 2, 3))) static json_t *refuse(struct qmp_call *call,
-                                                            const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(call->error_text, sizeof(call->error_text), format, args);
-    va_end(args);
-    call->error_class = QMP_GENERIC;
-    return NULL;
-}
 
 static bool take_number(const json_t *value, uint64_t *out)
 {
@@ -91,12 +78,12 @@ static json_t *start(struct qmp_trace *trace, const void *client, struct qmp_cal
     const char *bad = "";
 
     if (trace->tracer)
-        return refuse(call, "%s follows this VM already; one trace at a time",
-                      trace->client == client ? "this connection" : "another trace");
+        return qmp_fail(call, QMP_GENERIC, "%s follows this VM already; one trace at a time",
+                        trace->client == client ? "this connection" : "another trace");
     if (!take_filter(call->arguments, &filter, &bad))
-        return refuse(call, "Parameter '%.60s' cannot be used", bad);
+        return qmp_fail(call, QMP_GENERIC, "Parameter '%.60s' cannot be used", bad);
     if (tracer_start(&trace->tracer, call->vm, &filter))
-        return refuse(call, "%s", err_text());
+        return qmp_fail(call, QMP_GENERIC, "%s", err_text());
     trace->client = client;
     return json_object();
 }
@@ -106,7 +93,7 @@ static json_t *stop(struct qmp_trace *trace, const void *client, struct qmp_call
     json_t *result;
 
     if (!trace->tracer || trace->client != client)
-        return refuse(call, "%s follows nothing", "this connection");
+        return qmp_fail(call, QMP_GENERIC, "%s follows nothing", "this connection");
     result = json_pack("{s:I, s:I}", "told", (json_int_t)tracer_told(trace->tracer), "dropped",
                        (json_int_t)tracer_dropped(trace->tracer));
     qmp_trace_forget(trace, client);
@@ -119,7 +106,7 @@ json_t *qmp_trace_run(struct qmp_trace *trace, const char *name, const void *cli
     if (!strcmp(name, QMP_TRACE_START))
         return start(trace, client, call);
     if (json_object_size(call->arguments))
-        return refuse(call, "%s takes no arguments", name);
+        return qmp_fail(call, QMP_GENERIC, "%s takes no arguments", name);
     return stop(trace, client, call);
 }
 
