@@ -1,31 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Instructions with several or long accesses: a fault in the middle leaves nothing half done. */
-#include "guest.h"
+#include "atomic.h"
 
-#define EDGE  (SCRATCH + 0x1000) /* the page before is there, the page behind is not */
 #define BELOW (SCRATCH - 0x1000) /* nor is the one before */
-
-static uint8_t *page, copy[4096];
-
-static void fill(void)
-{
-    for (unsigned i = 0; i < 4096; i++)
-        page[i] = (uint8_t)(i * 5 + 3);
-    memcpy(copy, page, 4096);
-}
-
-/* The access at di faults at CR2 = EDGE + off as a write or read; page and registers stay. */
-#define UNCHANGED(n, insn, at, code, off)                                                          \
-    asm volatile(FAULTS(insn) ::"D"(at), "a"(0x1234), "d"(0x5678), "S"(page), "c"(2), "b"(9)       \
-                 : "memory", "cc");                                                                \
-    check_fault(n, PF, code, 0);                                                                   \
-    check(n, last.cr2, EDGE + (off));                                                              \
-    check(n, last.f.ax, 0x1234);                                                                   \
-    check(n, last.f.dx, 0x5678);                                                                   \
-    check(n, last.f.cx, 2);                                                                        \
-    check(n, last.f.di, at);                                                                       \
-    check(n, last.f.si, (word)page);                                                               \
-    check(n, memcmp(page, copy, 4096), 0)
 
 /* The stack is `at`: the fault leaves it, the memory around it and the registers. */
 #define STACK_UNCHANGED(n, insn, at, code) STACK_MISSING(n, insn, at, code, EDGE)
@@ -93,11 +70,7 @@ static word user(word arg)
 
 GUEST
 {
-    paging_on();
-    page = page_alloc();
-    fill();
-    page_map(SCRATCH, (word)page, P_RWU);
-    set_cr0(get_cr0() | 0x10000);
+    page_before_edge();
 
     call_user(user, 0); /* traps then have a stack of their own */
 }
