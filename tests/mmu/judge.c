@@ -70,7 +70,7 @@ const char *judge_answer(const struct world *world, const struct model *m,
     bool dirty = w->dirty || a->kind == MMU_WRITE;
     if (r->may_read != rights.allowed[MMU_READ] || r->may_exec != rights.allowed[MMU_FETCH])
         return "may_read, may_exec";
-    if (r->may_write && !(rights.allowed[MMU_WRITE] && dirty))
+    if ((r->may_write || r->may_note) && !(rights.allowed[MMU_WRITE] && dirty))
         return "may_write";
     return r->global == w->global ? NULL : "global";
 }

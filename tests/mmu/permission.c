@@ -8,6 +8,8 @@
  *   permission [--count N] [--seed S]   N cases drawn evenly from all families
  *   permission --full [--family TEXT]   all of them, or of the families whose name contains TEXT
  *   permission --case N                 one, told in full
+ *
+ * --shadow NAME: with this strategy (default: lazy)
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -30,6 +32,7 @@ struct test {
     struct family family[FAMILIES_MAX];
     unsigned families;
     uint64_t cases, accesses, faults, mismatches;
+    enum mmu_strategy strategy;
     bool loud;
 };
 
@@ -105,7 +108,7 @@ static struct world *world_for(struct test *t, unsigned maxphyaddr)
     struct world *w = &t->world[maxphyaddr - PHYS_MIN];
 
     if (!w->mmu)
-        world_open(w, maxphyaddr, NULL);
+        world_open(w, maxphyaddr, t->strategy, NULL);
     return w;
 }
 
@@ -116,7 +119,7 @@ static void report(struct test *t, const struct test_case *c, uint64_t number, u
 
     if (++t->mismatches > SHOWN_MAX)
         return;
-    world_open(&fresh, c->maxphyaddr, NULL);
+    world_open(&fresh, c->maxphyaddr, t->strategy, NULL);
     printf("case %" PRIu64 ", alone:\n", number);
     bool ok = run_case(t, &fresh, c, dice);
     printf("%s\n", ok ? "right when alone" : "wrong when alone too");
@@ -237,10 +240,13 @@ static int run_one(struct test *t, uint64_t number)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"full", no_argument, NULL, 'f'},        {"family", required_argument, NULL, 'o'},
-        {"case", required_argument, NULL, 'c'},  {"seed", required_argument, NULL, 's'},
-        {"count", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"full", no_argument, NULL, 'f'},
+                                            {"family", required_argument, NULL, 'o'},
+                                            {"case", required_argument, NULL, 'c'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {"shadow", required_argument, NULL, 'h'},
+                                            {"count", required_argument, NULL, 'n'},
+                                            {NULL, 0, NULL, 0}};
     static struct test t;
     const char *family = NULL, *one = NULL, *what;
     uint64_t seed = 1, count = SAMPLE_DEFAULT;
@@ -257,6 +263,9 @@ int main(int argc, char **argv)
             break;
         case 'c':
             one = optarg;
+            break;
+        case 'h':
+            t.strategy = world_strategy(optarg);
             break;
         case 's':
             seed = strtoull(optarg, NULL, 0);

@@ -14,6 +14,8 @@
  *   stale [--count N] [--seed S]   N sequences of STEPS steps
  *   stale --full                   FULL_FACTOR times as many
  *   stale --case N [--seed S]      one sequence, told step by step
+ *
+ * --shadow NAME: with this strategy (default: lazy)
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -41,6 +43,7 @@ struct test {
     struct history history;
     struct tlb tlb;
     unsigned step;
+    enum mmu_strategy strategy;
     bool loud, failed;
     uint64_t accesses, tlb_hits, stale_answers, faults, edits, flushes, unjudged, mismatches;
 };
@@ -160,13 +163,14 @@ static void mismatch(struct test *t, const struct question *q, const struct mmu_
 
 /* A host page may be used only as long as it is the frame's. */
 static bool host_page_is_right(const struct test *t, const struct mmu_access *a,
-                               const struct mmu_result *r)
+                               const struct mmu_result *r, bool from_tlb)
 {
     gfn_t gfn = gpa_gfn(r->page_gpa);
 
     if (r->kind != MMU_MAPPED)
         return true;
-    if (r->may_write && mem_track(t->world.mem, gfn))
+    if (from_tlb ? r->may_write && mem_track(t->world.mem, gfn)
+                 : (r->may_write && r->tracked) || r->tracked != mem_track(t->world.mem, gfn))
         return false;
     if (mem_page_state(t->world.mem, gfn) < PAGE_RESIDENT)
         return a->kind != MMU_WRITE && r->hva.v == mem_zero_page(t->world.mem).v;
@@ -176,7 +180,7 @@ static bool host_page_is_right(const struct test *t, const struct mmu_access *a,
 static void judge(struct test *t, const struct question *q, const struct mmu_result *r,
                   bool from_tlb)
 {
-    if (!host_page_is_right(t, q->access, r)) {
+    if (!host_page_is_right(t, q->access, r, from_tlb)) {
         mismatch(t, q, r, from_tlb ? "host page of the TLB" : "host page");
     } else if (!is_fresh(t, q, r)) {
         if (is_stale(t, q, r))
@@ -384,7 +388,8 @@ static void run_sequence(struct test *t, uint64_t seed, uint64_t number)
     history_flush_all(&t->history);
     take_addresses(t);
     t->failed = false;
-    world_open(&t->world, g->maxphyaddr, &ops);
+    world_open(&t->world, g->maxphyaddr, t->strategy, &ops);
+    world_hurry(&t->world, 1 + dice_roll(&g->dice, 3), 2 + dice_roll(&g->dice, 8));
     for (unsigned n = 0; n < g->slots; n++)
         world_store(&t->world, guest_slot_gpa(g, n), g->memory[n], g->entry_bytes);
     set_context(t, MMU_SWITCH_FLUSH_ALL);
@@ -412,11 +417,10 @@ static double seconds(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"full", no_argument, NULL, 'f'},
-                                            {"case", required_argument, NULL, 'c'},
-                                            {"seed", required_argument, NULL, 's'},
-                                            {"count", required_argument, NULL, 'n'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"full", no_argument, NULL, 'f'},        {"case", required_argument, NULL, 'c'},
+        {"seed", required_argument, NULL, 's'},  {"shadow", required_argument, NULL, 'h'},
+        {"count", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
     static struct test t;
     uint64_t seed = 1, first = 0, count = COUNT_DEFAULT;
     int option;
@@ -430,6 +434,9 @@ int main(int argc, char **argv)
             first = strtoull(optarg, NULL, 0);
             count = 1;
             t.loud = true;
+            break;
+        case 'h':
+            t.strategy = world_strategy(optarg);
             break;
         case 's':
             seed = strtoull(optarg, NULL, 0);

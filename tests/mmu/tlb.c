@@ -39,8 +39,10 @@ static void on_write_protect(void *arg, hva_t page)
     struct tlb *tlb = arg;
 
     for (unsigned i = 0; i < tlb->used; i++) {
-        if (tlb->entry[i].result.hva.v == page.v)
-            tlb->entry[i].result.may_write = false;
+        if (tlb->entry[i].result.hva.v != page.v || !tlb->entry[i].result.may_write)
+            continue;
+        tlb->entry[i].result.may_write = false;
+        tlb->entry[i].result.may_note = true;
     }
 }
 
@@ -66,7 +68,7 @@ const struct mmu_result *tlb_find(const struct tlb *tlb, unsigned asid, const st
     for (unsigned i = 0; i < tlb->used; i++) {
         const struct mmu_result *r = &tlb->entry[i].result;
         bool may = a->kind == MMU_READ    ? r->may_read
-                   : a->kind == MMU_WRITE ? r->may_write
+                   : a->kind == MMU_WRITE ? r->may_write || r->may_note
                                           : r->may_exec;
         if (may && is_at(&tlb->entry[i], asid, a, smap_off))
             return r;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "mmu/internal.h"
 
 static void need(enum err err)
 {
@@ -15,18 +16,35 @@ static void need(enum err err)
     exit(2);
 }
 
-void world_open(struct world *w, unsigned maxphyaddr, const struct mmu_tlb_ops *tlb)
+enum mmu_strategy world_strategy(const char *name)
+{
+    for (unsigned i = 0; i < MMU_STRATEGIES; i++) {
+        if (strcmp(mmu_strategy_name((enum mmu_strategy)i), name) == 0)
+            return (enum mmu_strategy)i;
+    }
+    fprintf(stderr, "there is no strategy %s\n", name);
+    exit(2);
+}
+
+void world_open(struct world *w, unsigned maxphyaddr, enum mmu_strategy strategy,
+                const struct mmu_tlb_ops *tlb)
 {
     size_t slots;
 
     memset(w, 0, sizeof *w);
     need(mem_create(&w->mem, WORLD_BYTES));
-    struct mmu_config config = {.mem = w->mem, .maxphyaddr = maxphyaddr};
+    struct mmu_config config = {.mem = w->mem, .maxphyaddr = maxphyaddr, .strategy = strategy};
     if (tlb)
         config.tlb = *tlb;
     need(mmu_create(&w->mmu, &config));
     w->ram = hva_ptr(mem_slots(w->mem, &slots)[0].userspace_addr);
     w->maxphyaddr = maxphyaddr;
+}
+
+void world_hurry(struct world *w, unsigned calm_min, unsigned flood_max)
+{
+    w->mmu->calm_min = calm_min;
+    w->mmu->flood_max = flood_max;
 }
 
 void world_close(struct world *w)

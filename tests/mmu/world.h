@@ -16,7 +16,14 @@ struct world {
 };
 
 /* Ends the program with a message when the host fails: a test has nothing better to do. */
-void world_open(struct world *w, unsigned maxphyaddr, const struct mmu_tlb_ops *tlb);
+void world_open(struct world *w, unsigned maxphyaddr, enum mmu_strategy strategy,
+                const struct mmu_tlb_ops *tlb);
+
+/* By its name; ends the program when there is no such strategy. */
+enum mmu_strategy world_strategy(const char *name);
+/* Adaptive: tables change their state after so few calm flushes, and writes without a use. */
+void world_hurry(struct world *w, unsigned calm_min, unsigned flood_max);
+
 void world_close(struct world *w);
 
 /* As the CPU reads tables: what is not RAM is all ones. arg: the world (a model_load). */
