@@ -27,7 +27,7 @@ run: all guest
 check:
 	@tools/install-deps build test
 	@$(MAKE) --no-print-directory all
-	@tools/check $(BUILD)
+	@tools/check $(BUILD) $(if $(SANITIZE),--timeout-multiplier 5)
 
 # make bench ROUNDS=5
 bench: all guest
