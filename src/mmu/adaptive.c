@@ -8,10 +8,11 @@
  *        |  FLOOD_MAX writes without a use          v                       |  were read again
  *        +---------------------------------------- unsync ------------------+
  *
- * A new table is loose: most die young, and hearing of their writes would cost more than comparing what is
- * used. A table that stays is followed: upper ones at once, leaf tables by noting which lines of 64 bytes were
- * written; those are read again when a leaf on them is used after a flush. A table that nobody uses but
- * somebody keeps writing is let go, whatever it has become; one without parents is no table at all.
+ * A new table is loose: most die young, and hearing of their writes would cost more than comparing
+ * what is used. A table that stays is followed: upper ones at once, leaf tables by noting which
+ * lines of 64 bytes were written; those are read again when a leaf on them is used after a flush. A
+ * table that nobody uses but somebody keeps writing is let go, whatever it has become; one without
+ * parents is no table at all.
  */
 #include "mmu/internal.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The seven steps of one memory access. The file reads in their order; mmu_translate at its end calls them.
+ * The seven steps of one memory access. The file reads in their order; mmu_translate at its end
+ * calls them.
  */
 #include <string.h>
 #include <x86intrin.h>
@@ -114,7 +115,9 @@ static void step_exit(struct mmu *mmu)
     mmu->stats.step1_exits++;
 }
 
-/* Step 2: the handler looks into the shadow table first. True: answered, only the TLB is refilled. */
+/*
+ * Step 2: the handler looks into the shadow table first. True: answered, only the TLB is refilled.
+ */
 static bool step_enter_handler(struct mmu *mmu, struct fault *f)
 {
     struct shadow_page *page = mmu->cur->page;
@@ -275,7 +278,9 @@ static struct shadow_page *link_down(struct mmu *mmu, const struct fault *f,
     return child;
 }
 
-/* Step 7: the shadow entry is set on the way that the walk took. False: it was there, exactly so. */
+/*
+ * Step 7: the shadow entry is set on the way that the walk took. False: it was there, exactly so.
+ */
 static bool step_set_entry(struct mmu *mmu, struct fault *f)
 {
     const struct walk *w = &f->walk;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Following the guest's tables: hearing of writes, and setting single shadow entries anew from guest entries
- * without a walk. What trace and adaptive share.
+ * Following the guest's tables: hearing of writes, and setting single shadow entries anew from
+ * guest entries without a walk. What trace and adaptive share.
  *
- * An entry is only ever set from a guest entry whose A bit is set, with write withheld while D is clear, so
- * nothing here writes to the guest's tables and nothing appears that a CPU could not have cached by itself.
+ * An entry is only ever set from a guest entry whose A bit is set, with write withheld while D is
+ * clear, so nothing here writes to the guest's tables and nothing appears that a CPU could not have
+ * cached by itself.
  */
 #include "mmu/internal.h"
 

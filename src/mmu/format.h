@@ -112,7 +112,9 @@ static inline uint64_t paging_linear_mask(const struct paging *pg)
     return (UINT64_C(1) << (l->shift + l->bits)) - 1;
 }
 
-/* PDPTEs as MOV to CR3 checks them (SDM 3A 4.4.1): true when a present one has a reserved bit set. */
+/*
+ * PDPTEs as MOV to CR3 checks them (SDM 3A 4.4.1): true when a present one has a reserved bit set.
+ */
 bool paging_pdpte_is_bad(uint64_t pdpte, unsigned maxphyaddr);
 
 #endif

@@ -3,19 +3,22 @@
  * Inside of the shadow MMU: shared by the files of src/mmu/ only.
  *
  * Invariants (audit.c proves S1 to S5, S8 and S9 on demand)
- *   S1  a shadow page is known by (guest table frame, linear address it begins at, role) and only once
- *   S2  every present leaf with a frame is on that frame's chain of the reverse map, and nothing else is
+ *   S1  a shadow page is known by (guest table frame, linear address it begins at, role) and only
+ *       once
+ *   S2  every present leaf with a frame is on that frame's chain of the reverse map, and nothing
+ *       else is
  *   S3  every link is on its child's chain of parents, and nothing else is
  *   S4  no entry describes a guest entry that was not present
  *   S5  a cached HVA is the slot formula's, and writable only while the frame is resident
- *   S6  a link is followed only after its guest entry was compared with what it was when it was linked
- *   S7  a leaf is used only if it was right at some use since its root became current and since the last
- *       flush that covers it: it is marked fresh and page.fresh_since >= need, the newest of these and of
- *       page.linked on the way
- *   S8  the count of pages never passes the quota; room is made before the guest's tables are read; the
- *       current root is not reclaimed
- *   S9  a frame is tracked as a table exactly while a page that shadows a table in it is not loose; every
- *       present entry of such a page equals the guest's, except on lines marked written
+ *   S6  a link is followed only after its guest entry was compared with what it was when it was
+ *       linked
+ *   S7  a leaf is used only if it was right at some use since its root became current and since the
+ *       last flush that covers it: it is marked fresh and page.fresh_since >= need, the newest of
+ *       these and of page.linked on the way
+ *   S8  the count of pages never passes the quota; room is made before the guest's tables are read;
+ *       the current root is not reclaimed
+ *   S9  a frame is tracked as a table exactly while a page that shadows a table in it is not loose;
+ *       every present entry of such a page equals the guest's, except on lines marked written
  */
 #ifndef UMBRA_MMU_INTERNAL_H
 #define UMBRA_MMU_INTERNAL_H
@@ -63,9 +66,9 @@ static inline struct rights spte_rights(uint64_t spte)
 }
 
 /*
- * Role: all but place that changes what a shadow page's entries mean. Format, level, what the levels above
- * allow (u, w, nx), EFER.NXE, CR4.PSE; for PAE roots also bits 11:5 of CR3, since four tables of 32 bytes
- * begin in different places of one frame.
+ * Role: all but place that changes what a shadow page's entries mean. Format, level, what the
+ * levels above allow (u, w, nx), EFER.NXE, CR4.PSE; for PAE roots also bits 11:5 of CR3, since four
+ * tables of 32 bytes begin in different places of one frame.
  */
 #define ROLE_FORMAT_SHIFT 0
 #define ROLE_LEVEL_SHIFT  3
@@ -111,7 +114,8 @@ enum page_sync { SYNC_LOOSE, SYNC_STEP, SYNC_UNSYNC };
  * prefetched:  bitmap of leaves set ahead of their use and not used yet
  * table:       the guest's table as host memory; NULL: ask mem again
  * raw:         guest entry that spte[i] was made from
- * chain:       neighbours of spte[i] on a frame's chain (leaf) or on the child's chain of parents (link)
+ * chain:       neighbours of spte[i] on a frame's chain (leaf) or on the child's chain of parents
+ *              (link)
  */
 struct shadow_page {
     gfn_t gfn;
@@ -166,11 +170,12 @@ struct root {
  *
  * made:        a shadow page was made, still empty
  * used_again:  the first use of a page after a flush
- * is_current:  does the entry still follow from the guest's? asked for links of loose pages and for leaves not
- *              known to be fresh. May set the entry anew; false: it is out of date, or gone
+ * is_current:  does the entry still follow from the guest's? asked for links of loose pages and for
+ *              leaves not known to be fresh. May set the entry anew; false: it is out of date, or
+ *              gone
  * flush_address: the guest flushed one address of the current context
- * written:     the table that `page` shadows was written, bytes [start, end); may drop the page. True: more
- *              was done about it than to note it
+ * written:     the table that `page` shadows was written, bytes [start, end); may drop the page.
+ *              True: more was done about it than to note it
  * filled:      a walk has set a leaf: its neighbours may be set ahead of their use
  */
 struct sync_ops {
@@ -213,7 +218,9 @@ struct mmu {
     uint64_t flushed_all;
     uint64_t flushed_pcid[PCIDS];
     bool pcide;
-    /* adaptive: unchanged flushes until a table is followed; writes without a use until it is not */
+    /*
+     * adaptive: unchanged flushes until a table is followed; writes without a use until it is not
+     */
     unsigned calm_min, flood_max;
     bool walking; /* a write to a table now is the walker's own, of A or D */
     /* regions whose TLB fills may have come from a large page, hashed: of 2 or 4 MiB, of 1 GiB */
@@ -321,7 +328,9 @@ void follow_loosen(struct mmu *mmu, struct shadow_page *page);
 /* Are writes to tables in this frame to be heard of? */
 bool follow_is_on(struct mmu *mmu, gfn_t gfn);
 
-/* Compares a present entry with the guest's and sets or drops it accordingly. True: it had changed. */
+/*
+ * Compares a present entry with the guest's and sets or drops it accordingly. True: it had changed.
+ */
 bool follow_entry(struct mmu *mmu, struct shadow_page *page, unsigned index);
 
 /* The same for all present entries with a byte in [start, end) of the table. */
@@ -331,8 +340,9 @@ void follow_range(struct mmu *mmu, struct shadow_page *page, unsigned start, uns
 void follow_prefetch(struct mmu *mmu, struct shadow_page *page, unsigned index);
 
 /*
- * Does this write say that the frame is no table any more? Nobody writes two entries at once (single bits are
- * cleared by accesses of one byte, though), and a table that no other one points to is none.
+ * Does this write say that the frame is no table any more? Nobody writes two entries at once
+ * (single bits are cleared by accesses of one byte, though), and a table that no other one points
+ * to is none.
  */
 bool follow_is_no_table(const struct mmu *mmu, const struct shadow_page *page, unsigned start,
                         unsigned end);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lazy strategy ("virtual TLB"): guest tables may be written freely; the shadow follows at page faults
- * and at the flushes that the architecture demands of the guest (SDM 3A 4.10).
+ * The lazy strategy ("virtual TLB"): guest tables may be written freely; the shadow follows at page
+ * faults and at the flushes that the architecture demands of the guest (SDM 3A 4.10).
  *
- * A flush writes down its time and does nothing else. When a leaf is first used after it, it is compared with
- * the guest's present entry and goes only if that differs; so an unchanged table is never filled again.
+ * A flush writes down its time and does nothing else. When a leaf is first used after it, it is
+ * compared with the guest's present entry and goes only if that differs; so an unchanged table is
+ * never filled again.
  */
 #include "mmu/internal.h"
 
@@ -21,8 +22,8 @@ bool lazy_is_current(struct mmu *mmu, struct shadow_page *page, unsigned index)
 }
 
 /*
- * Links are followed as they are: if one is out of date, what lies behind it can be reached again only by a
- * new link, and then must prove itself.
+ * Links are followed as they are: if one is out of date, what lies behind it can be reached again
+ * only by a new link, and then must prove itself.
  */
 static void flush_address(struct mmu *mmu, gva_t gva)
 {

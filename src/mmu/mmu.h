@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The shadow MMU of one vCPU's view: from the guest's tables (GVA -> GPA) and the slots (GPA -> HVA) to
- * shadow tables (GVA -> HVA), kept in step by one of three strategies (docs/shadow.md).
+ * The shadow MMU of one vCPU's view: from the guest's tables (GVA -> GPA) and the slots (GPA ->
+ * HVA) to shadow tables (GVA -> HVA), kept in step by one of three strategies (docs/shadow.md).
  *
  * One access that the engine's TLB does not answer goes through seven named steps:
  *   1 step_exit            the engine leaves the guest            (engine: calls mmu_translate)
- *   2 step_enter_handler   the exit reaches this handler          (shadow hit ends here: TLB refill only)
+ *   2 step_enter_handler   the exit reaches this handler          (a shadow hit ends here: refill)
  *   3 step_read_cause      error code and faulting GVA
  *   4 step_walk_guest      GVA -> GFN, or a true fault
  *   5 step_find_slot       GFN -> slot, or a device
  *   6 step_make_resident   HVA becomes usable
  *   7 step_set_entry       the shadow entry is set; resume
  *
- * This layer knows no CPU: it is driven by mmu_set_context and mmu_translate, and talks back to the engine's
- * TLB through struct mmu_tlb_ops.
+ * This layer knows no CPU: it is driven by mmu_set_context and mmu_translate, and talks back to the
+ * engine's TLB through struct mmu_tlb_ops.
  */
 #ifndef UMBRA_MMU_MMU_H
 #define UMBRA_MMU_MMU_H
@@ -38,7 +38,8 @@ enum mmu_access_kind { MMU_READ, MMU_WRITE, MMU_FETCH };
 
 /*
  * user:     the access is a user-mode access (CPL 3 and not implicit)
- * implicit: a supervisor access made by the CPU itself at any CPL (descriptor tables, TSS, event delivery)
+ * implicit: a supervisor access made by the CPU itself at any CPL (descriptor tables, TSS, event
+ * delivery)
  */
 struct mmu_access {
     gva_t gva;
@@ -65,8 +66,9 @@ enum mmu_result_kind {
  * hva:      host address of the 4 KiB page that holds the GVA
  * page_gpa: guest physical address of that page
  * gpa:      guest physical address of the GVA itself (also for MMU_DEVICE)
- * may_*:    what a TLB entry of this privilege (access.user, AC state) may allow now; write is withheld
- *           while the frame is tracked, not dirty in the guest's table, or not resident for writing
+ * may_*:    what a TLB entry of this privilege (access.user, AC state) may allow now; write is
+ *           withheld while the frame is tracked, not dirty in the guest's table, or not resident
+ *           for writing
  * tracked:  MEM_TRACK_* bits of the frame: a write must go the slow way and be noted
  * may_note: write is withheld only because the frame is tracked: whoever notes each write may write
  * global:   the translation survives a CR3 write
@@ -94,9 +96,9 @@ struct mmu_tlb_ops {
 };
 
 /* clang-format off */
-#define MMU_COUNTERS(X)                                                                             \
+#define MMU_COUNTERS(X)                                                                            \
     X(step1_exits,            "step 1: the engine left the guest for a translation")               \
-    X(step2_shadow_hits,      "step 2: answered by the shadow table, only the TLB was refilled")    \
+    X(step2_shadow_hits,      "step 2: answered by the shadow table, only the TLB was refilled")   \
     X(step3_causes,           "step 3: causes read")                                               \
     X(step4_walks,            "step 4: guest tables walked")                                       \
     X(step5_slots,            "step 5: slots looked up")                                           \
@@ -175,14 +177,14 @@ enum mmu_switch {
 void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_switch how);
 
 /*
- * Identity of the current address space for TLB tags, 1..1023, changed by every flush of it. The engine adds
- * its own privilege bits. Wrap-around calls flush_all.
+ * Identity of the current address space for TLB tags, 1..1023, changed by every flush of it. The
+ * engine adds its own privilege bits. Wrap-around calls flush_all.
  */
 unsigned mmu_asid(const struct mmu *mmu);
 
 /*
- * Translates one access within one 4 KiB page; may write A/D bits into guest tables (and tells trackers).
- * A write is translated as a write only when it will happen.
+ * Translates one access within one 4 KiB page; may write A/D bits into guest tables (and tells
+ * trackers). A write is translated as a write only when it will happen.
  */
 void mmu_translate(struct mmu *mmu, const struct mmu_access *access, bool ac,
                    struct mmu_result *out);
@@ -202,7 +204,10 @@ bool mmu_probe(struct mmu *mmu, gva_t gva, gpa_t *gpa);
 
 const struct mmu_stats *mmu_stats(const struct mmu *mmu);
 
-/* Re-walks and compares every shadow entry and both directions of the reverse map; false and err_text(). */
+/*
+ * Re-walks and compares every shadow entry and both directions of the reverse map; false and
+ * err_text().
+ */
 bool mmu_audit(struct mmu *mmu);
 
 #endif

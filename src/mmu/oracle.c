@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The shadow oracle: every answer of the MMU is compared with a plain walk of the guest's tables, made by
- * code of its own (plain.c) that shares nothing with the walker, the shadow or the flush bookkeeping.
+ * The shadow oracle: every answer of the MMU is compared with a plain walk of the guest's tables,
+ * made by code of its own (plain.c) that shares nothing with the walker, the shadow or the flush
+ * bookkeeping.
  *
- * An answer that a fresh walk gave must equal the plain walk exactly. One from the shadow may also equal an
- * answer that was right at some access since the last flush that covers the address: that is what a TLB is
- * allowed (SDM 3A 4.10.2). For this the oracle remembers right answers, by PCID and page (large pages as a
- * whole), with the time at which they were last right, and writes down every flush with its time:
+ * An answer that a fresh walk gave must equal the plain walk exactly. One from the shadow may also
+ * equal an answer that was right at some access since the last flush that covers the address: that
+ * is what a TLB is allowed (SDM 3A 4.10.2). For this the oracle remembers right answers, by PCID
+ * and page (large pages as a whole), with the time at which they were last right, and writes down
+ * every flush with its time:
  *
  *   remembered answer may be used  <=>  it was right after the last of
  *       flush of everything | flush of its PCID (not for global ones) | INVLPG inside its page
@@ -28,7 +30,9 @@ struct memory {
     uint64_t time;
 };
 
-/* The answers of one (PCID, page, size); forgotten: time of the newest one that had to make room. */
+/*
+ * The answers of one (PCID, page, size); forgotten: time of the newest one that had to make room.
+ */
 struct page_set {
     uint64_t key;
     uint64_t forgotten;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The oracle's own reading of the architecture: a walk that changes nothing and the rules of protection,
- * written out mode by mode. It shares no code with format.c, walk.c and rights.h on purpose.
+ * The oracle's own reading of the architecture: a walk that changes nothing and the rules of
+ * protection, written out mode by mode. It shares no code with format.c, walk.c and rights.h on
+ * purpose.
  */
 #ifndef UMBRA_MMU_PLAIN_H
 #define UMBRA_MMU_PLAIN_H
@@ -11,7 +12,8 @@
 
 /*
  * faults:   the walk found no translation; why: PF_P | PF_RSVD or 0
- * page:     guest physical address of the 4 KiB page; shift: log2 of the size of the page it is part of
+ * page:     guest physical address of the 4 KiB page; shift: log2 of the size of the page it is
+ *           part of
  * accessed: A is set in every entry used; dirty: D of the leaf
  */
 struct plain {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a translation allows whom (SDM 3A 4.6). The rights of a translation come from its entries; the view
- * (mode of the access, CR0.WP, SMEP, SMAP, AC, PKRU) is applied only when an answer is given, so that no
- * change of privilege or of these bits touches a shadow entry.
+ * What a translation allows whom (SDM 3A 4.6). The rights of a translation come from its entries;
+ * the view (mode of the access, CR0.WP, SMEP, SMAP, AC, PKRU) is applied only when an answer is
+ * given, so that no change of privilege or of these bits touches a shadow entry.
  */
 #ifndef UMBRA_MMU_RIGHTS_H
 #define UMBRA_MMU_RIGHTS_H

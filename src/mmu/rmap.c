@@ -2,9 +2,9 @@
 /*
  * The reverse map: frame -> shadow entries that hold its HVA, and child page -> links to it.
  *
- * Both are chains threaded through the shadow pages themselves (struct chain_links beside each entry), so
- * adding and removing take a few stores, cost no memory of their own and cannot fail; a guest that maps one
- * frame everywhere makes a long chain, but nobody searches one.
+ * Both are chains threaded through the shadow pages themselves (struct chain_links beside each
+ * entry), so adding and removing take a few stores, cost no memory of their own and cannot fail; a
+ * guest that maps one frame everywhere makes a long chain, but nobody searches one.
  *
  *   head ---> (page 7, entry 3) <---> (page 2, entry 511) <---> (page 7, entry 4)
  */
@@ -81,8 +81,8 @@ void chain_del(struct mmu *mmu, node_id *head, struct shadow_page *page, unsigne
 }
 
 /*
- * The TLB may hold translations whose shadow entry is gone (dropped by a flush that gave the context a new
- * tag, reclaimed for the quota), so it is always told, whatever the chain says.
+ * The TLB may hold translations whose shadow entry is gone (dropped by a flush that gave the
+ * context a new tag, reclaimed for the quota), so it is always told, whatever the chain says.
  */
 static void on_unmap(void *arg, gfn_t gfn)
 {
@@ -109,7 +109,9 @@ static void on_unmap_all(void *arg)
         mmu->tlb.flush_all(mmu->tlb.arg);
 }
 
-/* Whether a frame is tracked is asked whenever an answer is given; only the TLB remembers answers. */
+/*
+ * Whether a frame is tracked is asked whenever an answer is given; only the TLB remembers answers.
+ */
 static void on_write_protect(void *arg, gfn_t gfn)
 {
     struct mmu *mmu = arg;

@@ -2,10 +2,10 @@
 /*
  * Roots and TLB tags.
  *
- * A root is one address space seen one way: CR3, format role, PCID, and the bits of the view (WP, SMEP, SMAP,
- * PKE, PKRU). Changing any of them finds another root with another tag, so nothing has to be thrown away.
- * A tag is given once between two whole flushes of the TLB: entries of a flushed context can stay where they
- * are, nobody asks for their tag any more.
+ * A root is one address space seen one way: CR3, format role, PCID, and the bits of the view (WP,
+ * SMEP, SMAP, PKE, PKRU). Changing any of them finds another root with another tag, so nothing has
+ * to be thrown away. A tag is given once between two whole flushes of the TLB: entries of a flushed
+ * context can stay where they are, nobody asks for their tag any more.
  */
 #include <string.h>
 
@@ -102,9 +102,9 @@ void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_sw
     mmu->stats.root_switches++;
     mmu->stats.root_hits += hit;
     /*
-     * Shadow pages are shared between roots, and others may have filled or flushed them meanwhile; so
-     * a root that becomes current trusts no leaf. What it may still hold untouched is in the TLB, under
-     * its tag.
+     * Shadow pages are shared between roots, and others may have filled or flushed them meanwhile;
+     * so a root that becomes current trusts no leaf. What it may still hold untouched is in the
+     * TLB, under its tag.
      */
     mmu->cur->need = ++mmu->now;
     refresh_current(mmu);
@@ -138,7 +138,8 @@ void root_forget_page(struct mmu *mmu, const struct shadow_page *page)
 }
 
 /*
- * INVLPG drops the whole translation of a large page (SDM 3A 4.10.4.1), of which the TLB may hold many
+ * INVLPG drops the whole translation of a large page (SDM 3A 4.10.4.1), of which the TLB may hold
+ * many
  * 4 KiB pieces. Two filters remember where such pieces may be; a wrong guess only drops more.
  */
 static unsigned region_hash(gva_t gva, unsigned shift, unsigned bits)

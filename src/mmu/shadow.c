@@ -2,8 +2,8 @@
 /*
  * Shadow pages: found by key, linked, filled, dropped, reclaimed.
  *
- * Dropping a page never goes down to its children: they stay in the hash without that parent, to be linked
- * again or to grow old. So nothing here recurses, whatever shape the guest gives its tables.
+ * Dropping a page never goes down to its children: they stay in the hash without that parent, to be
+ * linked again or to grow old. So nothing here recurses, whatever shape the guest gives its tables.
  */
 #include <stdlib.h>
 #include <string.h>

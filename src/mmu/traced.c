@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The trace strategy: every frame that holds a table with a shadow page is tracked, and each write to it is
- * followed at once. The shadow is always in step, so no flush concerns it. A table that is written without being
- * used stops being one.
+ * The trace strategy: every frame that holds a table with a shadow page is tracked, and each write
+ * to it is followed at once. The shadow is always in step, so no flush concerns it. A table that is
+ * written without being used stops being one.
  */
 #include "mmu/internal.h"
 

@@ -10,9 +10,9 @@
  *     leaf?          -> check the access; then A, and D for a write, in one exchange
  *     else           -> A, go down
  *
- * So a walk that faults has set A only in the entries above the one that stopped it, and D is set only by
- * a write that will be done (SDM 3A 4.8). A and D are set by compare-exchange on the guest's own memory;
- * losing it starts the walk again from the top.
+ * So a walk that faults has set A only in the entries above the one that stopped it, and D is set
+ * only by a write that will be done (SDM 3A 4.8). A and D are set by compare-exchange on the
+ * guest's own memory; losing it starts the walk again from the top.
  */
 #include "mmu/walk.h"
 
@@ -185,7 +185,9 @@ void walk_guest(struct guest_mem *mem, const struct paging *pg, const struct mmu
 {
     enum entry_result r;
 
-    /* Each turn beyond the first means that somebody else changed an entry: nobody can spin alone. */
+    /*
+     * Each turn beyond the first means that somebody else changed an entry: nobody can spin alone.
+     */
     do
         r = walk_once(mem, pg, access, ac, mode, out);
     while (r == ENTRY_CHANGED);

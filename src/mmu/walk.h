@@ -26,7 +26,8 @@ struct walk_step {
  * level:      where the walk ended (the leaf's level for WALK_OK)
  * step:       by level; entries as they are after A and D were set
  * page_base:  first byte of the (perhaps large) page; page_gpa: the 4 KiB page of the GVA
- * why:        for WALK_GUEST_FAULT: the error code's bits that the walk finds (PF_P, PF_RSVD, PF_PK)
+ * why:        for WALK_GUEST_FAULT: the error code's bits that the walk finds (PF_P, PF_RSVD,
+ *             PF_PK)
  */
 struct walk {
     enum walk_kind kind;

@@ -268,7 +268,9 @@ static bool parse(int argc, char **argv, struct options *o)
     return true;
 }
 
-/* An address sanitizer maps memory of its own where random addresses fall: the host then answers. */
+/*
+ * An address sanitizer maps memory of its own where random addresses fall: the host then answers.
+ */
 #if defined(__SANITIZE_ADDRESS__)
 #define HAS_OWN_MEMORY 1
 #elif defined(__has_feature)

@@ -43,7 +43,8 @@ static void try_all(uint64_t *entry, uint64_t value)
 GUEST
 {
     static const uint64_t places[] = {
-        LAPIC, IOAPIC, BEYOND, 0xa0000, 0xf0000, 0xfffff000, 0xfffffff000, 0xfffffffff000, 0, 0xfd000000};
+        LAPIC, IOAPIC, BEYOND, 0xa0000, 0xf0000, 0xfffff000, 0xfffffff000, 0xfffffffff000, 0,
+        0xfd000000};
     uint64_t *pml4 = (uint64_t *)(get_cr3() & ~0xffful);
     uint64_t *chain[3] = {page_alloc(), page_alloc(), page_alloc()};
     uint64_t *noisy = (uint64_t *)ARENA;

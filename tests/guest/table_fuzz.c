@@ -17,7 +17,10 @@
 #define STEPS  20000u
 
 #define RESERVED (1ull << 50)
-/* A and D of an 8-byte entry, or of two 4-byte ones: CPUs differ in when the upper levels get theirs. */
+/*
+ * A and D of an 8-byte entry, or of two 4-byte ones: CPUs differ in when the upper levels get
+ * theirs.
+ */
 #define ACCESSED 0x0000006000000060ull
 
 /* 32-bit: window 1 GiB up; 64-bit: the second to fifth entry of the top table. */

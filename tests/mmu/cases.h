@@ -4,10 +4,11 @@
  * and case n of it is a number in mixed radix whose digits are entry bits, control bits and the
  * access.
  *
- *   rights  all entries present: every R/W, U/S, A (and XD) of every level, D of the leaf, x WP SMEP
- *           SMAP x keys off or on with each of the four settings of the page's key x 16 accesses
- *   stop    one entry absent with all its other flags, or present with any one bit turned over, under
- *           all A of the levels above, x WP SMEP SMAP NXE PKE x 16 accesses
+ *   rights  all entries present: every R/W, U/S, A (and XD) of every level, D of the leaf, x WP
+ *           SMEP SMAP x keys off or on with each of the four settings of the page's key x 16
+ *           accesses
+ *   stop    one entry absent with all its other flags, or present with any one bit turned over,
+ *           under all A of the levels above, x WP SMEP SMAP NXE PKE x 16 accesses
  *   bits    one bit of one entry turned over, x PS x NXE x every MAXPHYADDR x 16 accesses
  *
  * 16 accesses: user and explicit supervisor read, write, fetch; implicit supervisor read, write; AC

@@ -4,9 +4,9 @@
  * src/mmu.
  *
  * Where the SDM leaves a choice, the model takes one and says so:
- *   - A faulting access may set A in what it used. Here: in every entry that led to another entry that
- *     was read, and in no other; not in the entry that stopped the walk, not in the leaf of a refused
- *     access.
+ *   - A faulting access may set A in what it used. Here: in every entry that led to another entry
+ *     that was read, and in no other; not in the entry that stopped the walk, not in the leaf of a
+ *     refused access.
  *   - The protection key has its say in the error code (PK) also when something else refuses, too.
  *   - A frame that is not RAM reads as all ones.
  */

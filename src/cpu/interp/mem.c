@@ -225,8 +225,9 @@ static void access_read(struct interp *c, const struct uop *u, uint64_t lin, voi
 }
 
 /*
- * A store to a tracked frame that the TLB knows: no translation, only the word to the trackers. When
- * nobody tracks the frame any more, the entry becomes an ordinary one. False: not such a store.
+ * A store to a tracked frame that the TLB knows: no translation, only the word to the trackers.
+ * When nobody tracks the frame any more, the entry becomes an ordinary one. False: not such a
+ * store.
  */
 static bool noted_write(struct interp *c, uint64_t lin, const void *buf, unsigned bytes)
 {

@@ -46,7 +46,8 @@ static void entry_write(void *entry, uint64_t value)
     } else if (GUEST_BITS == 64) {
         *(volatile uint64_t *)entry = value;
     } else if (((volatile uint32_t *)entry)[1] == (uint32_t)(value >> 32)) {
-        ((volatile uint32_t *)entry)[0] = (uint32_t)value; /* perhaps the entry that maps its own table */
+        /* perhaps the entry that maps its own table */
+        ((volatile uint32_t *)entry)[0] = (uint32_t)value;
     } else { /* never valid with half a value */
         ((volatile uint32_t *)entry)[0] = 0;
         ((volatile uint32_t *)entry)[1] = (uint32_t)(value >> 32);
