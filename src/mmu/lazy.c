@@ -35,6 +35,7 @@ static void flush_address(struct mmu *mmu, gva_t gva)
         if (!(spte & SPTE_P))
             return;
         if (!(spte & SPTE_LK)) {
+            mmu->stats.interventions++;
             shadow_drop(mmu, page, i);
             return;
         }
