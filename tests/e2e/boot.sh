@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The cloud kernel boots to /init, shows the demonstration, powers off by itself.
-# Usage: boot.sh SIZE [COUNT]
+# Usage: boot.sh SIZE [COUNT [OPTION...]]
 . "$(dirname "$0")/lib.sh"
 need_guest
 size=$1
 count=${2:-1}
+shift $(($# < 2 ? $# : 2))
 for i in $(seq "$count"); do
-    boot 300 --memory "$size" --append "console=ttyS0 panic=-1 umbra.demo" --stats "$tmp/stats" --audit
+    boot 300 --memory "$size" --append "console=ttyS0 panic=-1 umbra.demo" --stats "$tmp/stats" --audit "$@"
     check "$size boot $i: status 0" [ "$status" = 0 ]
     check "$size boot $i: /init reached" grep -q "umbra-guest: init reached" "$tmp/out"
     check "$size boot $i: demonstration finished" grep -q "demonstration finished" "$tmp/out"
