@@ -6,7 +6,7 @@
 #include "guest.h"
 
 #define ALIASES 32768u
-#define AT(i)   (SCRATCH + (word)(i) * 4096)
+#define AT(i)   (SCRATCH + (word)(i)*4096)
 #define TARGET  (SCRATCH + ALIASES * 4096ul) /* a 2 MiB region behind them */
 
 static volatile uint32_t *at(unsigned i)
@@ -27,13 +27,13 @@ static void map_all(uint32_t *frame, uint64_t flags)
 
 static word read_fault(unsigned i)
 {
-    asm volatile(FAULTS("movl (%0), %%eax") ::"r"(AT(i)) : "eax", "memory");
+    asm volatile(FAULTS("movl (%0), %%eax")::"r"(AT(i)) : "eax", "memory");
     return last.f.vector == NO_FAULT ? NO_FAULT : last.f.error;
 }
 
 static word write_fault(unsigned i, uint32_t v)
 {
-    asm volatile(FAULTS("movl %1, (%0)") ::"r"(AT(i)), "r"(v) : "memory");
+    asm volatile(FAULTS("movl %1, (%0)")::"r"(AT(i)), "r"(v) : "memory");
     return last.f.vector == NO_FAULT ? NO_FAULT : last.f.error;
 }
 

@@ -107,7 +107,7 @@ static void end_space(struct space *s)
 /* The running space is s. */
 static void write_page(struct space *s, unsigned p, uint32_t v)
 {
-    asm volatile(FAULTS("movl %1, (%0)") ::"r"(at(p)), "r"(v) : "memory");
+    asm volatile(FAULTS("movl %1, (%0)")::"r"(at(p)), "r"(v) : "memory");
     if (last.f.vector != NO_FAULT) {
         unsigned old = s->frame[p];
 

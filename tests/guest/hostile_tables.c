@@ -24,7 +24,7 @@ static uint64_t noise(void)
 
 static void try_read(word va)
 {
-    asm volatile(FAULTS("movb (%0), %%al") ::"r"(va) : "eax", "memory");
+    asm volatile(FAULTS("movb (%0), %%al")::"r"(va) : "eax", "memory");
     if (last.f.vector != NO_FAULT)
         check(1, last.f.vector, PF);
 }
@@ -42,9 +42,9 @@ static void try_all(uint64_t *entry, uint64_t value)
 
 GUEST
 {
-    static const uint64_t places[] = {
-        LAPIC, IOAPIC, BEYOND, 0xa0000, 0xf0000, 0xfffff000, 0xfffffff000, 0xfffffffff000, 0,
-        0xfd000000};
+    static const uint64_t places[] = {LAPIC,   IOAPIC,     BEYOND,       0xa0000,
+                                      0xf0000, 0xfffff000, 0xfffffff000, 0xfffffffff000,
+                                      0,       0xfd000000};
     uint64_t *pml4 = (uint64_t *)(get_cr3() & ~0xffful);
     uint64_t *chain[3] = {page_alloc(), page_alloc(), page_alloc()};
     uint64_t *noisy = (uint64_t *)ARENA;

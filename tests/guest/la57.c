@@ -26,19 +26,19 @@ asm(".pushsection .text\n"
 
 static word toggle(void)
 {
-    asm volatile(FAULTS("mov %0, %%cr4") ::"r"(get_cr4() ^ CR4_LA57) : "memory");
+    asm volatile(FAULTS("mov %0, %%cr4")::"r"(get_cr4() ^ CR4_LA57) : "memory");
     return last.f.vector;
 }
 
 static word reads(word at)
 {
-    asm volatile(FAULTS("movl (%0), %%eax") ::"r"(at) : "eax", "memory");
+    asm volatile(FAULTS("movl (%0), %%eax")::"r"(at) : "eax", "memory");
     return last.f.vector == NO_FAULT ? 0 : last.f.vector << 8 | last.f.error;
 }
 
 static word writes(word at)
 {
-    asm volatile(FAULTS("movl $1, (%0)") ::"r"(at) : "memory");
+    asm volatile(FAULTS("movl $1, (%0)")::"r"(at) : "memory");
     return last.f.vector == NO_FAULT ? 0 : last.f.vector << 8 | last.f.error;
 }
 

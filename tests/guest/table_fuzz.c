@@ -100,7 +100,7 @@ static word user_read(word at)
 
 static word user_write(word at)
 {
-    asm volatile(FAULTS("mov %1, (%0)") ::"r"(at), "r"((word)stored) : "memory");
+    asm volatile(FAULTS("mov %1, (%0)")::"r"(at), "r"((word)stored) : "memory");
     return 0;
 }
 

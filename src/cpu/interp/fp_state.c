@@ -9,9 +9,9 @@
 
 #define HANDLER(name) static const struct uop *name(struct interp *c, const struct uop *u)
 
-#define XCR0_X87 1u
-#define XCR0_SSE 2u
-#define XCR0_AVX 4u
+#define XCR0_X87  1u
+#define XCR0_SSE  2u
+#define XCR0_AVX  4u
 #define XCR0_PKRU 0x200u
 
 #define XSAVE_BV     512 /* header: XSTATE_BV, XCOMP_BV, reserved */
