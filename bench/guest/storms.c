@@ -50,7 +50,8 @@ static uint64_t storm_mmap(uint64_t rounds)
 {
     uint64_t sum = 0;
     for (uint64_t i = 0; i < rounds; i++) {
-        void *p = mmap(NULL, (size_t)MAP_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void *p = mmap(NULL, (size_t)MAP_PAGES * PAGE, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED)
             return 0;
         sum += touch(p, MAP_PAGES);
@@ -115,7 +116,8 @@ int main(int argc, char **argv)
                   {"mmap", storm_mmap, 20 * percent},
                   {"switch", storm_switch, 50 * percent}};
 
-    held = mmap(NULL, (size_t)HELD_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    held = mmap(NULL, (size_t)HELD_PAGES * PAGE, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (held == MAP_FAILED)
         return 1;
     for (unsigned i = 0; i < sizeof storms / sizeof *storms; i++) {

@@ -122,7 +122,7 @@ struct mmu_tlb_ops {
     X(zaps_unshadow,          "of these, because the frame is no table any more")                  \
     X(zaps_reset,             "of these, because guest memory was reset")                          \
     X(table_writes,           "writes to guest tables that were heard of")                         \
-    X(interventions,          "writes followed, tables gone unsync, changes found, INVLPG drops")   \
+    X(interventions,          "writes followed, tables gone unsync, changes found, INVLPG drops")  \
     X(sync_reads,             "guest entries read again")                                          \
     X(sync_changes,           "of these, found changed")                                           \
     X(unsync_pages,           "shadow pages that may be out of date until a flush, now")           \
