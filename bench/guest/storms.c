@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Storms on page tables, one static program for the host and for any guest, in the manner of loops.c:
+ * Storms on page tables, one static program for the host and for any guest, in the manner of
+ * loops.c:
  *
  * fork      children that touch a few inherited pages and exit
  * mmap      64 pages mapped, touched, unmapped
- * switch    two processes that hand a byte to and fro through two pipes, each with pages of its own in use
+ * switch    two processes that hand a byte to and fro through two pipes, each with pages of its own
+ *           in use
  *
  * storms [SCALE [NAME]]    SCALE: amount of work in percent (100); NAME: that storm only
  */

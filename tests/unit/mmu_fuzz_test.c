@@ -341,7 +341,8 @@ static void run_seed(uint64_t seed, unsigned steps, enum mmu_strategy strategy)
         .tlb = {f, tlb_flush_all, tlb_flush_page, tlb_drop_frame, tlb_protect},
     };
     assert_int_equal(mmu_create(&f->g.mmu, &config), ERR_OK);
-    if (strategy == MMU_ADAPTIVE && seed % 3) { /* tables here live too short for the usual measure */
+    /* tables here live too short for the usual measure */
+    if (strategy == MMU_ADAPTIVE && seed % 3) {
         f->g.mmu->calm_min = (unsigned)(seed % 3);
         f->g.mmu->flood_max = 4;
     }
