@@ -18,7 +18,8 @@
 #define CR4_ALWAYS                                                                                 \
     (CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT |      \
      CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE)
-#define CR4_MMU      (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_LA57)
+#define CR4_MMU                                                                                    \
+    (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_LA57)
 #define CR4_PDPTES   (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP)
 #define CR3_NO_FLUSH (UINT64_C(1) << 63)
 #define CR3_PCID     UINT64_C(0xfff)
