@@ -188,6 +188,7 @@ static enum err make_cpu(struct vm *vm)
         .features = vm->config.features,
         .mmu_strategy = vm->config.mmu_strategy,
         .mmu_oracle = vm->config.mmu_oracle,
+        .audit_exits = vm->config.audit && UMBRA_DEBUG_BUILD,
         .budgeted = vm->config.clock == CLOCK_INSTRUCTIONS,
     };
 

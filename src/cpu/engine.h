@@ -59,6 +59,7 @@ struct cpu_stats {
 
 /*
  * mmu_strategy: how the shadow follows the guest's tables
+ * audit_exits:  audit the shadow after each exit that changed it (very slow)
  * mmu_oracle:   run with the shadow oracle (every access translated slowly and compared)
  * tsc_khz:      frequency of bus->tsc, told to the guest by CPUID
  * apic_id:      this vCPU's local APIC id, told by CPUID
@@ -73,6 +74,7 @@ struct vcpu_config {
     uint32_t features;
     enum mmu_strategy mmu_strategy;
     bool mmu_oracle;
+    bool audit_exits;
     bool budgeted;
 };
 

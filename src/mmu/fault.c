@@ -451,4 +451,6 @@ void mmu_translate(struct mmu *mmu, const struct mmu_access *access, bool ac,
         from_shadow = translate(mmu, &f, NULL);
     if (unlikely(mmu->oracle != NULL))
         oracle_check(mmu->oracle, access, ac, out, from_shadow);
+    if (unlikely(mmu->audit_exits && !from_shadow))
+        invariant(mmu_audit(mmu));
 }

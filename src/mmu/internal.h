@@ -229,6 +229,7 @@ struct mmu {
 
     unsigned maxphyaddr;
     struct oracle *oracle;
+    bool audit_exits;
     const struct mmu_trace *trace; /* NULL: nobody listens */
 };
 

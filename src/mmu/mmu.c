@@ -29,6 +29,7 @@ static enum err init(struct mmu *mmu, const struct mmu_config *config)
     mmu->calm_min = CALM_MIN;
     mmu->flood_max = FLOOD_MAX;
     mmu->sync = strategies[config->strategy];
+    mmu->audit_exits = config->audit_exits;
     mmu->next_asid = 1;
     mmu->now = 1;
     mmu->zero_page = mem_zero_page(config->mem);

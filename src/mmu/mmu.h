@@ -154,12 +154,14 @@ const char *mmu_strategy_name(enum mmu_strategy strategy);
 /*
  * maxphyaddr: physical address width the guest was told (reserved bits)
  * oracle:     compare every translation with a plain walk (slow; see docs/shadow.md)
+ * audit_exits: audit everything after each exit that changed the shadow; a disagreement is our bug and aborts
  */
 struct mmu_config {
     struct guest_mem *mem;
     unsigned maxphyaddr;
     enum mmu_strategy strategy;
     bool oracle;
+    bool audit_exits;
     struct mmu_tlb_ops tlb;
 };
 

@@ -326,7 +326,10 @@ static void step(struct fuzz *f)
     }
 }
 
-static void run_seed(uint64_t seed, unsigned steps, enum mmu_strategy strategy)
+enum audit_when { AUDIT_SOMETIMES, AUDIT_EACH_EXIT };
+
+static void run_seed(uint64_t seed, unsigned steps, enum mmu_strategy strategy,
+                     enum audit_when audit)
 {
     struct fuzz *f = calloc(1, sizeof *f);
     assert_non_null(f);
@@ -338,6 +341,7 @@ static void run_seed(uint64_t seed, unsigned steps, enum mmu_strategy strategy)
         .maxphyaddr = 40,
         .strategy = strategy,
         .oracle = true,
+        .audit_exits = audit == AUDIT_EACH_EXIT,
         .tlb = {f, tlb_flush_all, tlb_flush_page, tlb_drop_frame, tlb_protect},
     };
     assert_int_equal(mmu_create(&f->g.mmu, &config), ERR_OK);
@@ -384,7 +388,7 @@ static void random_tables(enum mmu_strategy strategy)
     unsigned seeds = env ? (unsigned)atoi(env) : 24;
 
     for (unsigned s = 1; s <= seeds; s++)
-        run_seed(s, 20000, strategy);
+        run_seed(s, 20000, strategy, AUDIT_SOMETIMES);
 }
 
 static void random_tables_lazy(void **state)
@@ -405,12 +409,21 @@ static void random_tables_adaptive(void **state)
     random_tables(MMU_ADAPTIVE);
 }
 
+/* The audit of debug builds: after each exit that changed the shadow. */
+static void audited_exits(void **state)
+{
+    (void)state;
+    for (int strategy = 0; strategy < MMU_STRATEGIES; strategy++)
+        run_seed(5, 1500, (enum mmu_strategy)strategy, AUDIT_EACH_EXIT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_tables_lazy),
         cmocka_unit_test(random_tables_trace),
         cmocka_unit_test(random_tables_adaptive),
+        cmocka_unit_test(audited_exits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

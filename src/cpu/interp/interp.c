@@ -239,6 +239,7 @@ static enum err create_parts(struct interp *c, const struct vcpu_config *config)
         .maxphyaddr = CPUID_MAXPHYADDR,
         .strategy = config->mmu_strategy,
         .oracle = config->mmu_oracle,
+        .audit_exits = config->audit_exits,
         .tlb = interp_tlb_ops,
     };
     struct x86_state reset;
