@@ -154,7 +154,8 @@ const char *mmu_strategy_name(enum mmu_strategy strategy);
 /*
  * maxphyaddr: physical address width the guest was told (reserved bits)
  * oracle:     compare every translation with a plain walk (slow; see docs/shadow.md)
- * audit_exits: audit everything after each exit that changed the shadow; a disagreement is our bug and aborts
+ * audit_exits: audit everything after each exit that changed the shadow; a disagreement is our
+ *             bug and aborts
  */
 struct mmu_config {
     struct guest_mem *mem;
