@@ -19,6 +19,9 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "cpu/bus.h"
+#include "machine/virtio/balloon.h"
+#include "machine/virtio/blk.h"
+#include "mem/image.h"
 #include "mem/mem.h"
 
 enum board_event {
@@ -38,12 +41,18 @@ struct board_host {
     void (*event)(void *arg, enum board_event event, uint32_t code);
     /* the UART's receive FIFO has room again after it was full */
     void (*serial_room)(void *arg);
+    /* a device has work to do between two instructions: board_service soon; any thread */
+    void (*service_wanted)(void *arg);
+    /* the guest's balloon changed its size */
+    void (*balloon_changed)(void *arg);
 };
 
 /*
  * cpus:       1 for now
  * tsc_khz:    what the guest's TSC runs at
  * debug_exit: port 0xf4 exists
+ * disks:      virtio-blk devices in this order; the board owns them from now on, also on failure
+ * disk_aio:   the ring they all use; outlives the board
  */
 struct board_config {
     struct guest_mem *mem;
@@ -51,6 +60,9 @@ struct board_config {
     unsigned cpus;
     uint64_t tsc_khz;
     bool debug_exit;
+    struct disk *disks[MEM_DISKS_MAX];
+    size_t disk_count;
+    struct aio *disk_aio;
     struct board_host host;
 };
 
@@ -67,6 +79,22 @@ const struct cpu_bus *board_cpu_bus(struct board *board, unsigned cpu);
 
 /* Console input: takes up to `count` bytes into the UART; answers how many it took. */
 size_t board_serial_in(struct board *board, const uint8_t *bytes, size_t count);
+
+/*
+ * On the vCPU's thread between two instructions: devices that were notified, or whose I/O has
+ * completed, do their work; guest memory may be taken and given back.
+ */
+void board_service(struct board *board);
+
+/* The balloon, always there. Any thread. */
+void board_balloon_set_target(struct board *board, uint64_t pages);
+void board_balloon_ask_stats(struct board *board);
+bool board_balloon_start_hinting(struct board *board);
+void board_balloon_info(struct board *board, struct balloon_info *out);
+
+/* Counters of disk `number`; NULL: there is none. */
+const struct blk_stats *board_disk_stats(struct board *board, unsigned number);
+const char *board_disk_path(struct board *board, unsigned number);
 
 /* Runs due timers (CLOCK_HOST: called by the vCPU's poll and while it is halted). */
 void board_run_due(struct board *board);

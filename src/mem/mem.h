@@ -4,19 +4,21 @@
  *
  *     HVA = slot.userspace_addr + ((GFN - slot.base_gfn) << 12)
  *
- * Page states now: absent (never touched), zero (read, never written: the shared zero page),
- * resident, pinned (resident and must stay). Later: ballooned, shared, compressed, swapped, smart.
- * The ledger counts GFNs by state; the counts always sum to the size of guest memory.
+ * The ledger counts GFNs by state; the counts always sum to the size of guest memory
+ * (docs/memory.md draws the states and who moves a page from one to the other).
  *
  * Invariants
  *   M1  every GFN of a slot is in exactly one state; sum of ledger == total pages
  *   M2  slots do not overlap and are sorted by base_gfn
- *   M3  host memory is taken only by mem_make_resident for writing
+ *   M3  host memory for a frame is taken only by mem_make_resident
  *   M4  a frame with MEM_TRACK_* set is never handed out as writable without its tracker hearing of
  *       the write
+ *   M5  a frame leaves residency (reclaim, balloon) only between two instructions of the guest: an
+ *       HVA answered inside one stays good until its end
+ *   M6  what a page holds is in one place only: its own host page, a store, the swap file, a disk
+ *       image, or nowhere because it is zeros
  *
- * Lock: the owner's machine lock, or single-threaded use; the vCPU thread may call
- * mem_make_resident alone while it is the only vCPU.
+ * Threads: one, the vCPU's, or another while the vCPU is held. Counters may be read by any thread.
  */
 #ifndef UMBRA_MEM_MEM_H
 #define UMBRA_MEM_MEM_H
@@ -28,12 +30,32 @@
 #include "base/addr.h"
 #include "base/err.h"
 
-enum page_state { PAGE_ABSENT, PAGE_ZERO, PAGE_RESIDENT, PAGE_PINNED, PAGE_STATES };
+/* clang-format off */
+/* In this order: up to BALLOONED a page reads as zeros, from RESIDENT on it has its own host page. */
+#define PAGE_STATE_LIST(X)                                                                         \
+    X(ABSENT,     "absent",     "never touched, or given back by the guest")                       \
+    X(ZERO,       "zero",       "reads as zeros, never written since")                             \
+    X(BALLOONED,  "ballooned",  "in the guest's balloon")                                          \
+    X(SHARED,     "shared",     "equal to other pages, held once for all of them")                 \
+    X(COMPRESSED, "compressed", "held compressed")                                                 \
+    X(SWAPPED,    "swapped",    "in the VM's swap file")                                           \
+    X(IMAGE,      "image",      "equal to a block of a disk image, dropped")                       \
+    X(SMART,      "smart",      "in the smart-paging file")                                        \
+    X(RESIDENT,   "resident",   "in host memory of its own")                                       \
+    X(PINNED,     "pinned",     "the same, and must stay there")
+/* clang-format on */
+
+#define PAGE_STATE_ENUM(name, word, help) PAGE_##name,
+enum page_state { PAGE_STATE_LIST(PAGE_STATE_ENUM) PAGE_STATES };
+
+/* "absent", "zero", ... */
+const char *page_state_name(enum page_state state);
 
 /* Why writes to a frame must be heard of (bits). */
 enum mem_track {
     MEM_TRACK_CODE = 1,  /* an engine holds decoded or translated instructions of it */
     MEM_TRACK_TABLE = 2, /* the shadow MMU wants to hear of writes to this guest table */
+    MEM_TRACK_IMAGE = 4, /* equal to a block of a disk image until it is written (mem/image.h) */
 };
 
 struct mem_slot {
@@ -50,6 +72,13 @@ struct mem_observer {
      * changes)
      */
     void (*unmap)(void *arg, gfn_t gfn);
+    /*
+     * the same for several frames that leave together, so that a TLB need be searched or flushed
+     * but once; NULL: unmap is called for each
+     */
+    void (*unmap_many)(void *arg, const gfn_t *gfns, size_t count);
+    /* forget which frames were used: the next use of each calls mem_note_used again */
+    void (*age)(void *arg);
     /* the same for all frames at once; NULL: unmap is called for each frame that is not absent */
     void (*unmap_all)(void *arg);
     /* a frame starts to be tracked: withdraw write access from every translation to it */
@@ -82,7 +111,11 @@ const struct mem_slot *mem_find_slot(const struct guest_mem *mem, gfn_t gfn); /*
 enum err mem_add_observer(struct guest_mem *mem, const struct mem_observer *observer) MUST_USE;
 void mem_remove_observer(struct guest_mem *mem, const void *arg);
 
-enum mem_intent { MEM_FOR_READ, MEM_FOR_WRITE };
+/*
+ * MEM_FOR_OVERWRITE: every byte of the page is written before anybody reads it, so what it holds is
+ * not brought in (VSwapper's false reads). Whatever was there is undefined afterwards.
+ */
+enum mem_intent { MEM_FOR_READ, MEM_FOR_WRITE, MEM_FOR_OVERWRITE };
 
 enum mem_answer {
     MEM_OK,         /* *hva is valid for the intent */
@@ -92,10 +125,14 @@ enum mem_answer {
 };
 
 /*
- * Step 6 of a memory access: makes the frame usable. An absent page asked for reading answers with
- * the shared zero page (read-only!) and becomes PAGE_ZERO; asked for writing it becomes
- * PAGE_RESIDENT (observers' unmap is called first when it was PAGE_ZERO). *writable says whether
- * *hva may be written.
+ * Step 6 of a memory access: makes the frame usable. A page that reads as zeros and is asked for
+ * reading answers with the shared zero page (read-only!); a shared page answers with the one copy
+ * (read-only!). Asked for writing, a page becomes PAGE_RESIDENT (observers' unmap is called first
+ * when it was readable elsewhere before). Compressed, swapped and image pages come in; their
+ * neighbours may come in too. Nothing leaves (M5). *writable says whether *hva may be written.
+ *
+ * MEM_HOST_ERROR: what the page holds cannot be had now; mem_stall() says so too when trying again
+ * later may help, and nothing is lost.
  */
 enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent,
                                   hva_t *hva, bool *writable);
@@ -106,6 +143,19 @@ enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_int
  */
 enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent intent, hva_t *hva,
                          bool *writable);
+
+/*
+ * The frame was used: its age begins again. Called by whoever fills a translation cache, for every
+ * fill.
+ */
+void mem_note_used(struct guest_mem *mem, gfn_t gfn);
+
+/*
+ * Why the guest cannot go on for now, in words for the user ("no space left for NAME.vswp: free
+ * some and the guest goes on"); NULL when it can. A stall ends by itself when mem_service or
+ * mem_make_resident succeeds.
+ */
+const char *mem_stall(const struct guest_mem *mem);
 
 /* The shared page that absent and zero frames are read from; never to be written. */
 hva_t mem_zero_page(const struct guest_mem *mem);
@@ -150,9 +200,16 @@ void mem_note_written(struct guest_mem *mem, gpa_t gpa, size_t bytes);
 bool mem_read(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes) MUST_USE;
 bool mem_write(struct guest_mem *mem, gpa_t gpa, const void *buf, size_t bytes) MUST_USE;
 bool mem_fill_zero(struct guest_mem *mem, gpa_t gpa, size_t bytes) MUST_USE;
+/*
+ * Like mem_read, but leaves each page in the state it is in: compressed and swapped pages are read
+ * into buf only. For devices that copy (a guest that writes a page to its own swap) and for
+ * inspection.
+ */
+bool mem_read_through(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes) MUST_USE;
 bool mem_is_ram(const struct guest_mem *mem, gpa_t gpa, uint64_t bytes);
 
-/* Machine reset: every page goes back to absent, trackers and observers are told. */
+/* Machine reset: every page goes back to absent, its place in stores and files is free again;
+ * trackers and observers are told. */
 void mem_reset(struct guest_mem *mem);
 
 #endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which means, and how much: pure. A policy sees figures and answers orders; it touches no page, has
+ * no clock and keeps its memory in a struct of its owner.
+ *
+ * One VM held to a limit (docs/memory.md): free page reporting works by itself; then, lightest first,
+ * share, balloon, compress, swap, block.
+ */
+#ifndef UMBRA_MEM_POLICY_H
+#define UMBRA_MEM_POLICY_H
+
+#include "mem/reclaim.h"
+
+/*
+ * Bytes unless said otherwise. guest_*: the guest's word, UINT64_MAX: unknown.
+ * now_ns:      any monotonic clock
+ * memory:      what the guest believes it has;  limit: host memory it may hold (UINT64_MAX: any)
+ * overhead:    what the process holds beside pages and stores
+ * host:        mem_host_bytes
+ * ledger:      pages by state
+ * compressed:  what the compressed store takes
+ * user_target: resident size asked by the user, UINT64_MAX: none;  user_balloon: the same for the
+ *              balloon (the guest's size after it)
+ */
+struct policy_input {
+    uint64_t now_ns;
+    uint64_t memory, limit, overhead, host, compressed, compressed_limit;
+    struct mem_ledger ledger;
+    uint64_t user_target, user_balloon;
+    bool has_balloon;
+    uint64_t balloon_pages;    /* in the balloon now */
+    uint64_t balloon_moved_ns; /* when a page last went in or out */
+    uint64_t guest_free, guest_available;
+};
+
+/* What the policy did last and why, for people. */
+enum policy_rung {
+    POLICY_NOTHING,
+    POLICY_SHARE,
+    POLICY_BALLOON,
+    POLICY_COMPRESS,
+    POLICY_SWAP,
+    POLICY_BLOCK,
+    POLICY_RUNGS
+};
+
+struct policy_output {
+    uint64_t balloon_target_pages;
+    struct mem_orders orders;
+    enum policy_rung rung;
+    bool balloon_stuck;
+    char why[160];
+};
+
+struct policy_state {
+    uint64_t balloon_target_pages;
+    uint64_t asked_ns; /* when the target last changed */
+    bool stuck;
+};
+
+#define POLICY_STUCK_NS UINT64_C(5000000000)
+
+void policy_decide(struct policy_state *state, const struct policy_input *in,
+                   struct policy_output *out);
+
+const char *policy_rung_name(enum policy_rung rung);
+
+#endif

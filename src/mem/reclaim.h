@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Taking host memory back from a VM without its help: mechanism only. Somebody else decides how much
+ * and by which means (policy.h); this file finds the idlest pages and moves them to the lightest
+ * place allowed:
+ *
+ *   equal to a disk block -> dropped     zeros -> nothing     equal to another page -> shared
+ *   compresses well -> compressed store  else -> swap file
+ *
+ * All work is done in slices by mem_service, on the vCPU's thread between two instructions (M5).
+ */
+#ifndef UMBRA_MEM_RECLAIM_H
+#define UMBRA_MEM_RECLAIM_H
+
+#include "base/stats.h"
+#include "mem/mem.h"
+
+/* What may be done with a victim (bits). Dropping image and zero pages is always allowed. */
+enum mem_means {
+    MEM_MEANS_SHARE = 1,
+    MEM_MEANS_COMPRESS = 2,
+    MEM_MEANS_SWAP = 4,
+    MEM_MEANS_ALL = 7,
+};
+
+/*
+ * path:           the swap file, made now with mode 0600 (created new: an old one is removed first);
+ *                 NULL: none
+ * bytes:          its size: guest memory less the reservation; sparse
+ * compress_bytes: the most host memory the compressed store may take; 0: none
+ */
+struct mem_store_config {
+    const char *path;
+    uint64_t bytes;
+    uint64_t compress_bytes;
+    const struct aio_faults *faults; /* tests only: base/aio.h; NULL */
+};
+
+/* Once, before the guest runs. ERR_IO, ERR_NOMEM: err_text() names the file and says what to do. */
+enum err mem_stores_open(struct guest_mem *mem, const struct mem_store_config *config) MUST_USE;
+
+/* Readable when I/O of the swap file has completed: call mem_service soon. -1: none. */
+int mem_io_fd(const struct guest_mem *mem);
+
+/*
+ * limit_bytes:     the guest's pages and stores may take so much host memory; UINT64_MAX: any
+ * target_bytes:    reclaim down to this and stay there until told otherwise; UINT64_MAX: no wish
+ * means:           MEM_MEANS_*
+ * share_scan_pages_per_s: pace of the scan for equal pages; 0: none
+ */
+struct mem_orders {
+    uint64_t limit_bytes;
+    uint64_t target_bytes;
+    unsigned means;
+    uint64_t share_scan_pages_per_s;
+};
+void mem_set_orders(struct guest_mem *mem, const struct mem_orders *orders);
+
+/* Called (on the vCPU's thread, inside an instruction) when the limit is passed: service soon. */
+void mem_set_pressure_hook(struct guest_mem *mem, void (*hook)(void *arg), void *arg);
+
+/*
+ * One slice of work of about budget_ns: completed I/O, reclaim down to limit and target (the limit
+ * without regard to the budget, unless it stalls), ageing once a second, share scan.
+ * now_ns: host monotonic. Answers when it wants to be called next (host monotonic; UINT64_MAX:
+ * never). After it mem_stall() says whether the guest may run.
+ */
+uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns);
+
+/*
+ * Host memory that the guest's pages and stores hold now: resident, pinned, shared copies,
+ * compressed store, pages on their way to or from files.
+ */
+uint64_t mem_host_bytes(const struct guest_mem *mem);
+
+/* Frames by idle age: [0] used within the last period, [k] not for k periods, last: longer. */
+#define MEM_AGE_PERIOD_NS UINT64_C(1000000000)
+#define MEM_AGES          64
+void mem_age_histogram(const struct guest_mem *mem, uint64_t pages[MEM_AGES]);
+
+/* clang-format off */
+#define MEM_RECLAIM_COUNTERS(X)                                                                    \
+    X(evicted_image,        "pages dropped because a disk image holds them")                       \
+    X(evicted_zero,         "pages dropped because they were zeros")                               \
+    X(evicted_shared,       "pages dropped because an equal page was held")                        \
+    X(evicted_compressed,   "pages compressed")                                                    \
+    X(evicted_swapped,      "pages written to the swap file")                                      \
+    X(compressed_to_swap,   "of these, from the compressed store because it was full")             \
+    X(refused_compress,     "pages that did not compress well enough")                             \
+    X(refused_full,         "pages not compressed because the store was full")                     \
+    X(came_from_shared,     "shared pages written to: broken")                                     \
+    X(came_from_compressed, "pages expanded")                                                      \
+    X(came_from_swap,       "pages read from the swap file because they were used")                \
+    X(came_from_staging,    "pages used again before they were written")                           \
+    X(came_from_image,      "pages read from a disk image because they were used")                 \
+    X(readahead,            "pages read from the swap file or an image ahead of their use")        \
+    X(readahead_used,       "of these, used")                                                      \
+    X(silent_writes_saved,  "VSwapper 1: swap writes saved, a disk image holds the page")          \
+    X(stale_reads_saved,    "VSwapper 2: swap reads saved, a disk read overwrote the page")        \
+    X(false_reads_saved,    "VSwapper 3: swap reads saved, the CPU overwrote the page")            \
+    X(sequential_reads,     "VSwapper 4: reads of the swap file that brought neighbours")          \
+    X(file_pages_first,     "VSwapper 5: victims taken because they were known as file pages")     \
+    X(double_paging_saved,  "guest writes of swapped pages served without bringing them in")       \
+    X(swap_read_bytes,      "bytes read from the swap file")                                       \
+    X(swap_write_bytes,     "bytes written to the swap file")                                      \
+    X(image_read_bytes,     "bytes read from disk images to bring pages back")                     \
+    X(io_errors,            "errors of the swap file and of disk images; each was tried again")    \
+    X(checksum_errors,      "pages of the swap file that were not what was written")               \
+    X(stalls,               "times that the guest had to wait for space or a read")                \
+    X(scan_pages,           "pages looked at by the scan for equal pages")                         \
+    X(scan_shared,          "of these, shared")                                                    \
+    X(age_scans,            "times that all pages grew older")                                     \
+    X(fault_ns,             "time spent bringing pages in")                                        \
+    X(service_ns,           "time spent reclaiming")
+/* clang-format on */
+
+struct mem_reclaim_stats {
+    MEM_RECLAIM_COUNTERS(STATS_FIELD)
+};
+const struct mem_reclaim_stats *mem_reclaim_stats(const struct guest_mem *mem);
+
+/*
+ * compressed_bytes: what the compressed store takes;  shared_copies: pages held for shared ones
+ * swap_slots:       pages the swap file has room for;  staging_pages: on their way there
+ */
+struct mem_store_info {
+    uint64_t compressed_bytes, compressed_limit_bytes;
+    uint64_t shared_copies;
+    uint64_t swap_slots, swap_slots_used, swap_staging_pages;
+};
+void mem_store_info(const struct guest_mem *mem, struct mem_store_info *out);
+
+/* Latencies of bringing one page in, as counts by power of two: [k] took 2^k .. 2^(k+1) ns. */
+#define MEM_LATENCY_BUCKETS 40
+enum mem_latency { MEM_LATENCY_COMPRESSED, MEM_LATENCY_SWAP, MEM_LATENCY_IMAGE, MEM_LATENCIES };
+const uint64_t *mem_latency(const struct guest_mem *mem, enum mem_latency which);
+
+#endif

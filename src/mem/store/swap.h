@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The VM's swap file. Pages go in by a copy into staging memory, are written in clusters in guest
+ * order and read back with their neighbours. What is on disk is encrypted with a key that exists
+ * only in this process (AES-256-XTS, tweak = slot): after a kill nothing of the guest can be read
+ * there. Each page has a checksum in memory: what comes back is what went in, or an error.
+ *
+ *   swap_put --> staged --(cluster written)--> stored --swap_get/free--> gone, hole punched in runs
+ *                  \--swap_get/free (no I/O)--> gone
+ *
+ * A write that fails (ENOSPC, EIO) leaves its pages staged and is tried again; nothing is lost.
+ * File past the host's page cache where the file system allows it.
+ */
+#ifndef UMBRA_MEM_STORE_SWAP_H
+#define UMBRA_MEM_STORE_SWAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/aio.h"
+#include "base/err.h"
+
+#define SWAP_STAGING_PAGES 1024
+#define SWAP_CLUSTER_PAGES 64
+#define SWAP_NO_SLOT       UINT32_MAX
+
+struct swap;
+
+/*
+ * path, bytes: made new with mode 0600 and this size, sparse
+ * pages:       of the guest: indexes are 0 .. pages-1
+ */
+enum err swap_open(struct swap **out, const char *path, uint64_t bytes, uint64_t pages,
+                   const struct aio_faults *faults) MUST_USE;
+/* Closes and removes the file. */
+void swap_close(struct swap *sw);
+
+int swap_fd(const struct swap *sw); /* aio_fd */
+
+enum swap_put {
+    SWAP_OK,
+    SWAP_FULL, /* every slot is taken */
+    SWAP_BUSY, /* staging is full: swap_work, or wait with swap_wait_room */
+};
+
+/* Copies the page of this index (its place in guest order); the slot lies beside its neighbours'. */
+enum swap_put swap_put(struct swap *sw, uint64_t index, const void *page, uint32_t *slot);
+
+/*
+ * Reads slots[0 .. count-1] into pages[i], waiting; the slots stay taken. ok[i]: pages[i] is what
+ * was put. Slots beside each other in the file become one read. False: none of the I/O was possible
+ * (err_text()); slots that are damaged only have ok false.
+ */
+bool swap_get(struct swap *sw, const uint32_t *slots, void *const *pages, bool *ok, size_t count);
+bool swap_is_staged(const struct swap *sw, uint32_t slot);
+void swap_free(struct swap *sw, uint32_t slot);
+void swap_free_all(struct swap *sw);
+
+/* Begins what is due and reaps what is done; flush: also clusters that are not full yet. */
+enum swap_flush { SWAP_WHEN_DUE, SWAP_ALL_NOW };
+void swap_work(struct swap *sw, enum swap_flush flush);
+
+/* Waits until at least one staged page has been written, or a write has failed. */
+void swap_wait_room(struct swap *sw);
+
+/*
+ * In words, while the newest write or read has failed ("no space left on device while writing
+ * PATH"); NULL once one succeeds. Writes are tried again by swap_work, at most every 100 ms.
+ */
+const char *swap_trouble(const struct swap *sw);
+
+struct swap_info {
+    uint64_t slots, used, staged, read_bytes, write_bytes, errors, checksum_errors,
+        sequential_reads;
+};
+void swap_get_info(const struct swap *sw, struct swap_info *out);
+bool swap_check(const struct swap *sw); /* false and err_text() */
+
+#endif
