@@ -94,6 +94,19 @@ static void cb_raise_nmi(void *arg, unsigned cpu)
     wake_cpu(vm);
 }
 
+/* Any thread. The vCPU leaves its engine after the present instruction, or its sleep. */
+static void cb_service_wanted(void *arg)
+{
+    struct vm *vm = arg;
+
+    pthread_mutex_lock(&vm->lock);
+    vm->service_wanted = true;
+    pthread_cond_broadcast(&vm->cond);
+    pthread_mutex_unlock(&vm->lock);
+    if (vm->vcpu)
+        vm->engine->kick(vm->vcpu);
+}
+
 static void cb_event(void *arg, enum board_event event, uint32_t code)
 {
     struct vm *vm = arg;
@@ -165,7 +178,8 @@ static enum err make_machine(struct vm *vm)
                  .set_irq = cb_set_irq,
                  .raise_nmi = cb_raise_nmi,
                  .event = cb_event,
-                 .serial_room = console_serial_room},
+                 .serial_room = console_serial_room,
+                 .service_wanted = cb_service_wanted},
     };
     enum err err = mem_create(&vm->mem, vm->config.memory_bytes);
 

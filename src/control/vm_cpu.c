@@ -8,6 +8,9 @@
  *      restart on reset; leave on end]                          |
  *            |                                                  |
  *            v                                                  |
+ *     [devices that asked for it are served]                    |
+ *            |                                                  |
+ *            v                                                  |
  *     engine->run --KICKED--------------------------------------+
  *            |-----HALTED--> idle until interrupt or request ---+
  *            |-----SHUTDOWN--> reset on purpose, or crash ------+
@@ -102,8 +105,8 @@ static bool needs_gate(const struct vm *vm)
 
 static void restart(struct vm *vm)
 {
+    board_reset(vm->board); /* first: devices let go of the memory they work on */
     mem_reset(vm->mem);
-    board_reset(vm->board);
     if (vm_load(vm)) {
         char text[240];
 
@@ -138,6 +141,20 @@ static bool gate(struct vm *vm)
     return running;
 }
 
+/* Between two instructions: devices do the work they asked time for. False: none has asked. */
+static bool service(struct vm *vm)
+{
+    bool wanted;
+
+    pthread_mutex_lock(&vm->lock);
+    wanted = vm->service_wanted;
+    vm->service_wanted = false;
+    pthread_mutex_unlock(&vm->lock);
+    if (wanted)
+        board_service(vm->board);
+    return wanted;
+}
+
 /* ---- halted ---- */
 
 /* Sleeps until an interrupt, a moved timer, a request or the moment due_ns. */
@@ -152,7 +169,8 @@ static void idle_sleep(struct vm *vm, uint64_t due_ns)
     pthread_mutex_lock(&vm->lock);
     vm->parked = true;
     pthread_cond_broadcast(&vm->cond);
-    while (!vm->irq_wake && !vm->timers_moved && !needs_gate(vm) && rc != ETIMEDOUT) {
+    while (!vm->irq_wake && !vm->timers_moved && !vm->service_wanted && !needs_gate(vm) &&
+           rc != ETIMEDOUT) {
         if (due_ns == CLOCK_NEVER)
             pthread_cond_wait(&vm->cond, &vm->lock);
         else
@@ -183,6 +201,8 @@ static void idle(struct vm *vm)
         uint64_t tick = console_tick(vm, now);
         uint64_t due = board_next_due(vm->board);
 
+        if (service(vm))
+            continue;
         if (tick < due)
             due = tick;
         if (due <= now) {
@@ -228,6 +248,7 @@ void *vm_cpu_main(void *arg)
     vm->thread_id = (int)gettid();
     pthread_mutex_unlock(&vm->lock);
     while (gate(vm)) {
+        service(vm);
         switch (vm->engine->run(vm->vcpu)) {
         case ENGINE_EXIT_KICKED:
             break;

@@ -60,6 +60,7 @@ struct vm {
     bool paused, reset_wanted, parked, thread_done;
     bool irq_wake;     /* something the CPU must look at arrived */
     bool timers_moved; /* the next due time may be earlier than the idle loop believes */
+    bool service_wanted; /* a device has work to do between two instructions */
     uint64_t timer_armed_ns;
     struct byte_ring out, in;
     uint64_t out_dropped;

@@ -261,6 +261,12 @@ size_t board_serial_in(struct board *board, const uint8_t *bytes, size_t count)
     return taken;
 }
 
+void board_service(struct board *board)
+{
+    board_lock(board);
+    board_unlock(board);
+}
+
 void board_run_due(struct board *board)
 {
     board_lock(board);
