@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One VM held to a limit.
+ *
+ *   room = limit - overhead             what pages and stores may take
+ *
+ *   0 ......... relaxed 80 % ........ soft 92 % ......... room
+ *     deflate when      leave things      share scan and     mem_service reclaims by itself:
+ *     the guest is      as they are       balloon            compress, swap, block
+ *     short
+ *
+ * The balloon takes only what the guest says it can give without swapping, less a reserve: what
+ * lies beyond would be swapped by the guest, and the hypervisor knows idle pages better.
+ */
+#include "mem/policy.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/addr.h"
+
+#define MIB            (UINT64_C(1) << 20)
+#define ROOM_MIN       (8 * MIB)
+#define RESERVE_MIN    (16 * MIB)
+#define RETRY_STUCK_NS UINT64_C(60000000000)
+/* A target moves only by more than this: no flapping around a boundary. */
+#define DEAD_BAND_PAGES UINT64_C(256)
+/* 64 MiB a second: all of 1 GiB in a quarter of a minute. */
+#define SHARE_SCAN_PACE UINT64_C(16384)
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t sub(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+const char *policy_rung_name(enum policy_rung rung)
+{
+    static const char *const names[POLICY_RUNGS] = {
+        "nothing", "share", "balloon", "compress", "swap", "block",
+    };
+
+    return names[rung];
+}
+
+static uint64_t room_of(const struct policy_input *in)
+{
+    if (in->limit == UINT64_MAX)
+        return UINT64_MAX;
+    uint64_t room = sub(in->limit, in->overhead);
+    return room > ROOM_MIN ? room : ROOM_MIN;
+}
+
+/* Kept free in the guest, so that it need not hunt for pages itself. */
+static uint64_t reserve_of(const struct policy_input *in)
+{
+    uint64_t share = in->memory / 32;
+
+    return share > RESERVE_MIN ? share : RESERVE_MIN;
+}
+
+/* Pages that the balloon should hold for the limit's sake. */
+static uint64_t balloon_for_limit(const struct policy_state *state, const struct policy_input *in,
+                                  uint64_t room)
+{
+    uint64_t soft = room / 100 * 92, relaxed = room / 100 * 80;
+    uint64_t now = in->balloon_pages, reserve = reserve_of(in);
+    uint64_t most = in->memory / PAGE_SIZE;
+
+    if (in->guest_available == UINT64_MAX)
+        return min_u64(state->balloon_target_pages, now); /* it has not told: ask nothing of it */
+    if (in->guest_available < reserve)
+        return sub(now, (reserve - in->guest_available) / PAGE_SIZE);
+    if (in->host > soft) {
+        /* What is asked already stays asked: other means hide how much is missing meanwhile. */
+        uint64_t need = now + (in->host - soft) / PAGE_SIZE;
+        uint64_t can = now + (in->guest_available - reserve) / PAGE_SIZE;
+
+        need = need > state->balloon_target_pages ? need : state->balloon_target_pages;
+        return min_u64(min_u64(need, can), most);
+    }
+    if (in->host < relaxed && in->guest_available < 2 * reserve)
+        return sub(now, (relaxed - in->host) / PAGE_SIZE);
+    return state->balloon_target_pages;
+}
+
+static uint64_t wanted_balloon(const struct policy_state *state, const struct policy_input *in,
+                               uint64_t room)
+{
+    uint64_t wanted = 0;
+
+    if (in->user_balloon != UINT64_MAX)
+        wanted = sub(in->memory, in->user_balloon) / PAGE_SIZE;
+    if (room != UINT64_MAX) {
+        uint64_t limit_pages = balloon_for_limit(state, in, room);
+
+        if (limit_pages > wanted)
+            wanted = limit_pages;
+    }
+    return wanted;
+}
+
+static bool differs(uint64_t a, uint64_t b)
+{
+    return sub(a, b) > DEAD_BAND_PAGES || sub(b, a) > DEAD_BAND_PAGES;
+}
+
+static bool wants_more(const struct policy_state *state, const struct policy_input *in)
+{
+    return state->balloon_target_pages > in->balloon_pages + DEAD_BAND_PAGES;
+}
+
+/*
+ * A balloon that was asked and has stood still is left at what it has, and asked again after a
+ * while.
+ */
+static void watch_balloon(struct policy_state *state, const struct policy_input *in)
+{
+    uint64_t since =
+        in->balloon_moved_ns > state->asked_ns ? in->balloon_moved_ns : state->asked_ns;
+
+    if (!wants_more(state, in) || in->now_ns <= since + POLICY_STUCK_NS) {
+        state->stuck = false;
+    } else if (in->now_ns > since + RETRY_STUCK_NS) {
+        state->stuck = false;
+        state->asked_ns = in->now_ns;
+    } else {
+        state->stuck = true;
+    }
+}
+
+static void decide_balloon(struct policy_state *state, const struct policy_input *in, uint64_t room,
+                           struct policy_output *out)
+{
+    uint64_t wanted;
+
+    if (!in->has_balloon) {
+        *state = (struct policy_state){.asked_ns = in->now_ns};
+        return;
+    }
+    wanted = wanted_balloon(state, in, room);
+    /* What the user asked is asked exactly; what follows the guest's figures has a dead band. */
+    if (wanted != state->balloon_target_pages &&
+        (in->limit == UINT64_MAX || differs(wanted, state->balloon_target_pages))) {
+        bool waits = wants_more(state, in);
+
+        state->balloon_target_pages = wanted;
+        if (!waits) /* a target that moves on does not begin the wait again */
+            state->asked_ns = in->now_ns;
+    }
+    watch_balloon(state, in);
+    out->balloon_target_pages = state->balloon_target_pages;
+    out->balloon_stuck = state->stuck;
+}
+
+static enum policy_rung rung_of(const struct policy_input *in, const struct policy_output *out,
+                                uint64_t room)
+{
+    bool asks = out->balloon_target_pages > in->balloon_pages && !out->balloon_stuck;
+    bool is_over = in->host > min_u64(room, in->user_target);
+
+    if (room == UINT64_MAX && in->user_target == UINT64_MAX)
+        return asks ? POLICY_BALLOON : POLICY_NOTHING;
+    if (in->user_target == UINT64_MAX && in->host <= room / 100 * 92)
+        return asks ? POLICY_BALLOON : POLICY_NOTHING;
+    if (asks && !is_over)
+        return POLICY_BALLOON;
+    if (in->compressed_limit && in->compressed < in->compressed_limit / 100 * 95)
+        return POLICY_COMPRESS;
+    return POLICY_SWAP;
+}
+
+static void explain(const struct policy_input *in, struct policy_output *out, uint64_t room)
+{
+    uint64_t held = in->host / MIB, may = room / MIB;
+    uint64_t asked = out->balloon_target_pages * PAGE_SIZE / MIB;
+
+    if (room == UINT64_MAX)
+        snprintf(out->why, sizeof(out->why), "no limit is set; %" PRIu64 " MiB are held", held);
+    else if (out->rung == POLICY_NOTHING)
+        snprintf(out->why, sizeof(out->why), "%" PRIu64 " of %" PRIu64 " MiB are held: enough room",
+                 held, may);
+    else if (out->balloon_stuck)
+        snprintf(out->why, sizeof(out->why),
+                 "%" PRIu64 " of %" PRIu64 " MiB are held; the balloon stands still at %" PRIu64
+                 " MiB, so other means take over",
+                 held, may, in->balloon_pages * PAGE_SIZE / MIB);
+    else
+        snprintf(out->why, sizeof(out->why),
+                 "%" PRIu64 " of %" PRIu64 " MiB are held; the balloon is asked for %" PRIu64
+                 " MiB, the rest goes by %s",
+                 held, may, asked, policy_rung_name(out->rung));
+}
+
+void policy_decide(struct policy_state *state, const struct policy_input *in,
+                   struct policy_output *out)
+{
+    uint64_t room = room_of(in);
+
+    *out = (struct policy_output){0};
+    decide_balloon(state, in, room, out);
+    out->orders.limit_bytes = room;
+    out->orders.target_bytes = in->user_target;
+    out->orders.means = MEM_MEANS_SHARE | MEM_MEANS_COMPRESS | MEM_MEANS_SWAP;
+    if (room != UINT64_MAX && in->host > room / 100 * 80)
+        out->orders.share_scan_pages_per_s = SHARE_SCAN_PACE;
+    out->rung = rung_of(in, out, room);
+    explain(in, out, room);
+}

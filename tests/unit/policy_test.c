@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The policy of one VM under a limit, driven with figures of a guest that need not exist. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mem/policy.h"
+
+#define MIB  (UINT64_C(1) << 20)
+#define MS   UINT64_C(1000000)
+#define STEP (200 * MS)
+
+static struct policy_input figures(void)
+{
+    return (struct policy_input){
+        .now_ns = 1000 * MS,
+        .memory = 512 * MIB,
+        .limit = UINT64_MAX,
+        .overhead = 20 * MIB,
+        .host = 300 * MIB,
+        .compressed_limit = 100 * MIB,
+        .user_target = UINT64_MAX,
+        .user_balloon = UINT64_MAX,
+        .has_balloon = true,
+        .guest_free = 100 * MIB,
+        .guest_available = 200 * MIB,
+    };
+}
+
+static void leaves_a_vm_without_limit_alone(void **unused)
+{
+    struct policy_state state = {0};
+    struct policy_input in = figures();
+    struct policy_output out;
+
+    (void)unused;
+    policy_decide(&state, &in, &out);
+    assert_true(out.orders.limit_bytes == UINT64_MAX && out.orders.target_bytes == UINT64_MAX);
+    assert_int_equal(out.orders.share_scan_pages_per_s, 0);
+    assert_int_equal(out.balloon_target_pages, 0);
+    assert_int_equal(out.rung, POLICY_NOTHING);
+}
+
+static void limit_less_overhead_is_the_room(void **unused)
+{
+    struct policy_state state = {0};
+    struct policy_input in = figures();
+    struct policy_output out;
+
+    (void)unused;
+    in.limit = 256 * MIB;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.limit_bytes, 236 * MIB);
+    in.overhead = 300 * MIB; /* more than the limit: still some room, or nothing could run */
+    policy_decide(&state, &in, &out);
+    assert_true(out.orders.limit_bytes > 0 && out.orders.limit_bytes < 64 * MIB);
+}
+
+static void asks_the_balloon_for_no_more_than_the_guest_can_give(void **unused)
+{
+    struct policy_input in = figures();
+    struct policy_output out;
+
+    (void)unused;
+    in.limit = 256 * MIB;
+    for (uint64_t available = 0; available <= 512; available += 16) {
+        struct policy_state state = {0};
+
+        in.guest_available = available * MIB;
+        policy_decide(&state, &in, &out);
+        assert_true(out.balloon_target_pages * 4096 <= in.guest_available);
+        if (available >= 128)
+            assert_true(out.balloon_target_pages > 0);
+    }
+    struct policy_state state = {0};
+    in.guest_available = UINT64_MAX; /* it never told */
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.balloon_target_pages, 0);
+}
+
+static void gives_back_to_a_guest_that_is_short(void **unused)
+{
+    struct policy_state state = {.balloon_target_pages = 32768};
+    struct policy_input in = figures();
+    struct policy_output out;
+
+    (void)unused;
+    in.limit = 256 * MIB;
+    in.balloon_pages = 32768;
+    in.guest_available = 2 * MIB;
+    policy_decide(&state, &in, &out);
+    assert_true(out.balloon_target_pages < 32768);
+}
+
+static void does_what_the_user_asks(void **unused)
+{
+    struct policy_state state = {0};
+    struct policy_input in = figures();
+    struct policy_output out;
+
+    (void)unused;
+    in.user_balloon = 300 * MIB;
+    in.user_target = 64 * MIB;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.balloon_target_pages, 212 * MIB / 4096);
+    assert_int_equal(out.orders.target_bytes, 64 * MIB);
+    assert_true(out.orders.limit_bytes == UINT64_MAX);
+    in.user_balloon = 300 * MIB + 4096; /* to the page, whatever was asked before */
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.balloon_target_pages, 212 * MIB / 4096 - 1);
+    in.user_balloon = 4096 * MIB; /* more than it has: nothing to take */
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.balloon_target_pages, 0);
+}
+
+static void reports_a_balloon_that_stands_still(void **unused)
+{
+    struct policy_state state = {0};
+    struct policy_input in = figures();
+    struct policy_output out;
+    uint64_t asked = in.now_ns, stuck_at = 0;
+
+    (void)unused;
+    in.user_balloon = 256 * MIB;
+    for (; in.now_ns < asked + 20000 * MS && !stuck_at; in.now_ns += STEP) {
+        policy_decide(&state, &in, &out);
+        if (out.balloon_stuck)
+            stuck_at = in.now_ns;
+    }
+    assert_true(stuck_at > asked + POLICY_STUCK_NS && stuck_at <= asked + POLICY_STUCK_NS + STEP);
+    for (; in.balloon_pages < 65536; in.now_ns += STEP) { /* slow, but it moves */
+        in.balloon_pages += 512;
+        in.balloon_moved_ns = in.now_ns;
+        policy_decide(&state, &in, &out);
+        assert_false(out.balloon_stuck);
+    }
+    assert_false(out.balloon_stuck);
+}
+
+/* A guest whose cache can be given and whose balloon follows at 200 MiB a second. */
+static void settles_without_flapping(void **unused)
+{
+    struct policy_state state = {0};
+    struct policy_input in = figures();
+    struct policy_output out;
+    uint64_t touched = 480 * MIB, last = 0;
+    unsigned changes = 0, turns = 0;
+    int direction = 0;
+
+    (void)unused;
+    in.limit = 256 * MIB;
+    for (unsigned i = 0; i < 1000; i++, in.now_ns += STEP) {
+        uint64_t balloon = in.balloon_pages * 4096;
+
+        in.host = touched > balloon ? touched - balloon : 0;
+        if (in.host > out.orders.limit_bytes && i)
+            in.host = out.orders.limit_bytes;
+        in.guest_available = 300 * MIB > balloon ? 300 * MIB - balloon : 0;
+        policy_decide(&state, &in, &out);
+        if (out.balloon_target_pages != last) {
+            int now = out.balloon_target_pages > last ? 1 : -1;
+
+            changes++;
+            turns += direction && now != direction;
+            direction = now;
+            last = out.balloon_target_pages;
+        }
+        if (in.balloon_pages < last) {
+            uint64_t step = last - in.balloon_pages < 10240 ? last - in.balloon_pages : 10240;
+            in.balloon_pages += step;
+            in.balloon_moved_ns = in.now_ns;
+        } else {
+            in.balloon_pages = last;
+        }
+    }
+    assert_true(in.host <= 236 * MIB);
+    assert_true(in.balloon_pages > 0);
+    assert_true(turns <= 1);
+    assert_true(changes < 40);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(leaves_a_vm_without_limit_alone),
+        cmocka_unit_test(limit_less_overhead_is_the_room),
+        cmocka_unit_test(asks_the_balloon_for_no_more_than_the_guest_can_give),
+        cmocka_unit_test(gives_back_to_a_guest_that_is_short),
+        cmocka_unit_test(does_what_the_user_asks),
+        cmocka_unit_test(reports_a_balloon_that_stands_still),
+        cmocka_unit_test(settles_without_flapping),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
