@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The memory owner: a static program for any Linux guest (or host) that owns pages, fills them with
+ * contents that follow from their number, and looks again and again whether they still hold them.
+ *
+ * owner [OPTION VALUE]...
+ *   mib N         how much it owns (64)
+ *   kinds LETTERS contents, pages.h (zcre)
+ *   file PATH     the pages are those of a file, mapped; it is made mib long
+ *   order WORD    sequential, random, hot (9 of 10 accesses to a tenth of the pages, in runs of 16),
+ *                 or read: the file is read from its beginning to its end, over and over
+ *   check WORD    page (every word) or word (one of them; for measuring)
+ *   writes N      of 100 accesses so many write the page anew (25)
+ *   seconds N     how long after the filling (10); warm N: and before these, without counting (0)
+ *   seed N        (1)
+ *
+ * One line "owner: filled ..." then, and one at the end with all that was found:
+ *   owner: {"order": "random", ..., "accesses_per_s": 12345, "mismatches": 0}
+ * Status 0: no mismatch; 1: mismatches (the first ten are told); 2: usage or a failed system call.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "latency.h"
+#include "pages.h"
+
+#define HOT_PART   10u
+#define HOT_RUN    16u
+#define READ_PAGES 32u
+#define TOLD       10u
+
+struct options {
+    uint64_t mib, writes, seconds, warm, seed;
+    const char *kinds, *file, *order, *check;
+};
+
+struct owner {
+    struct options options;
+    struct pages pages;
+    int fd;
+    uint64_t random, next;
+    uint64_t mismatches;
+    struct latency latency;
+};
+
+static __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    printf("owner: ");
+    vprintf(format, args);
+    printf("\n");
+    va_end(args);
+    exit(2);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t draw(struct owner *o)
+{
+    o->random ^= o->random << 13;
+    o->random ^= o->random >> 7;
+    o->random ^= o->random << 17;
+    return o->random >> 11;
+}
+
+static uint64_t hot_or_cold(struct owner *o)
+{
+    uint64_t runs = o->pages.count / HOT_RUN;
+    uint64_t hot_runs = (runs + HOT_PART - 1) / HOT_PART;
+    uint64_t run = draw(o) % 10 < 9 ? draw(o) % hot_runs * HOT_PART : draw(o) % runs;
+    return (run < runs ? run : 0) * HOT_RUN + draw(o) % HOT_RUN;
+}
+
+static uint64_t choose(struct owner *o)
+{
+    switch (o->options.order[0]) {
+    case 's':
+        return o->next++ % o->pages.count;
+    case 'h':
+        return hot_or_cold(o);
+    default:
+        return draw(o) % o->pages.count;
+    }
+}
+
+static void check_page(struct owner *o, uint64_t number, const uint64_t *page)
+{
+    struct mismatch m;
+    bool same = o->options.check[0] == 'p' ? pages_match(&o->pages, number, page, &m)
+                                           : pages_match_word(&o->pages, number, page,
+                                                              (unsigned)(draw(o) % PAGE_WORDS), &m);
+    if (!same && o->mismatches++ < TOLD)
+        printf("owner: MISMATCH page %llu version %u kind %c word %u: expected %016llx, found "
+               "%016llx\n",
+               (unsigned long long)number, o->pages.version[number], pages_kind(&o->pages, number),
+               m.word, (unsigned long long)m.expected, (unsigned long long)m.found);
+}
+
+/* The time of an access is that of its first load or of the whole write. */
+static void access_page(struct owner *o)
+{
+    uint64_t number = choose(o);
+    const uint64_t *page = o->pages.base + number * PAGE_WORDS;
+    bool write = draw(o) % 100 < o->options.writes;
+    uint64_t start = now_ns();
+    if (write)
+        pages_write(&o->pages, number);
+    else
+        (void)*(const volatile uint64_t *)page;
+    latency_add(&o->latency, now_ns() - start);
+    if (!write)
+        check_page(o, number, page);
+}
+
+static void read_pages(struct owner *o)
+{
+    static uint64_t buffer[READ_PAGES * PAGE_WORDS];
+    uint64_t first = o->next;
+    uint64_t count = o->pages.count - first < READ_PAGES ? o->pages.count - first : READ_PAGES;
+    uint64_t start = now_ns();
+    if (pread(o->fd, buffer, count * PAGE, (off_t)(first * PAGE)) != (ssize_t)(count * PAGE))
+        die("cannot read the file: %s", strerror(errno));
+    uint64_t each_ns = (now_ns() - start) / count;
+    for (uint64_t i = 0; i < count; i++) {
+        latency_add(&o->latency, each_ns);
+        check_page(o, first + i, buffer + i * PAGE_WORDS);
+    }
+    o->next = first + count == o->pages.count ? 0 : first + count;
+}
+
+/* Answers how long it took. */
+static double work(struct owner *o, uint64_t seconds)
+{
+    uint64_t start = now_ns(), end = start + seconds * 1000000000u, now = start;
+    memset(&o->latency, 0, sizeof(o->latency));
+    while (now < end) {
+        for (unsigned i = 0; i < 16; i++) {
+            if (o->options.order[0] == 'r' && o->options.order[1] == 'e')
+                read_pages(o);
+            else
+                access_page(o);
+        }
+        now = now_ns();
+    }
+    return (double)(now - start) * 1e-9;
+}
+
+static void *map(const struct options *options, int fd, uint64_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                   options->file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, fd, 0);
+    if (p == MAP_FAILED)
+        die("cannot map %llu bytes: %s", (unsigned long long)bytes, strerror(errno));
+    return p;
+}
+
+static void own(struct owner *o)
+{
+    uint64_t bytes = o->options.mib << 20;
+    o->fd = -1;
+    if (o->options.file) {
+        o->fd = open(o->options.file, O_RDWR | O_CREAT, 0600);
+        if (o->fd < 0 || ftruncate(o->fd, (off_t)bytes) != 0)
+            die("cannot make %s: %s", o->options.file, strerror(errno));
+    }
+    o->random = o->options.seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+    o->pages.count = bytes / PAGE;
+    o->pages.seed = o->options.seed;
+    o->pages.kinds = o->options.kinds;
+    o->pages.base = map(&o->options, o->fd, bytes);
+    o->pages.version = calloc(o->pages.count, sizeof(*o->pages.version));
+    if (!o->pages.version)
+        die("no memory");
+    /* Huge pages of the guest would make neighbours of what is chosen at random. */
+    (void)madvise(o->pages.base, bytes, MADV_NOHUGEPAGE);
+
+    uint64_t start = now_ns();
+    for (uint64_t i = 0; i < o->pages.count; i++)
+        pages_write(&o->pages, i);
+    if (o->fd >= 0 && msync(o->pages.base, bytes, MS_SYNC) != 0)
+        die("cannot write the file: %s", strerror(errno));
+    printf("owner: filled %llu MiB in %.1f s\n", (unsigned long long)o->options.mib,
+           (double)(now_ns() - start) * 1e-9);
+}
+
+static void report(const struct owner *o, double seconds)
+{
+    const struct latency *l = &o->latency;
+    printf("owner: {\"order\": \"%s\", \"mib\": %llu, \"kinds\": \"%s\", \"file\": %s, "
+           "\"seconds\": %.3f, \"accesses\": %llu, \"accesses_per_s\": %.0f, \"median_ns\": %llu, "
+           "\"p99_ns\": %llu, \"max_ns\": %llu, \"mismatches\": %llu}\n",
+           o->options.order, (unsigned long long)o->options.mib, o->options.kinds,
+           o->options.file ? "true" : "false", seconds, (unsigned long long)l->count,
+           (double)l->count / seconds, (unsigned long long)latency_ns(l, 500),
+           (unsigned long long)latency_ns(l, 990), (unsigned long long)l->max_ns,
+           (unsigned long long)o->mismatches);
+}
+
+static bool is_one_of(const char *word, const char *const *words)
+{
+    for (; *words; words++) {
+        if (strcmp(word, *words) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void parse(struct options *options, int argc, char **argv)
+{
+    static const char *const orders[] = {"sequential", "random", "hot", "read", NULL};
+    static const char *const checks[] = {"page", "word", NULL};
+    const struct {
+        const char *name;
+        uint64_t *number;
+        const char **word;
+    } known[] = {
+        {"mib", &options->mib, NULL},         {"writes", &options->writes, NULL},
+        {"seconds", &options->seconds, NULL}, {"warm", &options->warm, NULL},
+        {"seed", &options->seed, NULL},       {"kinds", NULL, &options->kinds},
+        {"file", NULL, &options->file},       {"order", NULL, &options->order},
+        {"check", NULL, &options->check},
+    };
+    for (int i = 1; i < argc; i += 2) {
+        size_t k = 0;
+        while (k < sizeof(known) / sizeof(known[0]) && strcmp(argv[i], known[k].name) != 0)
+            k++;
+        if (k == sizeof(known) / sizeof(known[0]) || i + 1 == argc)
+            die("option %s is unknown or has no value", argv[i]);
+        if (known[k].number)
+            *known[k].number = strtoull(argv[i + 1], NULL, 10);
+        else
+            *known[k].word = argv[i + 1];
+    }
+    if (options->mib == 0 || options->seed == 0 || !is_one_of(options->order, orders) ||
+        !is_one_of(options->check, checks) || options->kinds[0] == '\0' ||
+        options->kinds[strspn(options->kinds, "zcre")] != '\0' ||
+        (strcmp(options->order, "read") == 0 && !options->file))
+        die("an option's value is not possible");
+}
+
+int main(int argc, char **argv)
+{
+    static struct owner o = {.options = {.mib = 64,
+                                         .writes = 25,
+                                         .seconds = 10,
+                                         .seed = 1,
+                                         .kinds = "zcre",
+                                         .order = "random",
+                                         .check = "page"}};
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    parse(&o.options, argc, argv);
+    own(&o);
+    if (o.options.warm > 0)
+        (void)work(&o, o.options.warm);
+    double seconds = work(&o, o.options.seconds);
+    report(&o, seconds);
+    return o.mismatches > 0;
+}
