@@ -9,7 +9,8 @@
 #include "control/pagemap.h"
 #include "control/walk.h"
 
-static const char *const state_names[PAGE_STATES] = {"absent", "zero", "resident", "pinned"};
+#define STATE_NAME(name, word, help) word,
+static const char *const state_names[PAGE_STATES] = {PAGE_STATE_LIST(STATE_NAME)};
 
 static json_t *hex(uint64_t value)
 {
@@ -83,6 +84,8 @@ static json_t *tracked_json(unsigned tracked)
         json_array_append_new(list, json_string("code"));
     if (tracked & MEM_TRACK_TABLE)
         json_array_append_new(list, json_string("table"));
+    if (tracked & MEM_TRACK_IMAGE)
+        json_array_append_new(list, json_string("image"));
     return list;
 }
 
@@ -278,6 +281,8 @@ static json_t *withheld_json(const struct mmu_explain *w)
          "decoded instructions of this frame are kept: a write must be heard of"},
         {MMU_WITHHELD_TABLE,
          "the frame holds a guest table that is followed: a write must be heard of"},
+        {MMU_WITHHELD_IMAGE,
+         "the frame equals a block of a disk image: the first write must be heard of"},
     };
     json_t *list = json_array();
 

@@ -104,6 +104,12 @@ static void print_host(const json_t *walk, FILE *out)
     } states[] = {
         {"absent", "absent: never touched, costs nothing"},
         {"zero", "zero: only read so far, read from the shared page of zeros"},
+        {"ballooned", "ballooned: in the guest's balloon, reads as zeros"},
+        {"shared", "shared: one copy is held for several frames until one is written"},
+        {"compressed", "compressed: comes back at its next use"},
+        {"swapped", "swapped: in the VM's swap file, comes back at its next use"},
+        {"image", "image: dropped, a disk image holds it; comes back at its next use"},
+        {"smart", "smart: in the smart-paging file, comes back at its next use"},
         {"resident", "resident: has host memory of its own"},
         {"pinned", "pinned: resident, must stay"},
     };

@@ -45,12 +45,10 @@ static bool check_leaf(struct mmu *mmu, const struct shadow_page *page, unsigned
 
     if (good && !(spte & (SPTE_LG | SPTE_DV))) {
         gfn_t gfn = gpa_gfn(gpa_make(raw & PTE_ADDR));
-        const struct mem_slot *slot = mem_find_slot(mmu->mem, gfn);
-        good = slot &&
-               (spte & SPTE_ADDR) ==
-                   slot->userspace_addr.v + ((gfn.v - slot->base_gfn.v) << PAGE_SHIFT) &&
-               (!(spte & SPTE_HW) || mem_page_state(mmu->mem, gfn) >= PAGE_RESIDENT) &&
-               mem_page_state(mmu->mem, gfn) != PAGE_ABSENT;
+        hva_t hva;
+        bool writable;
+        good = mem_peek(mmu->mem, gfn, MEM_FOR_READ, &hva, &writable) == MEM_OK &&
+               (spte & SPTE_ADDR) == hva.v && (writable || !(spte & SPTE_HW));
     }
     if (!good)
         err_note(ERR_INTERNAL,

@@ -169,12 +169,11 @@ static void explain_frame(struct mmu *mmu, struct mmu_explain *out)
     out->state = mem_page_state(mmu->mem, gfn);
     out->tracked = mem_track(mmu->mem, gfn);
     out->has_hva = mem_peek(mmu->mem, gfn, MEM_FOR_READ, &out->hva, &writable) == MEM_OK;
-    out->hva_is_zero_page = out->has_hva && out->hva.v == mmu->zero_page.v;
+    out->hva_is_zero_page = out->has_hva && out->hva.v == mem_zero_page(mmu->mem).v;
     out->mappings = chain_length(mmu, *rmap_head(mmu, gfn));
 }
 
-static struct mmu_shadow_entry entry_of(const struct mmu *mmu, const struct shadow_page *page,
-                                        unsigned i)
+static struct mmu_shadow_entry entry_of(const struct shadow_page *page, unsigned i)
 {
     const uint64_t spte = page->spte[i];
     struct mmu_shadow_entry e = {.raw = page->raw[i]};
@@ -194,7 +193,7 @@ static struct mmu_shadow_entry entry_of(const struct mmu *mmu, const struct shad
     if (e.large || e.device)
         e.gpa = gpa_make(spte & SPTE_ADDR);
     else
-        e.hva = e.host_writable ? hva_make(spte & SPTE_ADDR) : mmu->zero_page;
+        e.hva = hva_make(spte & SPTE_ADDR);
     return e;
 }
 
@@ -213,6 +212,8 @@ static unsigned withheld(const struct mmu *mmu, const struct mmu_explain *out,
         why |= MMU_WITHHELD_CODE;
     if (out->tracked & MEM_TRACK_TABLE)
         why |= MMU_WITHHELD_TABLE;
+    if (out->tracked & MEM_TRACK_IMAGE)
+        why |= MMU_WITHHELD_IMAGE;
     return why;
 }
 
@@ -233,7 +234,7 @@ static void explain_shadow(const struct mmu *mmu, const struct root *root, struc
         l->shadow = MMU_SHADOW_EMPTY;
         if (!(page->spte[i] & SPTE_P))
             return;
-        l->spte = entry_of(mmu, page, i);
+        l->spte = entry_of(page, i);
         l->agreement = l->read && l->entry == l->spte.raw ? MMU_AGREE : MMU_STALE;
         if (l->agreement == MMU_STALE)
             out->agreement = MMU_STALE;

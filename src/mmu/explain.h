@@ -49,6 +49,7 @@ enum mmu_withheld {
     MMU_WITHHELD_RESIDENCE = 4, /* the frame has no host page of its own yet */
     MMU_WITHHELD_CODE = 8,      /* the engine holds decoded instructions of it */
     MMU_WITHHELD_TABLE = 16,    /* it holds a guest table that is followed */
+    MMU_WITHHELD_IMAGE = 32,    /* it equals a block of a disk image so far */
 };
 
 /* What a shadow page is for, beside its guest table and its place. */

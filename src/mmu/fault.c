@@ -103,7 +103,7 @@ static bool leaf_answers(struct mmu *mmu, struct fault *f, struct shadow_page *p
             f->lack = LACK_RESIDENCY;
             return false;
         }
-        hva = writable ? hva_make(spte & SPTE_ADDR) : mmu->zero_page;
+        hva = hva_make(spte & SPTE_ADDR);
     }
     answer_page(mmu, f, spte, &a, hva, writable, page_gpa);
     return true;
@@ -145,7 +145,7 @@ static bool step_enter_handler(struct mmu *mmu, struct fault *f)
             if (!mmu->sync->is_current(mmu, page, index)) {
                 if (page->spte[index] & SPTE_P)
                     shadow_drop(mmu, page, index);
-                f->lack = LACK_FRESHNESS;
+                f->lack = shadow_table(mmu, page) ? LACK_FRESHNESS : LACK_RESIDENCY;
                 return false;
             }
             spte = page->spte[index];
@@ -247,8 +247,7 @@ static uint64_t leaf_from_walk(const struct fault *f)
         return spte | SPTE_LG | w->page_base.v;
     if (!f->slot)
         return spte | SPTE_DV | w->page_base.v;
-    uint64_t off = gpa_gfn(w->page_base).v - f->slot->base_gfn.v;
-    return spte | (f->writable ? SPTE_HW : 0) | (f->slot->userspace_addr.v + (off << PAGE_SHIFT));
+    return spte | (f->writable ? SPTE_HW : 0) | f->hva.v;
 }
 
 /* Follows or makes the link that the walk took at this level. NULL: nothing can be kept there. */

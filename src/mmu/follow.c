@@ -63,13 +63,11 @@ static uint64_t leaf_from_entry(struct mmu *mmu, const struct shadow_page *page,
     if (large)
         return spte | SPTE_LG | base.v;
 
-    const struct mem_slot *slot = mem_find_slot(mmu->mem, gpa_gfn(base));
     hva_t hva;
     bool writable;
-    if (!slot || mem_peek(mmu->mem, gpa_gfn(base), MEM_FOR_READ, &hva, &writable) != MEM_OK)
+    if (mem_peek(mmu->mem, gpa_gfn(base), MEM_FOR_READ, &hva, &writable) != MEM_OK)
         return 0;
-    uint64_t off = gpa_gfn(base).v - slot->base_gfn.v;
-    return spte | (writable ? SPTE_HW : 0) | (slot->userspace_addr.v + (off << PAGE_SHIFT));
+    return spte | (writable ? SPTE_HW : 0) | hva.v;
 }
 
 bool follow_entry(struct mmu *mmu, struct shadow_page *page, unsigned index)

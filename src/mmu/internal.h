@@ -9,7 +9,7 @@
  *       else is
  *   S3  every link is on its child's chain of parents, and nothing else is
  *   S4  no entry describes a guest entry that was not present
- *   S5  a cached HVA is the slot formula's, and writable only while the frame is resident
+ *   S5  a cached HVA is the one that mem answers, and writable only while the frame is resident
  *   S6  a link is followed only after its guest entry was compared with what it was when it was
  *       linked
  *   S7  a leaf is used only if it was right at some use since its root became current and since the
@@ -39,7 +39,7 @@
  *  |    0     | pkey |  address (see below)               |  G  D NX  U  W HW DV LG LK  P  |
  *  +----------+------+------------------------------------+--+--+--+--+--+--+--+--+--+--+--+
  *
- *   4 KiB leaf   HVA of the frame by its slot's formula; not HW: the frame reads as zeros
+ *   4 KiB leaf   HVA as mem answered it; not HW: of the zero page, or of one that frames share
  *   LG leaf      GPA of the large page; the HVA is found per 4 KiB when an answer is given
  *   DV leaf      GPA of a page that is not RAM
  *   LK           pointer to the child shadow page (64-byte aligned)
@@ -112,7 +112,8 @@ enum page_sync { SYNC_LOOSE, SYNC_STEP, SYNC_UNSYNC };
  * calm:        flushes outlived without a change, while loose
  * writes:      writes heard of since the page was last used after a flush
  * prefetched:  bitmap of leaves set ahead of their use and not used yet
- * table:       the guest's table as host memory; NULL: ask mem again
+ * table:       the guest's table as host memory, while it is there; NULL: ask mem again
+ * referenced:  used since pages last grew older (quota) and since frames did (mem's age)
  * raw:         guest entry that spte[i] was made from
  * chain:       neighbours of spte[i] on a frame's chain (leaf) or on the child's chain of parents
  *              (link)
@@ -197,7 +198,6 @@ struct mmu {
     struct mmu_tlb_ops tlb;
     const struct sync_ops *sync;
     struct mmu_stats stats;
-    hva_t zero_page;
 
     /* shadow pages */
     struct shadow_page **by_id;
@@ -252,7 +252,7 @@ enum zap_reason { ZAP_QUOTA, ZAP_UNSHADOW, ZAP_RESET };
 void shadow_zap(struct mmu *mmu, struct shadow_page *page, enum zap_reason why);
 void shadow_zap_all(struct mmu *mmu);
 
-/* The guest's table as host memory; NULL: the host failed (err_text()). */
+/* The guest's table as host memory; NULL: it cannot be read as it is, only a walk brings it in. */
 const void *shadow_table(struct mmu *mmu, struct shadow_page *page);
 
 /* The pages that shadow a table in this frame are those with its gfn in this list. */
@@ -303,6 +303,9 @@ uint32_t role_for(const struct paging *pg, unsigned level);
 
 /* The TLB is about to hold a 4 KiB piece of a page of 1 << shift bytes. */
 void root_note_large_fill(struct mmu *mmu, unsigned shift, gva_t gva);
+
+/* Drops all that the TLB has. */
+void root_flush_tlb(struct mmu *mmu);
 
 /* Drops what the TLB has of a GVA in every tag, large pages wholly. */
 void root_flush_tlb_page(struct mmu *mmu, gva_t gva);

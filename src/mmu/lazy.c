@@ -14,7 +14,9 @@ bool lazy_is_current(struct mmu *mmu, struct shadow_page *page, unsigned index)
     const void *table = shadow_table(mmu, page);
 
     mmu->stats.sync_reads++;
-    if (table && table_entry(table, page->entry_bytes, index) == page->raw[index])
+    if (!table)
+        return false;
+    if (table_entry(table, page->entry_bytes, index) == page->raw[index])
         return true;
     mmu->stats.sync_changes++;
     mmu->stats.interventions++;

@@ -32,7 +32,6 @@ static enum err init(struct mmu *mmu, const struct mmu_config *config)
     mmu->audit_exits = config->audit_exits;
     mmu->next_asid = 1;
     mmu->now = 1;
-    mmu->zero_page = mem_zero_page(config->mem);
 
     enum err err = shadow_init(mmu);
     if (!err)

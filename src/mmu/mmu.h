@@ -63,7 +63,8 @@ enum mmu_result_kind {
 };
 
 /*
- * hva:      host address of the 4 KiB page that holds the GVA
+ * hva:      host address of the 4 KiB page that holds the GVA; without may_write and may_note it may
+ *           be a page that several frames are read from
  * page_gpa: guest physical address of that page
  * gpa:      guest physical address of the GVA itself (also for MMU_DEVICE)
  * may_*:    what a TLB entry of this privilege (access.user, AC state) may allow now; write is
@@ -84,15 +85,18 @@ struct mmu_result {
     uint32_t error_code;
 };
 
-/* What the MMU asks of the engine's TLB. asid: as given by mmu_asid. */
+/*
+ * What the MMU asks of the engine's TLB, whose entries know their frames (page_gpa of the answer).
+ * asid: as given by mmu_asid.
+ */
 struct mmu_tlb_ops {
     void *arg;
     void (*flush_all)(void *arg);
     /* one GVA page in every asid */
     void (*flush_page)(void *arg, gva_t gva);
-    /* withdraw all entries, or only write permission, of a host page in every asid */
-    void (*drop_frame)(void *arg, hva_t page);
-    void (*write_protect_frame)(void *arg, hva_t page);
+    /* withdraw all entries of these frames, or only write permission of one, in every asid */
+    void (*drop_frames)(void *arg, const gfn_t *gfns, size_t count);
+    void (*write_protect_frame)(void *arg, gfn_t gfn);
 };
 
 /* clang-format off */
@@ -121,6 +125,7 @@ struct mmu_tlb_ops {
     X(zaps_quota,             "of these, to keep the quota")                                       \
     X(zaps_unshadow,          "of these, because the frame is no table any more")                  \
     X(zaps_reset,             "of these, because guest memory was reset")                          \
+    X(frames_unmapped,        "frames whose translations were dropped: they left, or moved")       \
     X(table_writes,           "writes to guest tables that were heard of")                         \
     X(interventions,          "writes followed, tables gone unsync, changes found, INVLPG drops")  \
     X(sync_reads,             "guest entries read again")                                          \

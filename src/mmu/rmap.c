@@ -84,20 +84,37 @@ void chain_del(struct mmu *mmu, node_id *head, struct shadow_page *page, unsigne
  * The TLB may hold translations whose shadow entry is gone (dropped by a flush that gave the
  * context a new tag, reclaimed for the quota), so it is always told, whatever the chain says.
  */
-static void on_unmap(void *arg, gfn_t gfn)
+static void on_unmap_many(void *arg, const gfn_t *gfns, size_t count)
 {
     struct mmu *mmu = arg;
-    node_id *head = rmap_head(mmu, gfn);
-    hva_t hva;
-    bool writable;
 
-    if (!head)
-        return;
-    while (*head)
-        shadow_drop(mmu, node_page(mmu, *head), node_index(*head));
-    shadow_forget_table(mmu, gfn);
-    if (mmu->tlb.drop_frame && mem_peek(mmu->mem, gfn, MEM_FOR_READ, &hva, &writable) == MEM_OK)
-        mmu->tlb.drop_frame(mmu->tlb.arg, hva);
+    for (size_t i = 0; i < count; i++) {
+        node_id *head = rmap_head(mmu, gfns[i]);
+        while (head && *head)
+            shadow_drop(mmu, node_page(mmu, *head), node_index(*head));
+        shadow_forget_table(mmu, gfns[i]);
+    }
+    mmu->stats.frames_unmapped += count;
+    if (mmu->tlb.drop_frames)
+        mmu->tlb.drop_frames(mmu->tlb.arg, gfns, count);
+}
+
+static void on_unmap(void *arg, gfn_t gfn)
+{
+    on_unmap_many(arg, &gfn, 1);
+}
+
+/*
+ * The accessed bits of shadow paging: what the TLB has forgotten comes back here at its next use
+ * and is noted. The tables on the way are noted once for each page that shadows one.
+ */
+static void on_age(void *arg)
+{
+    struct mmu *mmu = arg;
+
+    for (struct shadow_page *p = mmu->newest; p; p = p->older)
+        p->referenced = false;
+    root_flush_tlb(mmu);
 }
 
 static void on_unmap_all(void *arg)
@@ -120,7 +137,7 @@ static void on_write_protect(void *arg, gfn_t gfn)
 
     if (mmu->tlb.write_protect_frame &&
         mem_peek(mmu->mem, gfn, MEM_FOR_READ, &hva, &writable) == MEM_OK && writable)
-        mmu->tlb.write_protect_frame(mmu->tlb.arg, hva);
+        mmu->tlb.write_protect_frame(mmu->tlb.arg, gfn);
 }
 
 static void on_written(void *arg, gpa_t gpa, size_t bytes)
@@ -130,6 +147,8 @@ static void on_written(void *arg, gpa_t gpa, size_t bytes)
 
 const struct mem_observer mmu_mem_observer = {
     .unmap = on_unmap,
+    .unmap_many = on_unmap_many,
+    .age = on_age,
     .unmap_all = on_unmap_all,
     .write_protect = on_write_protect,
     .written = on_written,

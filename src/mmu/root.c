@@ -27,7 +27,7 @@ uint32_t role_for(const struct paging *pg, unsigned level)
            (pg->nxe ? ROLE_NXE : 0) | (pg->large ? ROLE_LARGE : 0);
 }
 
-static void flush_tlb(struct mmu *mmu)
+void root_flush_tlb(struct mmu *mmu)
 {
     if (mmu->tlb.flush_all)
         mmu->tlb.flush_all(mmu->tlb.arg);
@@ -45,7 +45,7 @@ static void refresh_current(struct mmu *mmu)
     if (r->asid && r->asid_made >= later(mmu->asid_floor, flushed))
         return;
     if (mmu->next_asid == ASIDS) {
-        flush_tlb(mmu);
+        root_flush_tlb(mmu);
         mmu->next_asid = 1;
         mmu->asid_floor = ++mmu->now;
     }
@@ -170,7 +170,7 @@ void root_flush_tlb_page(struct mmu *mmu, gva_t gva)
     unsigned bit = region_hash(gva, shift, LARGE_FILL_SHIFT);
 
     if (mmu->huge_fill >> region_hash(gva, 30, 6) & 1) {
-        flush_tlb(mmu);
+        root_flush_tlb(mmu);
         return;
     }
     if (!mmu->tlb.flush_page)

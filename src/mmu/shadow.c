@@ -203,7 +203,7 @@ const void *shadow_table(struct mmu *mmu, struct shadow_page *page)
         return mmu->pg.regs;
     if (likely(page->table != NULL))
         return page->table;
-    if (mem_make_resident(mmu->mem, page->gfn, MEM_FOR_READ, &hva, &writable) == MEM_OK)
+    if (mem_peek(mmu->mem, page->gfn, MEM_FOR_READ, &hva, &writable) == MEM_OK)
         page->table = hva_ptr(hva);
     return page->table;
 }

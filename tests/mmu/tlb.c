@@ -24,22 +24,29 @@ static void on_flush_page(void *arg, gva_t gva)
     }
 }
 
-static void on_drop_frame(void *arg, hva_t page)
+static bool is_of(const struct tlb_entry *e, gfn_t gfn)
+{
+    return gpa_gfn(e->result.page_gpa).v == gfn.v;
+}
+
+static void on_drop_frames(void *arg, const gfn_t *gfns, size_t count)
 {
     struct tlb *tlb = arg;
 
-    for (unsigned i = 0; i < tlb->used; i++) {
-        if (tlb->entry[i].result.hva.v == page.v)
-            tlb->entry[i].used = false;
+    for (size_t k = 0; k < count; k++) {
+        for (unsigned i = 0; i < tlb->used; i++) {
+            if (is_of(&tlb->entry[i], gfns[k]))
+                tlb->entry[i].used = false;
+        }
     }
 }
 
-static void on_write_protect(void *arg, hva_t page)
+static void on_write_protect(void *arg, gfn_t gfn)
 {
     struct tlb *tlb = arg;
 
     for (unsigned i = 0; i < tlb->used; i++) {
-        if (tlb->entry[i].result.hva.v != page.v || !tlb->entry[i].result.may_write)
+        if (!is_of(&tlb->entry[i], gfn) || !tlb->entry[i].result.may_write)
             continue;
         tlb->entry[i].result.may_write = false;
         tlb->entry[i].result.may_note = true;
@@ -51,7 +58,7 @@ struct mmu_tlb_ops tlb_ops(struct tlb *tlb)
     return (struct mmu_tlb_ops){.arg = tlb,
                                 .flush_all = on_flush_all,
                                 .flush_page = on_flush_page,
-                                .drop_frame = on_drop_frame,
+                                .drop_frames = on_drop_frames,
                                 .write_protect_frame = on_write_protect};
 }
 

@@ -55,20 +55,22 @@ static void tlb_flush_page(void *arg, gva_t gva)
     }
 }
 
-static void tlb_drop_frame(void *arg, hva_t page)
+static void tlb_drop_frames(void *arg, const gfn_t *gfns, size_t count)
 {
     struct fuzz *f = arg;
     for (unsigned i = 0; i < LINES; i++) {
-        if (f->tlb[i].valid && f->tlb[i].result.hva.v == page.v)
-            f->tlb[i].valid = false;
+        for (size_t k = 0; k < count; k++) {
+            if (gpa_gfn(f->tlb[i].result.page_gpa).v == gfns[k].v)
+                f->tlb[i].valid = false;
+        }
     }
 }
 
-static void tlb_protect(void *arg, hva_t page)
+static void tlb_protect(void *arg, gfn_t gfn)
 {
     struct fuzz *f = arg;
     for (unsigned i = 0; i < LINES; i++) {
-        if (f->tlb[i].valid && f->tlb[i].result.hva.v == page.v)
+        if (f->tlb[i].valid && gpa_gfn(f->tlb[i].result.page_gpa).v == gfn.v)
             f->tlb[i].result.may_write = false;
     }
 }
@@ -342,7 +344,7 @@ static void run_seed(uint64_t seed, unsigned steps, enum mmu_strategy strategy,
         .strategy = strategy,
         .oracle = true,
         .audit_exits = audit == AUDIT_EACH_EXIT,
-        .tlb = {f, tlb_flush_all, tlb_flush_page, tlb_drop_frame, tlb_protect},
+        .tlb = {f, tlb_flush_all, tlb_flush_page, tlb_drop_frames, tlb_protect},
     };
     assert_int_equal(mmu_create(&f->g.mmu, &config), ERR_OK);
     /* tables here live too short for the usual measure */

@@ -40,7 +40,7 @@
 
 /* What the TLB was told. */
 struct told {
-    unsigned flush_all, flush_page, drop_frame, write_protect;
+    unsigned flush_all, flush_page, drop_frames, write_protect;
     uint64_t last_page;
     uint64_t last_frame;
 };
@@ -64,16 +64,16 @@ static inline void told_flush_page(void *arg, gva_t gva)
     ((struct told *)arg)->last_page = gva.v;
 }
 
-static inline void told_drop_frame(void *arg, hva_t page)
+static inline void told_drop_frames(void *arg, const gfn_t *gfns, size_t count)
 {
-    ((struct told *)arg)->drop_frame++;
-    ((struct told *)arg)->last_frame = page.v;
+    ((struct told *)arg)->drop_frames++;
+    ((struct told *)arg)->last_frame = gfns[count - 1].v;
 }
 
-static inline void told_write_protect(void *arg, hva_t page)
+static inline void told_write_protect(void *arg, gfn_t gfn)
 {
     ((struct told *)arg)->write_protect++;
-    ((struct told *)arg)->last_frame = page.v;
+    ((struct told *)arg)->last_frame = gfn.v;
 }
 
 static inline void guest_open(struct guest *g, uint64_t bytes, bool oracle)
@@ -84,7 +84,7 @@ static inline void guest_open(struct guest *g, uint64_t bytes, bool oracle)
         .mem = g->mem,
         .maxphyaddr = 40,
         .oracle = oracle,
-        .tlb = {&g->told, told_flush_all, told_flush_page, told_drop_frame, told_write_protect},
+        .tlb = {&g->told, told_flush_all, told_flush_page, told_drop_frames, told_write_protect},
     };
     assert_int_equal(mmu_create(&g->mmu, &config), ERR_OK);
     g->next_table = 0x10000;

@@ -148,6 +148,8 @@ struct interp {
      */
     const struct uop *cur;
     struct tlb_entry tlb[TLB_ENTRIES];
+    /* low bits of the frame of each entry above, for who looks for a frame's entries */
+    uint32_t tlb_frame[TLB_ENTRIES] __attribute__((aligned(64)));
     struct fetch_entry fetch[FETCH_ENTRIES];
 
     /* --- architectural state; gpr, rip and arithmetic flags live above while running --- */

@@ -90,6 +90,7 @@ static void tlb_fill(struct interp *c, uint64_t lin, const struct mmu_result *r)
     e->wtag = r->may_write && !r->tracked ? tag : TLB_NO_TAG;
     e->addend = r->hva.v - (lin & PAGE_MASK);
     e->note = r->page_gpa.v | (r->may_note ? TLB_NOTED : 0);
+    c->tlb_frame[e - c->tlb] = (uint32_t)(r->page_gpa.v >> PAGE_SHIFT);
 }
 
 /* DR7 data breakpoints (SDM 3B 17.2.4): sets the B bits of those that the access touches. */

@@ -4,6 +4,8 @@
  * and fetch entries (linear page -> decoded page). Both are direct-mapped by linear page alone, so
  * one page has one slot whatever its address space.
  */
+#include <string.h>
+
 #include "cpu/interp/interp.h"
 
 static void data_forget(struct tlb_entry *e)
@@ -35,32 +37,91 @@ static void op_flush_page(void *arg, gva_t gva)
     c->fetch[(gva.v >> PAGE_SHIFT) % FETCH_ENTRIES].tag = TLB_NO_TAG;
 }
 
-/* Host page of an entry; meaningless (and harmless) for an empty one. */
-static bool entry_is_at(const struct tlb_entry *e, hva_t page)
+/*
+ * Finding the entries of a frame: by tlb_frame, which is an eighth of the TLB and compares four
+ * entries at once; what it finds may be an empty entry's old frame, or another frame's of the same
+ * low bits.
+ */
+#define FRAMES_AT_ONCE 4
+typedef uint32_t frames4_t __attribute__((vector_size(16)));
+
+static bool any_of(frames4_t found)
 {
-    if (e->rtag != TLB_NO_TAG && (e->rtag & PAGE_MASK) + e->addend == page.v)
-        return true;
-    return e->wtag != TLB_NO_TAG && (e->wtag & PAGE_MASK) + e->addend == page.v;
+    uint64_t half[2];
+
+    memcpy(half, &found, sizeof half);
+    return half[0] | half[1];
 }
 
-static void op_drop_frame(void *arg, hva_t page)
+static bool entry_is_of(const struct tlb_entry *e, gfn_t gfn)
+{
+    return e->note >> PAGE_SHIFT == gfn.v && (e->rtag != TLB_NO_TAG || e->wtag != TLB_NO_TAG);
+}
+
+static void entry_write_protect(struct tlb_entry *e)
+{
+    if (e->wtag == TLB_NO_TAG)
+        return;
+    e->wtag = TLB_NO_TAG;
+    e->note |= TLB_NOTED;
+}
+
+static void each_of_frame(struct interp *c, gfn_t gfn, void (*change)(struct tlb_entry *e))
+{
+    const frames4_t wanted = (frames4_t){0} + (uint32_t)gfn.v;
+
+    for (unsigned i = 0; i < TLB_ENTRIES; i += 4 * FRAMES_AT_ONCE) {
+        const frames4_t *f = (const frames4_t *)(const void *)&c->tlb_frame[i];
+
+        if (likely(!any_of((frames4_t)((f[0] == wanted) | (f[1] == wanted) | (f[2] == wanted) |
+                                       (f[3] == wanted)))))
+            continue;
+        for (unsigned k = i; k < i + 4 * FRAMES_AT_ONCE; k++)
+            if (entry_is_of(&c->tlb[k], gfn))
+                change(&c->tlb[k]);
+    }
+}
+
+/* Several frames in one pass: a bitmap tells entries that may be of one of them. */
+#define BATCH_MIN   8u
+#define BATCH_MAX   512u
+#define BATCH_BITS  4096u
+#define BATCH_OF(f) ((uint32_t)(f) % BATCH_BITS)
+
+static void drop_batch(struct interp *c, const gfn_t *gfns, size_t count)
+{
+    uint64_t maybe[BATCH_BITS / 64] = {0};
+
+    for (size_t k = 0; k < count; k++)
+        maybe[BATCH_OF(gfns[k].v) / 64] |= UINT64_C(1) << BATCH_OF(gfns[k].v) % 64;
+    for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+        unsigned bit = BATCH_OF(c->tlb_frame[i]);
+
+        if (likely(!(maybe[bit / 64] >> bit % 64 & 1)))
+            continue;
+        for (size_t k = 0; k < count; k++)
+            if (entry_is_of(&c->tlb[i], gfns[k]))
+                data_forget(&c->tlb[i]);
+    }
+}
+
+static void op_drop_frames(void *arg, const gfn_t *gfns, size_t count)
 {
     struct interp *c = arg;
 
-    for (unsigned i = 0; i < TLB_ENTRIES; i++)
-        if (entry_is_at(&c->tlb[i], page))
-            data_forget(&c->tlb[i]);
+    if (count > BATCH_MAX) {
+        tlb_flush_all(c);
+    } else if (count >= BATCH_MIN) {
+        drop_batch(c, gfns, count);
+    } else {
+        for (size_t k = 0; k < count; k++)
+            each_of_frame(c, gfns[k], data_forget);
+    }
 }
 
-static void op_write_protect_frame(void *arg, hva_t page)
+static void op_write_protect_frame(void *arg, gfn_t gfn)
 {
-    struct interp *c = arg;
-
-    for (unsigned i = 0; i < TLB_ENTRIES; i++)
-        if (c->tlb[i].wtag != TLB_NO_TAG && entry_is_at(&c->tlb[i], page)) {
-            c->tlb[i].wtag = TLB_NO_TAG;
-            c->tlb[i].note |= TLB_NOTED;
-        }
+    each_of_frame(arg, gfn, entry_write_protect);
 }
 
 void tlb_update_views(struct interp *c)
@@ -81,6 +142,6 @@ void tlb_update_views(struct interp *c)
 const struct mmu_tlb_ops interp_tlb_ops = {
     .flush_all = op_flush_all,
     .flush_page = op_flush_page,
-    .drop_frame = op_drop_frame,
+    .drop_frames = op_drop_frames,
     .write_protect_frame = op_write_protect_frame,
 };
