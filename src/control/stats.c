@@ -20,9 +20,6 @@
 static const struct stats_desc cpu_rows[] = {CPU_COUNTERS(CPU_ROW){NULL, NULL, 0}};
 static const struct stats_desc mmu_rows[] = {MMU_COUNTERS(MMU_ROW){NULL, NULL, 0}};
 
-/* Names of enum page_state, and what they say to people. */
-static const char *const page_names[PAGE_STATES] = {"absent", "zero", "resident", "pinned"};
-
 static json_t *rows_json(const struct stats_desc *rows, const void *values)
 {
     json_t *object = json_object();
@@ -60,7 +57,7 @@ static json_t *memory_json(struct vm *vm)
     json_t *pages = json_object();
 
     for (unsigned i = 0; i < PAGE_STATES; i++)
-        json_object_set_new(pages, page_names[i], json_integer((json_int_t)ledger.pages[i]));
+        json_object_set_new(pages, page_state_name(i), json_integer((json_int_t)ledger.pages[i]));
     return json_pack("{s:I, s:I, s:I, s:o}", "guest_bytes",
                      (json_int_t)mem_size_bytes(vm_mem(vm)), "resident_bytes",
                      (json_int_t)resident, "shadow_bytes", (json_int_t)shadow, "pages", pages);
@@ -175,12 +172,9 @@ static void print_line(FILE *out, uint64_t pages, uint64_t total, const char *wh
 
 void stats_print_memory(const json_t *stats, FILE *out)
 {
-    static const char *const words[PAGE_STATES] = {
-        "absent: never touched, costs nothing",
-        "zero: only read so far, all share one page of zeros",
-        "resident: host memory of its own",
-        "pinned: resident, must stay",
-    };
+#define STATE_WORDS(name, word, help) word ": " help,
+    static const char *const words[PAGE_STATES] = {PAGE_STATE_LIST(STATE_WORDS)};
+#undef STATE_WORDS
     const json_t *memory = json_object_get(stats, "memory");
     const json_t *pages = json_object_get(memory, "pages");
     uint64_t bytes = (uint64_t)json_integer_value(json_object_get(memory, "guest_bytes"));
@@ -190,7 +184,7 @@ void stats_print_memory(const json_t *stats, FILE *out)
     fprintf(out, "where the memory is: the guest believes it has %s\n",
             size_format(size, sizeof(size), bytes));
     for (unsigned i = 0; i < PAGE_STATES; i++) {
-        uint64_t n = (uint64_t)json_integer_value(json_object_get(pages, page_names[i]));
+        uint64_t n = (uint64_t)json_integer_value(json_object_get(pages, page_state_name(i)));
 
         if (n || i == PAGE_RESIDENT)
             print_line(out, n, bytes / PAGE_SIZE, words[i]);

@@ -26,13 +26,6 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *t, const char
     invariant(t->used < t->size);
 }
 
-static const char *state_name(unsigned state)
-{
-    static const char *const names[PAGE_STATES] = {"absent", "zero", "resident", "pinned"};
-
-    return names[state < PAGE_STATES ? state : 0];
-}
-
 static const char *access_name(unsigned kind)
 {
     return kind == MMU_READ ? "read" : kind == MMU_WRITE ? "write" : "fetch";
@@ -84,7 +77,7 @@ static void add_access(struct text *t, const struct mmu_trace_record *r)
     if (r->hva.v)
         add(t,
             ",\"hva\":\"0x%" PRIx64 "\",\"before\":\"%s\",\"after\":\"%s\",\"rights\":\"%c%c%c\"",
-            r->hva.v, state_name(r->before), state_name(r->after), r->may_read ? 'r' : '-',
+            r->hva.v, page_state_name(r->before), page_state_name(r->after), r->may_read ? 'r' : '-',
             r->may_write ? 'w' : '-', r->may_exec ? 'x' : '-');
     if (r->steps > MMU_STEP_set_entry)
         add(t, ",\"set\":%s", r->set ? "true" : "false");

@@ -9,9 +9,6 @@
 #include "control/pagemap.h"
 #include "control/walk.h"
 
-#define STATE_NAME(name, word, help) word,
-static const char *const state_names[PAGE_STATES] = {PAGE_STATE_LIST(STATE_NAME)};
-
 static json_t *hex(uint64_t value)
 {
     return json_sprintf("0x%" PRIx64, value);
@@ -84,8 +81,6 @@ static json_t *tracked_json(unsigned tracked)
         json_array_append_new(list, json_string("code"));
     if (tracked & MEM_TRACK_TABLE)
         json_array_append_new(list, json_string("table"));
-    if (tracked & MEM_TRACK_IMAGE)
-        json_array_append_new(list, json_string("image"));
     return list;
 }
 
@@ -161,7 +156,7 @@ static json_t *level_json(const struct mmu_explain *w, unsigned level)
         put(object, "place", json_string(place_text(l->place)));
         if (l->place != MMU_TABLE_IN_REGISTERS) {
             put(object, "entry_gpa", hex(l->entry_gpa.v));
-            put(object, "table_state", json_string(state_names[l->state]));
+            put(object, "table_state", json_string(page_state_name(l->state)));
             put(object, "table_tracked", tracked_json(l->table_tracked));
         }
         put(object, "entry", hex(l->entry));
@@ -257,7 +252,7 @@ static void put_host(json_t *object, const struct mmu_explain *w)
         json_pack("{s:o, s:I, s:o}", "base_gfn", hex(w->slot->base_gfn.v), "pages",
                   (json_int_t)w->slot->pages, "userspace_addr", hex(w->slot->userspace_addr.v)));
     put(object, "hva", hex(w->hva_formula.v + offset));
-    put(object, "state", json_string(state_names[w->state]));
+    put(object, "state", json_string(page_state_name(w->state)));
     put(object, "tracked", tracked_json(w->tracked));
     put(object, "mappings", json_integer((json_int_t)w->mappings));
     put(object, "reads_from", w->has_hva ? hex(w->hva.v + offset) : json_null());
@@ -281,8 +276,6 @@ static json_t *withheld_json(const struct mmu_explain *w)
          "decoded instructions of this frame are kept: a write must be heard of"},
         {MMU_WITHHELD_TABLE,
          "the frame holds a guest table that is followed: a write must be heard of"},
-        {MMU_WITHHELD_IMAGE,
-         "the frame equals a block of a disk image: the first write must be heard of"},
     };
     json_t *list = json_array();
 

@@ -30,10 +30,49 @@ static size_t piece_bytes(gpa_t gpa, size_t left)
     return left < room ? left : room;
 }
 
-bool mem_read(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes)
+/* The index of the frame at gpa, which is RAM. */
+static uint64_t index_at(const struct guest_mem *mem, gpa_t gpa)
 {
-    uint8_t *to = buf;
+    const struct mem_slot *slot;
 
+    return mem_index(mem, gpa_gfn(gpa), &slot);
+}
+
+static bool read_in(struct guest_mem *mem, gpa_t gpa, void *to, size_t bytes)
+{
+    gfn_t gfn = gpa_gfn(gpa);
+    hva_t hva;
+    bool writable;
+
+    if (mem_take(mem, gfn, MEM_FOR_READ, MEM_USER_DEVICE, &hva, &writable) != MEM_OK)
+        return false;
+    mem_note_used(mem, gfn);
+    memcpy(to, (const uint8_t *)hva_ptr(hva) + gpa_offset(gpa), bytes);
+    return true;
+}
+
+static bool read_past(struct guest_mem *mem, gpa_t gpa, void *to, size_t bytes)
+{
+    uint64_t index = index_at(mem, gpa);
+    uint8_t page[PAGE_SIZE];
+
+    if (mem->state[index] == PAGE_ABSENT) {
+        memset(to, 0, bytes);
+        return true;
+    }
+    if (mem->state[index] >= PAGE_RESIDENT || mem->state[index] <= PAGE_SHARED)
+        return read_in(mem, gpa, to, bytes);
+    if (bytes == PAGE_SIZE)
+        return mem_copy_out(mem, index, to);
+    if (!mem_copy_out(mem, index, page))
+        return false;
+    memcpy(to, page + gpa_offset(gpa), bytes);
+    return true;
+}
+
+static bool read_with(struct guest_mem *mem, gpa_t gpa, uint8_t *to, size_t bytes,
+                      bool (*read)(struct guest_mem *mem, gpa_t gpa, void *to, size_t bytes))
+{
     if (!mem_is_ram(mem, gpa, bytes)) {
         err_note(ERR_INVAL, "read of guest memory at 0x%llx outside RAM",
                  (unsigned long long)gpa.v);
@@ -41,11 +80,8 @@ bool mem_read(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes)
     }
     while (bytes) {
         size_t n = piece_bytes(gpa, bytes);
-        hva_t hva;
-        bool writable;
-        if (mem_make_resident(mem, gpa_gfn(gpa), MEM_FOR_READ, &hva, &writable) != MEM_OK)
+        if (!read(mem, gpa, to, n))
             return false;
-        memcpy(to, (const uint8_t *)hva_ptr(hva) + gpa_offset(gpa), n);
         to += n;
         gpa = gpa_add(gpa, n);
         bytes -= n;
@@ -53,7 +89,41 @@ bool mem_read(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes)
     return true;
 }
 
+bool mem_read(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes)
+{
+    return read_with(mem, gpa, buf, bytes, read_in);
+}
+
+bool mem_read_through(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes)
+{
+    return read_with(mem, gpa, buf, bytes, read_past);
+}
+
 /* from NULL: zeros */
+static bool store_piece(struct guest_mem *mem, gpa_t gpa, const uint8_t *from, size_t bytes)
+{
+    gfn_t gfn = gpa_gfn(gpa);
+    enum mem_intent intent = bytes == PAGE_SIZE ? MEM_FOR_OVERWRITE : MEM_FOR_WRITE;
+    hva_t hva;
+    bool writable;
+
+    /* A frame that reads as zeros already need not be taken for writing zeros. */
+    if (!from && (mem->state[index_at(mem, gpa)] <= PAGE_BALLOONED ||
+                  (bytes == PAGE_SIZE && mem_zero_frame(mem, gfn))))
+        return true;
+    if (mem_take(mem, gfn, intent, MEM_USER_DEVICE, &hva, &writable) != MEM_OK)
+        return false;
+    mem_note_used(mem, gfn);
+    uint8_t *to = (uint8_t *)hva_ptr(hva) + gpa_offset(gpa);
+    if (from)
+        memcpy(to, from, bytes);
+    else
+        memset(to, 0, bytes);
+    if (mem_track(mem, gfn))
+        mem_note_written(mem, gpa, bytes);
+    return true;
+}
+
 static bool store(struct guest_mem *mem, gpa_t gpa, const uint8_t *from, size_t bytes)
 {
     if (!mem_is_ram(mem, gpa, bytes)) {
@@ -63,21 +133,8 @@ static bool store(struct guest_mem *mem, gpa_t gpa, const uint8_t *from, size_t 
     }
     while (bytes) {
         size_t n = piece_bytes(gpa, bytes);
-        gfn_t gfn = gpa_gfn(gpa);
-        hva_t hva;
-        bool writable;
-        /* A frame that reads as zeros already need not be taken for writing zeros. */
-        if (from || mem_page_state(mem, gfn) >= PAGE_RESIDENT) {
-            if (mem_make_resident(mem, gfn, MEM_FOR_WRITE, &hva, &writable) != MEM_OK)
-                return false;
-            uint8_t *to = (uint8_t *)hva_ptr(hva) + gpa_offset(gpa);
-            if (from)
-                memcpy(to, from, n);
-            else
-                memset(to, 0, n);
-            if (mem_track(mem, gfn))
-                mem_note_written(mem, gpa, n);
-        }
+        if (!store_piece(mem, gpa, from, n))
+            return false;
         if (from)
             from += n;
         gpa = gpa_add(gpa, n);

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Slots, page states and the ledger.
- *
- *            read                    write
- *   absent --------> zero        absent, zero --------> resident        resident <----> pinned
- *          make_resident                  make_resident           mem_pin, mem_unpin
- *
- *   any --------> absent: mem_reset
- *
  * Host memory: one private anonymous mapping per slot without reservation. The kernel gives a page
  * at the first write, so absent and zero frames cost nothing; zero frames are read from one shared
- * page, so that reading does not even fill the host's page tables.
+ * page, so that reading does not even fill the host's page tables. The arrays by frame are made the
+ * same way.
  */
 #include "mem/mem.h"
 
@@ -22,18 +16,34 @@
 #include "mem/internal.h"
 
 #define MEM_SIZE_MIN (UINT64_C(1) << 20)
-/* A guest physical address has at most 52 bits; the host's own limit is met long before. */
-#define MEM_SIZE_MAX (UINT64_C(1) << 46)
+/* Frames are numbered with 32 bits in the tables; the host's own limit is met long before. */
+#define MEM_SIZE_MAX (UINT64_C(1) << 43)
 
-static void *reserve(uint64_t bytes, int prot)
+void *mem_reserve(uint64_t bytes, int prot)
 {
     void *p = mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
+/* The arrays by frame; the first is its trackers' own and outlives a reset. */
+struct array {
+    void **at;
+    uint64_t bytes;
+};
+#define ARRAYS 5
+
+static void arrays_of(struct guest_mem *mem, struct array out[ARRAYS])
+{
+    out[0] = (struct array){(void **)&mem->track, mem->total_pages * sizeof *mem->track};
+    out[1] = (struct array){(void **)&mem->state, mem->total_pages * sizeof *mem->state};
+    out[2] = (struct array){(void **)&mem->age, mem->total_pages * sizeof *mem->age};
+    out[3] = (struct array){(void **)&mem->flag, mem->total_pages * sizeof *mem->flag};
+    out[4] = (struct array){(void **)&mem->place, mem->total_pages * sizeof *mem->place};
+}
+
 static enum err add_slot(struct guest_mem *mem, uint64_t base_gpa, uint64_t bytes)
 {
-    void *p = reserve(bytes, PROT_READ | PROT_WRITE);
+    void *p = mem_reserve(bytes, PROT_READ | PROT_WRITE);
     if (!p)
         return err_errno(ERR_NOMEM,
                          "the host refuses %" PRIu64 " MiB of address space for guest memory",
@@ -61,14 +71,19 @@ static enum err populate(struct guest_mem *mem, uint64_t size_bytes)
     if (err)
         return err;
 
-    void *zero = reserve(PAGE_SIZE, PROT_READ);
-    mem->state = reserve(mem->total_pages, PROT_READ | PROT_WRITE);
-    mem->track = reserve(mem->total_pages, PROT_READ | PROT_WRITE);
+    void *zero = mem_reserve(PAGE_SIZE, PROT_READ);
     mem->zero_page = hva_from_ptr(zero);
-    if (!zero || !mem->state || !mem->track)
+    bool refused = !zero;
+    struct array array[ARRAYS];
+    arrays_of(mem, array);
+    for (unsigned i = 0; i < ARRAYS; i++) {
+        *array[i].at = mem_reserve(array[i].bytes, PROT_READ | PROT_WRITE);
+        refused = refused || !*array[i].at;
+    }
+    if (refused)
         return err_errno(ERR_NOMEM, "the host refuses the tables for guest memory");
     mem->ledger.pages[PAGE_ABSENT] = mem->total_pages;
-    return ERR_OK;
+    return image_init(mem);
 }
 
 enum err mem_create(struct guest_mem **out, uint64_t size_bytes)
@@ -96,6 +111,8 @@ enum err mem_create(struct guest_mem **out, uint64_t size_bytes)
         mem_destroy(mem);
         return err;
     }
+    mem->trigger_pages = UINT64_MAX;
+    mem->orders = (struct mem_orders){.limit_bytes = UINT64_MAX, .target_bytes = UINT64_MAX};
     *out = mem;
     return ERR_OK;
 }
@@ -106,10 +123,13 @@ void mem_destroy(struct guest_mem *mem)
         return;
     for (size_t s = 0; s < mem->slot_count; s++)
         munmap(hva_ptr(mem->slots[s].userspace_addr), mem->slots[s].pages << PAGE_SHIFT);
-    if (mem->state)
-        munmap(mem->state, mem->total_pages);
-    if (mem->track)
-        munmap(mem->track, mem->total_pages);
+    image_fini(mem);
+    struct array array[ARRAYS];
+    arrays_of(mem, array);
+    for (unsigned i = 0; i < ARRAYS; i++) {
+        if (*array[i].at)
+            munmap(*array[i].at, array[i].bytes);
+    }
     if (mem->zero_page.v)
         munmap(hva_ptr(mem->zero_page), PAGE_SIZE);
     free(mem);
@@ -131,131 +151,6 @@ const struct mem_slot *mem_find_slot(const struct guest_mem *mem, gfn_t gfn)
     const struct mem_slot *slot = NULL;
 
     return mem_index(mem, gfn, &slot) == MEM_NO_INDEX ? NULL : slot;
-}
-
-static void set_state(struct guest_mem *mem, uint64_t index, enum page_state to)
-{
-    mem->ledger.pages[mem->state[index]]--;
-    mem->ledger.pages[to]++;
-    mem->state[index] = (uint8_t)to;
-}
-
-enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent intent, hva_t *hva,
-                         bool *writable)
-{
-    const struct mem_slot *slot;
-    uint64_t index = mem_index(mem, gfn, &slot);
-
-    if (index == MEM_NO_INDEX)
-        return MEM_NOT_RAM;
-    if (likely(mem->state[index] >= PAGE_RESIDENT)) {
-        *hva = mem_slot_hva(slot, gfn);
-        *writable = true;
-        return MEM_OK;
-    }
-    if (mem->state[index] == PAGE_ABSENT || intent == MEM_FOR_WRITE)
-        return MEM_NOT_READY;
-    *hva = mem->zero_page;
-    *writable = false;
-    return MEM_OK;
-}
-
-enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent,
-                                  hva_t *hva, bool *writable)
-{
-    enum mem_answer answer = mem_peek(mem, gfn, intent, hva, writable);
-    const struct mem_slot *slot = NULL;
-    uint64_t index;
-
-    if (likely(answer != MEM_NOT_READY))
-        return answer;
-    index = mem_index(mem, gfn, &slot);
-    if (intent == MEM_FOR_READ) {
-        set_state(mem, index, PAGE_ZERO);
-        *hva = mem->zero_page;
-        *writable = false;
-        return MEM_OK;
-    }
-    if (mem->state[index] == PAGE_ZERO)
-        mem_notify_unmap(mem, gfn);
-    set_state(mem, index, PAGE_RESIDENT);
-    *hva = mem_slot_hva(slot, gfn);
-    *writable = true;
-    return MEM_OK;
-}
-
-hva_t mem_zero_page(const struct guest_mem *mem)
-{
-    return mem->zero_page;
-}
-
-enum page_state mem_page_state(const struct guest_mem *mem, gfn_t gfn)
-{
-    const struct mem_slot *slot;
-    uint64_t index = mem_index(mem, gfn, &slot);
-
-    return index == MEM_NO_INDEX ? PAGE_ABSENT : (enum page_state)mem->state[index];
-}
-
-bool mem_pin(struct guest_mem *mem, gfn_t gfn)
-{
-    const struct mem_slot *slot;
-    hva_t hva;
-    bool writable;
-
-    if (mem_make_resident(mem, gfn, MEM_FOR_WRITE, &hva, &writable) != MEM_OK)
-        return false;
-    set_state(mem, mem_index(mem, gfn, &slot), PAGE_PINNED);
-    return true;
-}
-
-void mem_unpin(struct guest_mem *mem, gfn_t gfn)
-{
-    const struct mem_slot *slot;
-    uint64_t index = mem_index(mem, gfn, &slot);
-
-    if (index != MEM_NO_INDEX && mem->state[index] == PAGE_PINNED)
-        set_state(mem, index, PAGE_RESIDENT);
-}
-
-struct mem_ledger mem_ledger(const struct guest_mem *mem)
-{
-    return mem->ledger;
-}
-
-bool mem_check(const struct guest_mem *mem)
-{
-    struct mem_ledger seen = {0};
-    uint64_t sum = 0;
-
-    for (uint64_t i = 0; i < mem->total_pages; i++) {
-        if (mem->state[i] >= PAGE_STATES) {
-            err_note(ERR_INTERNAL, "page index %" PRIu64 " has no state: %u", i, mem->state[i]);
-            return false;
-        }
-        seen.pages[mem->state[i]]++;
-    }
-    for (unsigned s = 0; s < PAGE_STATES; s++) {
-        sum += mem->ledger.pages[s];
-        if (seen.pages[s] != mem->ledger.pages[s]) {
-            err_note(ERR_INTERNAL,
-                     "ledger says %" PRIu64 " pages in state %u, counted are %" PRIu64,
-                     mem->ledger.pages[s], s, seen.pages[s]);
-            return false;
-        }
-    }
-    if (sum != mem->total_pages) {
-        err_note(ERR_INTERNAL, "ledger sums to %" PRIu64 " pages of %" PRIu64, sum,
-                 mem->total_pages);
-        return false;
-    }
-    for (size_t s = 1; s < mem->slot_count; s++) {
-        if (mem->slots[s].base_gfn.v < mem->slots[s - 1].base_gfn.v + mem->slots[s - 1].pages) {
-            err_note(ERR_INTERNAL, "slots %zu and %zu overlap", s - 1, s);
-            return false;
-        }
-    }
-    return true;
 }
 
 /*
@@ -289,15 +184,21 @@ static void reset_tell(struct guest_mem *mem)
 
 void mem_reset(struct guest_mem *mem)
 {
+    discard_flush(mem);
     reset_tell(mem);
+    image_reset(mem);
     for (size_t s = 0; s < mem->slot_count; s++) {
         /* Private anonymous memory reads as zeros after MADV_DONTNEED. */
         int rc = madvise(hva_ptr(mem->slots[s].userspace_addr), mem->slots[s].pages << PAGE_SHIFT,
                          MADV_DONTNEED);
         invariant(rc == 0);
     }
-    int rc = madvise(mem->state, mem->total_pages, MADV_DONTNEED);
-    invariant(rc == 0);
+    struct array array[ARRAYS];
+    arrays_of(mem, array);
+    for (unsigned i = 1; i < ARRAYS; i++) {
+        int rc = madvise(*array[i].at, array[i].bytes, MADV_DONTNEED);
+        invariant(rc == 0);
+    }
     mem->ledger = (struct mem_ledger){0};
     mem->ledger.pages[PAGE_ABSENT] = mem->total_pages;
 }

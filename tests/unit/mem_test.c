@@ -48,7 +48,7 @@ static void sizes(void **state)
         assert_true(strlen(err_text()) > 20);
     }
     /* Fits the address format, but no host has room for it. */
-    enum err err = mem_create(&mem, UINT64_C(1) << 46);
+    enum err err = mem_create(&mem, UINT64_C(1) << 43);
     if (err) {
         assert_int_equal(err, ERR_NOMEM);
         assert_non_null(strstr(err_text(), "MiB"));
@@ -207,7 +207,11 @@ static void observers_and_tracking(void **state)
 {
     struct guest_mem *mem = open_mem(2 * MIB);
     struct seen s = {0}, every = {0}, only = {0};
-    const struct mem_observer a = {&s, on_unmap, on_unmap_all, on_protect, on_written};
+    const struct mem_observer a = {.arg = &s,
+                                   .unmap = on_unmap,
+                                   .unmap_all = on_unmap_all,
+                                   .write_protect = on_protect,
+                                   .written = on_written};
     const struct mem_observer b = {.arg = &every, .unmap = on_unmap};
     const struct mem_observer nothing = {.arg = &only};
     hva_t hva;

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Page states: who holds what a frame holds, and what asking for a frame does. Frames come in here
+ * and never leave (M5); evict.c and balloon.c let them leave.
+ *
+ *   asked for   absent  zero, ballooned       shared     compressed, swapped, image   resident
+ *   reading     zero    stays: zero page      stays      resident                     stays
+ *   writing     resident (reads as zeros)     resident   resident                     stays
+ *   overwriting resident (what it held is not brought in)                             stays
+ */
+#include "mem/internal.h"
+
+static const char *const state_names[PAGE_STATES] = {
+#define STATE_NAME(name, word, help) [PAGE_##name] = word,
+    PAGE_STATE_LIST(STATE_NAME)
+#undef STATE_NAME
+};
+
+const char *page_state_name(enum page_state state)
+{
+    return (unsigned)state < PAGE_STATES ? state_names[state] : "unknown";
+}
+
+void mem_set_state(struct guest_mem *mem, uint64_t index, enum page_state to)
+{
+    mem->ledger.pages[mem->state[index]]--;
+    mem->ledger.pages[to]++;
+    mem->state[index] = (uint8_t)to;
+}
+
+static enum mem_answer answer_as_is(const struct guest_mem *mem, const struct mem_slot *slot,
+                                    gfn_t gfn, uint64_t index, enum mem_intent intent, hva_t *hva,
+                                    bool *writable)
+{
+    enum page_state state = (enum page_state)mem->state[index];
+
+    if (likely(state >= PAGE_RESIDENT)) {
+        *hva = mem_slot_hva(slot, gfn);
+        *writable = true;
+        return MEM_OK;
+    }
+    if (intent != MEM_FOR_READ || state == PAGE_ABSENT || state > PAGE_BALLOONED)
+        return MEM_NOT_READY;
+    *hva = mem->zero_page;
+    *writable = false;
+    return MEM_OK;
+}
+
+enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent intent, hva_t *hva,
+                         bool *writable)
+{
+    const struct mem_slot *slot;
+    uint64_t index = mem_index(mem, gfn, &slot);
+
+    if (index == MEM_NO_INDEX)
+        return MEM_NOT_RAM;
+    return answer_as_is(mem, slot, gfn, index, intent, hva, writable);
+}
+
+static void tell_pressure(struct guest_mem *mem)
+{
+    if (likely(mem_own_pages(mem) <= mem->trigger_pages) || mem->pressure_told)
+        return;
+    mem->pressure_told = true;
+    if (mem->pressure_hook)
+        mem->pressure_hook(mem->pressure_arg);
+}
+
+void mem_release(struct guest_mem *mem, uint64_t index, enum page_state to)
+{
+    image_forget(mem, index);
+    mem_set_state(mem, index, to);
+}
+
+/* The frame gets a host page that reads as zeros. */
+static void own_page(struct guest_mem *mem, uint64_t index)
+{
+    if (mem->flag[index] & FLAG_DISCARD)
+        discard_flush(mem);
+    mem->age[index] = 0;
+    mem_release(mem, index, PAGE_RESIDENT);
+    tell_pressure(mem);
+}
+
+enum mem_answer mem_take(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent,
+                         enum mem_user user, hva_t *hva, bool *writable)
+{
+    const struct mem_slot *slot;
+    uint64_t index = mem_index(mem, gfn, &slot);
+
+    (void)user;
+    if (index == MEM_NO_INDEX)
+        return MEM_NOT_RAM;
+    if (answer_as_is(mem, slot, gfn, index, intent, hva, writable) == MEM_OK)
+        return MEM_OK;
+    if (intent == MEM_FOR_READ) {
+        mem_set_state(mem, index, PAGE_ZERO);
+    } else {
+        if (mem->state[index] != PAGE_ABSENT)
+            mem_notify_unmap(mem, gfn);
+        mem->balloon.touched += mem->state[index] == PAGE_BALLOONED;
+        own_page(mem, index);
+    }
+    enum mem_answer answer = answer_as_is(mem, slot, gfn, index, intent, hva, writable);
+    invariant(answer == MEM_OK);
+    return answer;
+}
+
+bool mem_zero_frame(struct guest_mem *mem, gfn_t gfn)
+{
+    const struct mem_slot *slot;
+    uint64_t index = mem_index(mem, gfn, &slot);
+
+    if (mem->state[index] >= PAGE_RESIDENT)
+        return false;
+    mem_notify_unmap(mem, gfn);
+    mem_release(mem, index, PAGE_ZERO);
+    if (mem->track[index])
+        mem_note_written(mem, gfn_gpa(gfn), PAGE_SIZE);
+    return true;
+}
+
+bool mem_copy_out(struct guest_mem *mem, uint64_t index, void *page)
+{
+    (void)mem;
+    (void)index;
+    (void)page;
+    return false;
+}
+
+enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent,
+                                  hva_t *hva, bool *writable)
+{
+    enum mem_answer answer = mem_peek(mem, gfn, intent, hva, writable);
+
+    if (likely(answer != MEM_NOT_READY))
+        return answer;
+    return mem_take(mem, gfn, intent, MEM_USER_CPU, hva, writable);
+}
+
+void mem_note_used(struct guest_mem *mem, gfn_t gfn)
+{
+    const struct mem_slot *slot;
+    uint64_t index = mem_index(mem, gfn, &slot);
+
+    if (likely(index != MEM_NO_INDEX))
+        mem->age[index] = 0;
+}
+
+const char *mem_stall(const struct guest_mem *mem)
+{
+    return mem->stall[0] ? mem->stall : NULL;
+}
+
+hva_t mem_zero_page(const struct guest_mem *mem)
+{
+    return mem->zero_page;
+}
+
+enum page_state mem_page_state(const struct guest_mem *mem, gfn_t gfn)
+{
+    const struct mem_slot *slot;
+    uint64_t index = mem_index(mem, gfn, &slot);
+
+    return index == MEM_NO_INDEX ? PAGE_ABSENT : (enum page_state)mem->state[index];
+}
+
+bool mem_pin(struct guest_mem *mem, gfn_t gfn)
+{
+    const struct mem_slot *slot;
+    hva_t hva;
+    bool writable;
+
+    if (mem_make_resident(mem, gfn, MEM_FOR_WRITE, &hva, &writable) != MEM_OK)
+        return false;
+    mem_set_state(mem, mem_index(mem, gfn, &slot), PAGE_PINNED);
+    return true;
+}
+
+void mem_unpin(struct guest_mem *mem, gfn_t gfn)
+{
+    const struct mem_slot *slot;
+    uint64_t index = mem_index(mem, gfn, &slot);
+
+    if (index != MEM_NO_INDEX && mem->state[index] == PAGE_PINNED)
+        mem_set_state(mem, index, PAGE_RESIDENT);
+}
+
+struct mem_ledger mem_ledger(const struct guest_mem *mem)
+{
+    return mem->ledger;
+}
