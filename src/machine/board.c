@@ -143,8 +143,12 @@ static void add_mmio(struct board *board)
     const struct bus_mmio ioapic = {
         IOAPIC_BASE, IOAPIC_BYTES, &board->ioapic, ioapic_read, ioapic_write,
     };
+    const struct bus_mmio pci = {
+        PCI_WINDOW, PCI_WINDOW_BYTES, &board->pci, pci_mmio_read, pci_mmio_write,
+    };
 
     bus_add_mmio(&board->bus, &ioapic);
+    bus_add_mmio(&board->bus, &pci);
 }
 
 /* UNIX time in ns at guest time 0. */
@@ -194,6 +198,7 @@ static void init_chips(struct board *board)
 enum err board_create(struct board **out, const struct board_config *config)
 {
     struct board *board = calloc(1, sizeof(*board) + config->cpus * sizeof(board->cpu[0]));
+    enum err err;
 
     invariant(config->cpus >= 1 && config->tsc_khz);
     if (!board)
@@ -203,6 +208,11 @@ enum err board_create(struct board **out, const struct board_config *config)
     add_ports(board);
     add_mmio(board);
     init_chips(board);
+    err = board_virtio_create(board);
+    if (err) {
+        board_destroy(board);
+        return err;
+    }
     *out = board;
     return ERR_OK;
 }
@@ -223,6 +233,7 @@ void board_destroy(struct board *board)
 {
     if (!board)
         return;
+    board_virtio_destroy(board);
     cancel_timers(board);
     pthread_mutex_destroy(&board->lock);
     free(board);
@@ -231,6 +242,7 @@ void board_destroy(struct board *board)
 void board_reset(struct board *board)
 {
     board_lock(board);
+    board_virtio_reset(board);
     for (unsigned i = 0; i < board->config.cpus; i++)
         board_cpu_reset(&board->cpu[i]);
     ioapic_reset(&board->ioapic);
@@ -259,12 +271,6 @@ size_t board_serial_in(struct board *board, const uint8_t *bytes, size_t count)
     taken = uart_receive(&board->uart, bytes, count);
     board_unlock(board);
     return taken;
-}
-
-void board_service(struct board *board)
-{
-    board_lock(board);
-    board_unlock(board);
 }
 
 void board_run_due(struct board *board)

@@ -21,12 +21,18 @@
 #include "machine/dev/pm.h"
 #include "machine/dev/rtc.h"
 #include "machine/dev/uart.h"
+#include "machine/virtio/virtio_pci.h"
 
 #define BOARD_COM1_PORT 0x3f8
 #define BOARD_ISA_IRQS  16
 
 /* IRQ 0 is wired to pin 2, every other ISA IRQ to the pin of its number; the MADT tells. */
 #define BOARD_TIMER_PIN 2
+
+/* PCI slots: the balloon's, the entropy device's, the first disk's. */
+#define BOARD_BALLOON_SLOT 1
+#define BOARD_RNG_SLOT     2
+#define BOARD_DISK_SLOT    3
 
 /* What one CPU sees of the machine. */
 struct board_cpu {
@@ -51,12 +57,19 @@ struct board {
     struct ioapic ioapic;
     struct pci pci;
     struct pm pm;
-    struct board_cpu cpu[]; /* config.cpus of them */
+    struct virtio_pci *virtio[PCI_SLOTS]; /* by slot */
+    uint32_t intx[IOAPIC_PINS];           /* slots that pull the pin, by bit */
+    struct board_cpu cpu[];               /* config.cpus of them */
 };
 
 /* board.c */
 void board_lock(struct board *board);
 void board_unlock(struct board *board);
+
+/* board_virtio.c: under the lock, but for create and destroy */
+enum err board_virtio_create(struct board *board) MUST_USE;
+void board_virtio_destroy(struct board *board);
+void board_virtio_reset(struct board *board);
 
 /* board_cpu.c */
 void board_cpu_init(struct board *board, unsigned index, int64_t power_on_wall_ns);

@@ -59,7 +59,11 @@ DefinitionBlock ("", "DSDT", 2, "UMBRA", "BOARD", 1)
                 Package () {0x000FFFFF, 0, 0, 19}, Package () {0x000FFFFF, 1, 0, 16},
                 Package () {0x000FFFFF, 2, 0, 17}, Package () {0x000FFFFF, 3, 0, 18},
                 Package () {0x0010FFFF, 0, 0, 16}, Package () {0x0010FFFF, 1, 0, 17},
-                Package () {0x0010FFFF, 2, 0, 18}, Package () {0x0010FFFF, 3, 0, 19}
+                Package () {0x0010FFFF, 2, 0, 18}, Package () {0x0010FFFF, 3, 0, 19},
+                Package () {0x0011FFFF, 0, 0, 17}, Package () {0x0011FFFF, 1, 0, 18},
+                Package () {0x0011FFFF, 2, 0, 19}, Package () {0x0011FFFF, 3, 0, 16},
+                Package () {0x0012FFFF, 0, 0, 18}, Package () {0x0012FFFF, 1, 0, 19},
+                Package () {0x0012FFFF, 2, 0, 16}, Package () {0x0012FFFF, 3, 0, 17}
             })
         }
 

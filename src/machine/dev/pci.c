@@ -103,6 +103,32 @@ void pci_out(void *arg, uint16_t port, unsigned bytes, uint32_t value)
     }
 }
 
+static const struct pci_function *decoder(const struct pci *pci, uint64_t gpa, unsigned bytes)
+{
+    for (unsigned i = 0; i < PCI_SLOTS; i++) {
+        const struct pci_function *function = &pci->slot[i];
+
+        if (function->mmio_has && function->mmio_has(function->arg, gpa, bytes))
+            return function;
+    }
+    return NULL;
+}
+
+uint64_t pci_mmio_read(void *arg, uint64_t offset, unsigned bytes)
+{
+    const struct pci_function *function = decoder(arg, PCI_WINDOW + offset, bytes);
+
+    return function ? function->mmio_read(function->arg, PCI_WINDOW + offset, bytes) : UINT64_MAX;
+}
+
+void pci_mmio_write(void *arg, uint64_t offset, unsigned bytes, uint64_t value)
+{
+    const struct pci_function *function = decoder(arg, PCI_WINDOW + offset, bytes);
+
+    if (function)
+        function->mmio_write(function->arg, PCI_WINDOW + offset, bytes, value);
+}
+
 void pci_add(struct pci *pci, unsigned slot, const struct pci_function *function)
 {
     invariant(slot < PCI_SLOTS && !pci->slot[slot].config_read);
@@ -119,7 +145,11 @@ void pci_reset(struct pci *pci)
 
 void pci_init(struct pci *pci, void *arg, void (*reset_machine)(void *arg))
 {
-    struct pci_function bridge = {pci, bridge_read, bridge_write};
+    struct pci_function bridge = {
+        .arg = pci,
+        .config_read = bridge_read,
+        .config_write = bridge_write,
+    };
 
     *pci = (struct pci){.arg = arg, .reset_machine = reset_machine};
     pci_add(pci, 0, &bridge);

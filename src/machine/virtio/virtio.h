@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What all virtio devices share: status, features, queues, configuration, interrupts (VIRTIO 1.2 2
- * and 3), behind a modern PCI function with MSI-X (4.1, pci.c here). A device is a table of
+ * and 3), behind a modern PCI function with MSI-X (4.1, virtio_pci.c here). A device is a table of
  * functions.
  *
  *   guest writes the notify address --> marked, board_host.service_wanted
@@ -40,13 +40,16 @@ struct virtio_device;
  * id:           virtio device id (VIRTIO 1.2 5);  class_code: of the PCI function
  * features:     what this device offers, without the three above, which are added
  * queues:       how many; queue_size of each
- * config_bytes: size of the device's configuration; read and write never leave it
+ * config_bytes: size of the device's configuration; read and write never leave it. NULL: reads as
+ *               zeros, swallows writes
  *
  * features_ok: may refuse a set of features (NULL: any subset of the offered is fine)
  * driver_ok:   the driver is ready: queues may be used from now on
  * service:     queue `index` was notified (once for any number of notifications)
+ *              VIRTQ_STALLED or a broken queue: just return, virtio does the rest
  * poll:        something else asked for service (virtio_ask_service); may be NULL
- * reset:       back to power-on; requests in flight are forgotten or finished before it returns
+ * destroy:     the device goes; nothing of it is used after
+ * reset:       back to power-on; may be NULL; requests in flight are forgotten or finished before it returns
  */
 struct virtio_ops {
     const char *name;
@@ -66,15 +69,25 @@ struct virtio_ops {
     void (*destroy)(void *arg);
 };
 
+/* How a device reaches its driver: the transport's functions. */
+struct virtio_transport {
+    void *arg;
+    void (*queue_interrupt)(void *arg, unsigned index);
+    void (*config_interrupt)(void *arg);
+    void (*service_wanted)(void *arg);
+};
+
 /* Public because devices embed nothing but read these. */
 struct virtio_device {
     const struct virtio_ops *ops;
     void *arg;
     uint8_t status;
+    uint8_t config_generation;
     uint64_t driver_features;
     struct virtq queue[VIRTIO_QUEUES_MAX];
-    /* virtio's own: transport */
-    void *transport;
+    /* virtio's own */
+    struct guest_mem *mem;
+    struct virtio_transport transport;
     bool poll_wanted;
     uint32_t notified; /* bit by queue */
 };
@@ -89,13 +102,29 @@ static inline bool virtio_is_live(const struct virtio_device *dev)
     return (dev->status & VIRTIO_DRIVER_OK) && !(dev->status & VIRTIO_DEVICE_NEEDS_RESET);
 }
 
-/* After virtq_push: interrupts the driver if the queue wants it. */
+/* For transports: arg is the device's own. */
+void virtio_init(struct virtio_device *dev, const struct virtio_ops *ops, void *arg,
+                 struct guest_mem *mem, const struct virtio_transport *transport);
+void virtio_reset(struct virtio_device *dev);
+uint64_t virtio_offered(const struct virtio_device *dev);
+/* The driver writes the status: 0 resets; a step that must not be made is not made. */
+void virtio_set_status(struct virtio_device *dev, uint8_t value);
+void virtio_set_driver_features(struct virtio_device *dev, uint64_t features);
+void virtio_enable_queue(struct virtio_device *dev, unsigned index);
+void virtio_notify(struct virtio_device *dev, unsigned index);
+/* Inside the device's configuration; what lies outside reads as 0 and swallows writes. */
+void virtio_config_read(struct virtio_device *dev, uint64_t offset, void *buf, size_t bytes);
+void virtio_config_write(struct virtio_device *dev, uint64_t offset, const void *buf, size_t bytes);
+/* Serves what was notified or asked. */
+void virtio_service(struct virtio_device *dev);
+
+/* For devices. After virtq_push: interrupts the driver if the queue wants it. */
 void virtio_queue_done(struct virtio_device *dev, unsigned index);
 
 /* The configuration changed: new generation, configuration interrupt. */
 void virtio_config_changed(struct virtio_device *dev);
 
-/* A queue broke or the driver did what it must not: DEVICE_NEEDS_RESET. */
+/* The driver did what it must not: DEVICE_NEEDS_RESET. A broken queue needs no call. */
 void virtio_needs_reset(struct virtio_device *dev);
 
 /* ops->poll is to be called at the next service. */
