@@ -7,10 +7,11 @@
  *   mib N         how much it owns (64)
  *   kinds LETTERS contents, pages.h (zcre)
  *   file PATH     the pages are those of a file, mapped; it is made mib long
- *   order WORD    sequential, random, hot (9 of 10 accesses to a tenth of the pages, in runs of 16),
+ *   order WORD    sequential, random, hot (9 of 10 accesses to a tenth of the pages: runs of 16),
  *                 or read: the file is read from its beginning to its end, over and over
- *   check WORD    page (every word) or word (one of them; for measuring)
- *   writes N      of 100 accesses so many write the page anew (25)
+ *   check WORD    page: every word is looked at, and a write writes them all; word: one (for
+ *                 measuring)
+ *   writes N      of 100 accesses so many write (25)
  *   seconds N     how long after the filling (10); warm N: and before these, without counting (0)
  *   seed N        (1)
  *
@@ -110,15 +111,17 @@ static void check_page(struct owner *o, uint64_t number, const uint64_t *page)
                m.word, (unsigned long long)m.expected, (unsigned long long)m.found);
 }
 
-/* The time of an access is that of its first load or of the whole write. */
+/* The time of an access is that of its first load or of the write. */
 static void access_page(struct owner *o)
 {
     uint64_t number = choose(o);
     const uint64_t *page = o->pages.base + number * PAGE_WORDS;
     bool write = draw(o) % 100 < o->options.writes;
     uint64_t start = now_ns();
-    if (write)
+    if (write && o->options.check[0] == 'p')
         pages_write(&o->pages, number);
+    else if (write)
+        pages_touch(&o->pages, number);
     else
         (void)*(const volatile uint64_t *)page;
     latency_add(&o->latency, now_ns() - start);
@@ -183,7 +186,8 @@ static void own(struct owner *o)
     o->pages.kinds = o->options.kinds;
     o->pages.base = map(&o->options, o->fd, bytes);
     o->pages.version = calloc(o->pages.count, sizeof(*o->pages.version));
-    if (!o->pages.version)
+    o->pages.touches = calloc(o->pages.count, sizeof(*o->pages.touches));
+    if (!o->pages.version || !o->pages.touches)
         die("no memory");
     /* Huge pages of the guest would make neighbours of what is chosen at random. */
     (void)madvise(o->pages.base, bytes, MADV_NOHUGEPAGE);

@@ -35,27 +35,37 @@ struct content {
     uint64_t base;
     unsigned random_words; /* those before this one are random, the others the same throughout */
     uint64_t rest;
+    uint64_t touches;
 };
 
 static struct content content_of(const struct pages *pages, uint64_t number)
 {
-    uint64_t base = base_of(pages, number);
+    uint64_t base = base_of(pages, number), touches = pages->touches[number];
     switch (pages->kinds[base % strlen(pages->kinds)]) {
     case 'z':
-        return (struct content){0};
+        return (struct content){.touches = touches};
     case 'e':
         base = mix(pages->seed ^ (base >> 32) % EQUAL_CONTENTS);
-        return (struct content){base, PAGE_WORDS / 3, base};
+        return (struct content){base, PAGE_WORDS / 3, base, touches};
     case 'c':
-        return (struct content){base, PAGE_WORDS / 3, base};
+        return (struct content){base, PAGE_WORDS / 3, base, touches};
     default:
-        return (struct content){base, PAGE_WORDS, 0};
+        return (struct content){base, PAGE_WORDS, 0, touches};
     }
 }
 
 static uint64_t word_of(const struct content *content, unsigned word)
 {
-    return word < content->random_words ? random_word(content->base, word) : content->rest;
+    uint64_t value =
+        word < content->random_words ? random_word(content->base, word) : content->rest;
+    return word == 0 ? value + content->touches : value;
+}
+
+void pages_touch(struct pages *pages, uint64_t number)
+{
+    pages->touches[number]++;
+    struct content content = content_of(pages, number);
+    pages->base[number * PAGE_WORDS] = word_of(&content, 0);
 }
 
 void pages_write(struct pages *pages, uint64_t number)
@@ -63,6 +73,7 @@ void pages_write(struct pages *pages, uint64_t number)
     uint64_t buffer[PAGE_WORDS];
     uint64_t *page = pages->base + number * PAGE_WORDS;
     pages->version[number]++;
+    pages->touches[number] = 0;
     struct content content = content_of(pages, number);
     if (content.random_words == 0) {
         void *to = page;

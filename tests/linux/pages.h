@@ -21,6 +21,7 @@ struct pages {
     uint64_t seed;
     const char *kinds; /* letters as above; each version of a page takes one of them */
     uint32_t *version;
+    uint32_t *touches; /* added to the first word; a new version sets it to 0 */
 };
 
 struct mismatch {
@@ -34,7 +35,13 @@ char pages_kind(const struct pages *pages, uint64_t number);
 /* A next version, written whole: with rep stos or rep movs, or by single words. */
 void pages_write(struct pages *pages, uint64_t number);
 
-/* What it should hold by its number and version, against `page` (a copy, or the page itself). */
+/* One more touch: writes the first word only. */
+void pages_touch(struct pages *pages, uint64_t number);
+
+/*
+ * What it should hold by its number, version and touches, against `page` (a copy, or the page
+ * itself).
+ */
 bool pages_match(const struct pages *pages, uint64_t number, const uint64_t *page,
                  struct mismatch *out);
 

@@ -18,7 +18,8 @@ static void fill(struct pages *pages, const char *kinds)
                             .count = COUNT,
                             .seed = 7,
                             .kinds = kinds,
-                            .version = calloc(COUNT, sizeof(uint32_t))};
+                            .version = calloc(COUNT, sizeof(uint32_t)),
+                            .touches = calloc(COUNT, sizeof(uint32_t))};
     for (uint64_t i = 0; i < COUNT; i++)
         pages_write(pages, i);
 }
@@ -27,6 +28,7 @@ static void drop(struct pages *pages)
 {
     free(pages->base);
     free(pages->version);
+    free(pages->touches);
 }
 
 static const uint64_t *page(const struct pages *pages, uint64_t number)
@@ -84,12 +86,29 @@ static void test_an_old_page_and_another_page_are_found(void **state)
     drop(&pages);
 }
 
+static void test_a_lost_touch_is_found(void **state)
+{
+    (void)state;
+    struct pages pages;
+    struct mismatch m;
+    fill(&pages, "zcre");
+    for (uint64_t i = 0; i < COUNT; i++) {
+        uint64_t before = page(&pages, i)[0];
+        pages_touch(&pages, i);
+        assert_true(pages_match(&pages, i, page(&pages, i), &m));
+        pages.base[i * PAGE_WORDS] = before;
+        assert_false(pages_match_word(&pages, i, page(&pages, i), 0, &m));
+    }
+    drop(&pages);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_kind_matches_as_written),
         cmocka_unit_test(test_one_wrong_bit_is_found),
         cmocka_unit_test(test_an_old_page_and_another_page_are_found),
+        cmocka_unit_test(test_a_lost_touch_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
