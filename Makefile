@@ -7,7 +7,7 @@ BUILD ?= $(if $(SANITIZE),build-sanitize,build)
 SETUP  = $(if $(SANITIZE),-Db_sanitize=address$(comma)undefined -Db_lundef=false)
 comma := ,
 
-.PHONY: all deps run check bench tidy coverage guest install clean help
+.PHONY: all deps run check bench bench-memory tidy coverage guest install clean help
 
 all: deps $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -33,6 +33,9 @@ check:
 bench: all guest
 	@bench/run --build $(BUILD) --rounds $(or $(ROUNDS),3)
 
+bench-memory: all guest
+	@bench/memory --build $(BUILD) --rounds $(or $(ROUNDS),3)
+
 tidy:
 	@tools/install-deps build tidy
 	@$(MAKE) --no-print-directory all
@@ -53,6 +56,7 @@ help:
 	@echo 'make run        boot the guest: a shell on a terminal, a demonstration without one'
 	@echo 'make check      build and run all tests'
 	@echo 'make bench      compare with native and with QEMU (TCG) what boots and loops cost'
+	@echo 'make bench-memory   compare a guest on half of its memory with QEMU (TCG) on the kernel'"'"'s swap'
 	@echo 'make tidy       look for mistakes with clang-tidy'
 	@echo 'make coverage   lines that the unit and MMU tests reach, per folder'
 	@echo 'make guest      fetch the Debian kernel and busybox into your cache folder (no root)'
