@@ -49,7 +49,8 @@ struct virtio_device;
  *              VIRTQ_STALLED or a broken queue: just return, virtio does the rest
  * poll:        something else asked for service (virtio_ask_service); may be NULL
  * destroy:     the device goes; nothing of it is used after
- * reset:       back to power-on; may be NULL; requests in flight are forgotten or finished before it returns
+ * reset:       back to power-on; may be NULL; requests in flight are forgotten or finished before
+ *              it returns
  */
 struct virtio_ops {
     const char *name;

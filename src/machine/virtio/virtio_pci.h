@@ -22,7 +22,7 @@ struct virtio_pci_host {
 
 struct virtio_pci;
 
-/* Makes the function and puts it into the slot; arg is the device's own and goes by ops->destroy. */
+/* Makes the function and puts it into the slot; arg goes by ops->destroy. */
 enum err virtio_pci_create(struct virtio_pci **out, struct pci *pci, unsigned slot,
                            const struct virtio_ops *ops, void *arg,
                            const struct virtio_pci_host *host) MUST_USE;
