@@ -37,6 +37,7 @@ struct loop {
     size_t in_used, out_used;
     const char *end_reason; /* for the SHUTDOWN event, when the end was ordered here */
     int signal_number;
+    unsigned stall_told;
 };
 
 static void loop_signals(sigset_t *set)
@@ -204,20 +205,44 @@ static enum err flush_output(struct loop *l)
     }
 }
 
+/* ---- memory that cannot be had ---- */
+
+static void tell_stall(struct loop *l)
+{
+    struct vm_stall stall = vm_stall(l->vm);
+    const char *name = vm_get_config(l->vm)->name;
+    const char *line_end = l->terminal->raw ? "\r\n" : "\n";
+
+    if (stall.number == l->stall_told)
+        return;
+    /* An end and a new beginning between two looks make two lines, too. */
+    if (!stall.why[0] || stall.number > l->stall_told + 1)
+        fprintf(stderr, "umbra: VM %s goes on%s", name, line_end);
+    if (stall.why[0])
+        fprintf(stderr, "umbra: VM %s waits: %s%s", name, stall.why, line_end);
+    l->stall_told = stall.number;
+    if (l->server)
+        qmp_server_tell_stall(l->server, stall.why);
+}
+
 /* ---- the loop ---- */
 
-enum { FD_WAKE, FD_TIMER, FD_SIGNAL, FD_IN, FD_OUT, FD_FIXED };
+enum { FD_WAKE, FD_TIMER, FD_SIGNAL, FD_IN, FD_OUT, FD_IO, FD_FIXED = FD_IO + VM_IOS };
 
 static size_t collect(struct loop *l, struct pollfd *fds)
 {
     /* The escape key must work even when the guest reads nothing, so a terminal is always read. */
     bool want_in = l->in_open && l->in_ours && (!l->in_used || l->terminal->is_in_tty);
+    int io[VM_IOS];
 
     fds[FD_WAKE] = (struct pollfd){.fd = vm_wake_fd(l->vm), .events = POLLIN};
     fds[FD_TIMER] = (struct pollfd){.fd = vm_timer_fd(l->vm), .events = POLLIN};
     fds[FD_SIGNAL] = (struct pollfd){.fd = l->signal_fd, .events = POLLIN};
     fds[FD_IN] = (struct pollfd){.fd = want_in ? STDIN_FILENO : -1, .events = POLLIN};
     fds[FD_OUT] = (struct pollfd){.fd = l->out_used ? STDOUT_FILENO : -1, .events = POLLOUT};
+    vm_io_fds(l->vm, io);
+    for (unsigned i = 0; i < VM_IOS; i++)
+        fds[FD_IO + i] = (struct pollfd){.fd = io[i], .events = POLLIN};
     return FD_FIXED + (l->server ? qmp_server_pollfds(l->server, fds + FD_FIXED) : 0);
 }
 
@@ -243,6 +268,11 @@ static enum err turn(struct loop *l)
         on_input(l);
     if (fds[FD_OUT].revents)
         err = write_output(l);
+    for (unsigned i = 0; i < VM_IOS; i++) {
+        if (fds[FD_IO + i].revents)
+            vm_io_ready(l->vm, (enum vm_io)i);
+    }
+    tell_stall(l);
     if (l->server) {
         qmp_server_handle(l->server, fds + FD_FIXED, count - FD_FIXED);
         qmp_server_tell_resets(l->server);

@@ -3,6 +3,7 @@
 #include "vm_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,17 @@ static void cb_service_wanted(void *arg)
         vm->engine->kick(vm->vcpu);
 }
 
+/* Board's lock held, vCPU thread. */
+static void cb_balloon_changed(void *arg)
+{
+    struct vm *vm = arg;
+
+    pthread_mutex_lock(&vm->lock);
+    vm->balloon_changes++;
+    pthread_mutex_unlock(&vm->lock);
+    vm_poke(vm);
+}
+
 static void cb_event(void *arg, enum board_event event, uint32_t code)
 {
     struct vm *vm = arg;
@@ -158,6 +170,11 @@ static enum err make_sync(struct vm *vm)
     if (vm->timer_fd < 0)
         return err_errno(ERR_IO, "cannot make a timerfd");
     vm->timer_armed_ns = CLOCK_NEVER;
+    vm->io_timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    vm->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (vm->io_timer_fd < 0 || vm->statm_fd < 0)
+        return err_errno(ERR_IO, "cannot make a timerfd or open /proc/self/statm");
+    vm->io_timer_ns = UINT64_MAX;
     return ERR_OK;
 }
 
@@ -179,12 +196,17 @@ static enum err make_machine(struct vm *vm)
                  .raise_nmi = cb_raise_nmi,
                  .event = cb_event,
                  .serial_room = console_serial_room,
-                 .service_wanted = cb_service_wanted},
+                 .service_wanted = cb_service_wanted,
+                 .balloon_changed = cb_balloon_changed},
     };
     enum err err = mem_create(&vm->mem, vm->config.memory_bytes);
 
     if (!err)
+        err = vm_open_stores(vm);
+    if (!err)
         err = clock_create(&vm->clock, &clock_config);
+    if (!err)
+        err = vm_open_disks(vm, &board_config);
     if (err)
         return err;
     board_config.mem = vm->mem;
@@ -247,7 +269,9 @@ enum err vm_create(struct vm **out, const struct vm_config *config)
     if (!vm)
         return err_new(ERR_NOMEM, "no memory for a VM");
     vm->config = *config;
-    vm->wake_fd = vm->timer_fd = -1;
+    vm->wake_fd = vm->timer_fd = vm->io_timer_fd = vm->statm_fd = -1;
+    vm->folder = VM_FOLDER_NONE;
+    vm->user_resident = vm->user_balloon = VM_ANY;
     vm->engine = engine_find(config->engine);
     if (!vm->engine) {
         free(vm);
@@ -272,6 +296,14 @@ enum err vm_create(struct vm **out, const struct vm_config *config)
     return ERR_OK;
 }
 
+static void close_all(const int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+}
+
 void vm_destroy(struct vm *vm)
 {
     if (!vm)
@@ -288,11 +320,9 @@ void vm_destroy(struct vm *vm)
         clock_destroy(vm->clock);
     if (vm->mem)
         mem_destroy(vm->mem);
+    vm_close_files(vm);
     console_fini(vm);
-    if (vm->timer_fd >= 0)
-        close(vm->timer_fd);
-    if (vm->wake_fd >= 0)
-        close(vm->wake_fd);
+    close_all((int[]){vm->timer_fd, vm->io_timer_fd, vm->statm_fd, vm->wake_fd}, 4);
     pthread_cond_destroy(&vm->cond);
     pthread_mutex_destroy(&vm->lock);
     free(vm);

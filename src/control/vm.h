@@ -6,8 +6,9 @@
  *     main thread (event loop)                       vCPU thread
  *     vm_console_put, vm_console_take   <--queues--> serial port
  *     vm_pause, vm_reset, vm_stop       --requests-> gate between two engine runs
+ *     vm_want_*, vm_io_ready            --requests-> service between two engine runs
  *     vm_hold ... vm_release            --parks----> (state may be read in between)
- *     vm_wake_fd                        <--eventfd-- output, room, reset, end
+ *     vm_wake_fd                        <--eventfd-- output, room, reset, stall, end
  *
  * All functions here belong to the main thread. Nothing is global: a process may hold several VMs.
  *
@@ -23,8 +24,11 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "control/inject.h"
 #include "cpu/engine.h"
+#include "machine/board.h"
 #include "mem/mem.h"
+#include "mem/policy.h"
 
 /*
  * The TSC's frequency as the guest sees it: one tick a nanosecond keeps conversions exact, also in
@@ -34,12 +38,26 @@
 
 enum vm_reboot { VM_REBOOT_RESTARTS, VM_REBOOT_ENDS };
 
+/* A size of memory that nobody asked for. */
+#define VM_ANY UINT64_MAX
+
+struct vm_disk {
+    const char *path;
+    bool read_only;
+};
+
 /*
  * kernel, initrd, append: as for boot_load; borrowed until vm_destroy
  * features:    CPU_FEATURE_* that the CPU offers. With LA57 a Linux kernel is entered by the 64-bit
  *              protocol: only its own way in can turn five levels on
  * input_file:  descriptor of a regular file that is the console's input, read at fixed points of
  * guest time when the clock counts instructions; -1: input comes through vm_console_put only
+ * limit_bytes:    host memory that the VM may hold, all of this process counted; VM_ANY
+ * reservation_bytes: of guest memory, what the swap file need have no room for
+ * compress_bytes: host memory that compressed pages may take; VM_ANY: a half of the limit, or a
+ *                 quarter of guest memory
+ * swap_dir:       where the swap file lies; NULL: the VM's own folder (vm_folder.h)
+ * inject:         made-up failures of the host, for tests
  */
 struct vm_config {
     const char *name;
@@ -57,6 +75,11 @@ struct vm_config {
     bool mmu_oracle;
     uint32_t features;
     int input_file;
+    struct vm_disk disks[MEM_DISKS_MAX];
+    size_t disk_count;
+    uint64_t limit_bytes, reservation_bytes, compress_bytes;
+    const char *swap_dir;
+    struct inject inject;
 };
 
 enum vm_end_kind {
@@ -98,6 +121,15 @@ void vm_wake_seen(struct vm *vm);
 int vm_timer_fd(const struct vm *vm);
 void vm_timer_due(struct vm *vm);
 
+/*
+ * Descriptors that ask for work between two instructions: completed I/O of disks and of the swap
+ * file, and the moment that the vCPU's thread has chosen. -1 in place of one that need not be
+ * polled now. When one is readable: vm_io_ready with its place.
+ */
+enum vm_io { VM_IO_DISKS, VM_IO_SWAP, VM_IO_TIMER, VM_IOS };
+void vm_io_fds(struct vm *vm, int fds[VM_IOS]);
+void vm_io_ready(struct vm *vm, enum vm_io which);
+
 /* Console. Put answers how many bytes were taken; take copies out what the guest has written. */
 size_t vm_console_put(struct vm *vm, const uint8_t *bytes, size_t count);
 size_t vm_console_take(struct vm *vm, uint8_t *buf, size_t buf_bytes);
@@ -111,6 +143,40 @@ bool vm_is_paused(const struct vm *vm);
 
 /* vm_stop was called, perhaps after an end of another kind. */
 bool vm_is_stop_asked(const struct vm *vm);
+
+/*
+ * The guest waits because the host cannot give it a page or take one (a full disk): why, in words;
+ * "" while it can run. The number changes with each beginning and each end of a wait.
+ */
+struct vm_stall {
+    unsigned number;
+    char why[200];
+};
+struct vm_stall vm_stall(struct vm *vm);
+
+/*
+ * What the user wants of guest memory, until said otherwise. Each returns at once.
+ * resident: reclaim down to so much host memory, without the guest's help; within_ns: 0, or the
+ *           time that may take
+ * balloon:  the size that the guest shall make do with, by its balloon
+ */
+void vm_want_resident(struct vm *vm, uint64_t bytes, uint64_t within_ns);
+void vm_want_balloon(struct vm *vm, uint64_t bytes);
+
+/* What the policy saw and decided last. saw.now_ns is 0 before the first time. */
+struct vm_decision {
+    struct policy_input saw;
+    struct policy_output decided;
+};
+struct vm_decision vm_decision(struct vm *vm);
+
+struct board *vm_board(struct vm *vm);
+
+/* The swap file's path, "" when there is none. */
+const char *vm_swap_path(const struct vm *vm);
+
+/* Changes of the balloon's size so far. */
+unsigned vm_balloon_changes(struct vm *vm);
 
 /* VM_END_NONE while it runs. The first reason wins. */
 struct vm_end vm_end(struct vm *vm);

@@ -8,13 +8,14 @@
  *      restart on reset; leave on end]                          |
  *            |                                                  |
  *            v                                                  |
- *     [devices that asked for it are served]                    |
+ *     [devices and memory that asked for it are served;         |
+ *      while memory stalls, wait and try again] ----------------+
  *            |                                                  |
  *            v                                                  |
  *     engine->run --KICKED--------------------------------------+
  *            |-----HALTED--> idle until interrupt or request ---+
  *            |-----SHUTDOWN--> reset on purpose, or crash ------+
- *            `-----HOST_ERROR--> end
+ *            `-----HOST_ERROR--> end, unless memory stalls -----+
  *
  * Time: with CLOCK_HOST a due timer of a running guest kicks the CPU (timerfd, main thread) and the
  * engine's next bus->poll runs it; a halted CPU sleeps here until the due time and runs the timer
@@ -96,11 +97,16 @@ uint64_t vm_bus_poll(void *arg)
 
 /* ---- the gate ---- */
 
-/* Lock held. Something other than running the guest is to be done. */
-static bool needs_gate(const struct vm *vm)
+/* Lock held. The guest is to stand still. */
+static bool must_park(const struct vm *vm)
 {
-    return vm->end.kind != VM_END_NONE || vm->hold || vm->paused || vm->reset_wanted ||
-           console_out_is_full(vm);
+    return vm->hold || vm->paused || console_out_is_full(vm);
+}
+
+/* Something other than running the guest is to be done. */
+bool vm_needs_gate(const struct vm *vm)
+{
+    return vm->end.kind != VM_END_NONE || must_park(vm) || vm->reset_wanted;
 }
 
 static void restart(struct vm *vm)
@@ -121,8 +127,12 @@ static bool gate(struct vm *vm)
     bool running;
 
     pthread_mutex_lock(&vm->lock);
-    while (needs_gate(vm) && vm->end.kind == VM_END_NONE) {
-        if (vm->hold || vm->paused || console_out_is_full(vm)) {
+    while (vm_needs_gate(vm) && vm->end.kind == VM_END_NONE) {
+        if (must_park(vm) && !vm->hold && (vm->memory_wanted || vm->policy_wanted)) {
+            pthread_mutex_unlock(&vm->lock);
+            vm_service_paused(vm);
+            pthread_mutex_lock(&vm->lock);
+        } else if (must_park(vm)) {
             vm->parked = true;
             pthread_cond_broadcast(&vm->cond);
             pthread_cond_wait(&vm->cond, &vm->lock);
@@ -141,20 +151,6 @@ static bool gate(struct vm *vm)
     return running;
 }
 
-/* Between two instructions: devices do the work they asked time for. False: none has asked. */
-static bool service(struct vm *vm)
-{
-    bool wanted;
-
-    pthread_mutex_lock(&vm->lock);
-    wanted = vm->service_wanted;
-    vm->service_wanted = false;
-    pthread_mutex_unlock(&vm->lock);
-    if (wanted)
-        board_service(vm->board);
-    return wanted;
-}
-
 /* ---- halted ---- */
 
 /* Sleeps until an interrupt, a moved timer, a request or the moment due_ns. */
@@ -169,7 +165,7 @@ static void idle_sleep(struct vm *vm, uint64_t due_ns)
     pthread_mutex_lock(&vm->lock);
     vm->parked = true;
     pthread_cond_broadcast(&vm->cond);
-    while (!vm->irq_wake && !vm->timers_moved && !vm->service_wanted && !needs_gate(vm) &&
+    while (!vm->irq_wake && !vm->timers_moved && !vm_has_work(vm) && !vm_needs_gate(vm) &&
            rc != ETIMEDOUT) {
         if (due_ns == CLOCK_NEVER)
             pthread_cond_wait(&vm->cond, &vm->lock);
@@ -187,7 +183,7 @@ static bool idle_is_over(struct vm *vm)
     bool over;
 
     pthread_mutex_lock(&vm->lock);
-    over = vm->irq_wake || needs_gate(vm);
+    over = vm->irq_wake || vm_needs_gate(vm);
     vm->irq_wake = false;
     vm->timers_moved = false;
     pthread_mutex_unlock(&vm->lock);
@@ -201,8 +197,11 @@ static void idle(struct vm *vm)
         uint64_t tick = console_tick(vm, now);
         uint64_t due = board_next_due(vm->board);
 
-        if (service(vm))
+        if (vm_service(vm, SERVICE_IDLE_NS)) {
+            if (mem_stall(vm->mem))
+                return;
             continue;
+        }
         if (tick < due)
             due = tick;
         if (due <= now) {
@@ -248,8 +247,16 @@ void *vm_cpu_main(void *arg)
     vm->thread_id = (int)gettid();
     pthread_mutex_unlock(&vm->lock);
     while (gate(vm)) {
-        service(vm);
-        switch (vm->engine->run(vm->vcpu)) {
+        enum engine_exit exit;
+
+        vm_service(vm, SERVICE_RUNNING_NS);
+        if (vm_wait_out_stall(vm))
+            continue;
+        exit = vm->engine->run(vm->vcpu);
+        if (exit == ENGINE_EXIT_HOST_ERROR && vm_wait_out_stall(vm))
+            continue;
+        vm_stall_is_over(vm);
+        switch (exit) {
         case ENGINE_EXIT_KICKED:
             break;
         case ENGINE_EXIT_HALTED:

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the vm*.c files only: assembly, requests, the vCPU thread, serial queues. */
+/* Shared by the vm*.c files only: assembly, requests, the vCPU thread, memory, serial queues. */
 #ifndef UMBRA_CONTROL_VM_PRIVATE_H
 #define UMBRA_CONTROL_VM_PRIVATE_H
 
 #include <pthread.h>
 
 #include "control/vm.h"
+#include "control/vm_folder.h"
 #include "machine/board.h"
+#include "mem/policy.h"
+#include "mem/reclaim.h"
 
 /*
  * Output: above SOFT the vCPU parks at its next gate until the reader has caught up; HARD is the
@@ -18,6 +21,11 @@
 
 /* CLOCK_INSTRUCTIONS: console input enters the guest at multiples of this. */
 #define CONSOLE_TICK_NS UINT64_C(2000000)
+
+/* Slices of memory service: while the guest waits for it, and while it would do nothing anyway. */
+#define SERVICE_RUNNING_NS UINT64_C(1000000)
+#define SERVICE_HASTE_NS   UINT64_C(4000000)
+#define SERVICE_IDLE_NS    UINT64_C(5000000)
 
 struct byte_ring {
     uint8_t *bytes;
@@ -52,15 +60,29 @@ struct vm {
     uint64_t next_input_ns;    /* vCPU thread only */
     bool input_file_done;      /* vCPU thread only */
 
+    struct aio *disk_aio;
+    struct vm_folder folder;
+    int io_timer_fd, statm_fd;
+    /* vCPU thread only, host monotonic: when to do what */
+    uint64_t next_memory_ns, next_policy_ns, next_stats_ns, io_timer_ns;
+    struct policy_state policy;
+
     pthread_mutex_t lock; /* all below */
     pthread_cond_t cond;
     struct vm_end end;
     unsigned hold, resets;
     int thread_id;
     bool paused, reset_wanted, parked, thread_done;
-    bool irq_wake;     /* something the CPU must look at arrived */
-    bool timers_moved; /* the next due time may be earlier than the idle loop believes */
-    bool service_wanted; /* a device has work to do between two instructions */
+    bool irq_wake;        /* something the CPU must look at arrived */
+    bool timers_moved;    /* the next due time may be earlier than the idle loop believes */
+    bool service_wanted;  /* a device has work to do between two instructions */
+    bool memory_wanted;   /* the same for guest memory */
+    bool policy_wanted;   /* the user's wishes have changed */
+    bool io_told[VM_IOS]; /* was readable: not to be polled until it was served */
+    struct vm_stall stall;
+    uint64_t user_resident, user_balloon, user_deadline_ns;
+    unsigned balloon_changes;
+    struct vm_decision decision;
     uint64_t timer_armed_ns;
     struct byte_ring out, in;
     uint64_t out_dropped;
@@ -78,6 +100,27 @@ void vm_set_end(struct vm *vm, enum vm_end_kind kind, uint32_t code, const char 
 void *vm_cpu_main(void *arg);
 uint64_t vm_bus_poll(void *arg);
 void vm_timer_arm(struct vm *vm, uint64_t due_ns);
+
+/* vm_memory.c: the swap file and disks, at power-on and power-off */
+enum err vm_open_disks(struct vm *vm, struct board_config *config) MUST_USE;
+enum err vm_open_stores(struct vm *vm) MUST_USE;
+void vm_close_files(struct vm *vm);
+
+/* vm_service.c: what is done between two instructions. All on the vCPU's thread, lock not held. */
+
+/* Devices and memory that asked for it, or whose time has come. False: there was nothing to do. */
+bool vm_service(struct vm *vm, uint64_t budget_ns);
+/* Only what a paused VM needs: memory and policy. */
+bool vm_service_paused(struct vm *vm);
+/* True: the guest cannot go on now; some time was waited. */
+bool vm_wait_out_stall(struct vm *vm);
+/* The guest ran without trouble. */
+void vm_stall_is_over(struct vm *vm);
+bool vm_has_work(const struct vm *vm); /* lock held */
+void vm_memory_pressure(void *arg);
+
+/* vm_cpu.c */
+bool vm_needs_gate(const struct vm *vm); /* lock held */
 
 /* vm_console.c */
 enum err console_init(struct vm *vm) MUST_USE;

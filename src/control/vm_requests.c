@@ -105,6 +105,21 @@ unsigned vm_resets(struct vm *vm)
     return resets;
 }
 
+unsigned vm_balloon_changes(struct vm *vm)
+{
+    unsigned changes;
+
+    pthread_mutex_lock(&vm->lock);
+    changes = vm->balloon_changes;
+    pthread_mutex_unlock(&vm->lock);
+    return changes;
+}
+
+struct board *vm_board(struct vm *vm)
+{
+    return vm->board;
+}
+
 void vm_cpu_state(struct vm *vm, struct x86_state *out)
 {
     vm->engine->get_state(vm->vcpu, out);

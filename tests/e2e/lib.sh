@@ -7,7 +7,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 guest=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/umbra/guest
 tmp=$(mktemp -d)
 mkdir -m 700 "$tmp/run"
-export XDG_RUNTIME_DIR=$tmp/run
+export XDG_RUNTIME_DIR=$tmp/run XDG_STATE_HOME=$tmp/state
 passed=0 failed=0 skipped=0
 trap 'kill $(jobs -p) 2> /dev/null; rm -rf "$tmp"' EXIT
 

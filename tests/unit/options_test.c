@@ -94,14 +94,47 @@ static void refuses_with_one_clear_line(void **state)
     refuses("--memory 2047K", ERR_INVAL, "the least is 2M");
     refuses("--memory 512", ERR_INVAL, "did you mean --memory 512M");
     refuses("--memory ''", ERR_INVAL, "not a size");
-    refuses("--disk d", ERR_UNSUPPORTED, "not built yet");
-    refuses("--limit 1G", ERR_UNSUPPORTED, "not built yet");
+    refuses("--pool p", ERR_UNSUPPORTED, "not built yet");
     refuses("--engine kvm", ERR_UNSUPPORTED, "not built yet");
     refuses("--engine tcg", ERR_INVAL, "use auto or interp");
     refuses("--shadow eager", ERR_INVAL, "use lazy, trace or adaptive");
     refuses("--clock moon", ERR_INVAL, "use host or instructions");
     refuses("--cpus 4", ERR_UNSUPPORTED, "not built yet");
     refuses("--cpus 1x", ERR_INVAL, "not a number");
+}
+
+static void memory_options_are_taken(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--memory 1G --limit 256M --reservation 64M --swap-dir D --compress off "
+                           "--inject swap-write=ENOSPC@100-200,disk-read=EIO@5-"),
+                     ERR_OK);
+    assert_true(parsed.vm.limit_bytes == UINT64_C(256) << 20);
+    assert_true(parsed.vm.reservation_bytes == UINT64_C(64) << 20);
+    assert_true(parsed.vm.compress_bytes == 0);
+    assert_string_equal(parsed.vm.swap_dir, "D");
+    assert_int_equal(parsed.vm.inject.swap.count, 1);
+    assert_int_equal(parsed.vm.inject.disk.count, 1);
+    assert_int_equal(parse(""), ERR_OK);
+    assert_true(parsed.vm.limit_bytes == VM_ANY && parsed.vm.compress_bytes == VM_ANY);
+    assert_true(parsed.vm.reservation_bytes == 0 && !parsed.vm.swap_dir && !parsed.vm.disk_count);
+}
+
+static void bad_memory_options_are_refused(void **state)
+{
+    (void)state;
+    refuses("--limit 20M", ERR_INVAL, "need 40M");
+    refuses("--limit 0", ERR_INVAL, "too little");
+    refuses("--limit lots", ERR_INVAL, "not a size");
+    refuses("--limit 18446744073709551615", ERR_INVAL, "larger than any address");
+    refuses("--reservation 513M", ERR_INVAL, "at most 512M");
+    refuses("--reservation 1000", ERR_INVAL, "pages of 4K");
+    refuses("--reservation 256M --limit 128M", ERR_INVAL, "more than --limit");
+    refuses("--compress some", ERR_INVAL, "not a size");
+    refuses("--inject nonsense", ERR_INVAL, "swap-write=ENOSPC@100-200");
+    assert_int_equal(parse("--memory 9G --limit 1G"), ERR_OK);
+    /* the order of options does not matter */
+    assert_int_equal(parse("--reservation 1G --memory 2G"), ERR_OK);
 }
 
 static void names_are_checked(void **state)
@@ -135,6 +168,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_the_contracts),
         cmocka_unit_test(takes_all_served_options),
+        cmocka_unit_test(memory_options_are_taken),
+        cmocka_unit_test(bad_memory_options_are_refused),
         cmocka_unit_test(help_wins),
         cmocka_unit_test(refuses_with_one_clear_line),
         cmocka_unit_test(names_are_checked),

@@ -61,12 +61,14 @@ static json_t *query_status(struct qmp_call *call)
 {
     bool ended = vm_end(call->vm).kind != VM_END_NONE;
     bool paused = vm_is_paused(call->vm);
+    bool stalled = vm_stall(call->vm).why[0];
 
     return json_pack("{s:s, s:b, s:b}", "status",
-                     ended    ? "shutdown"
-                     : paused ? "paused"
-                              : "running",
-                     "singlestep", 0, "running", !ended && !paused);
+                     ended     ? "shutdown"
+                     : paused  ? "paused"
+                     : stalled ? "io-error"
+                               : "running",
+                     "singlestep", 0, "running", !ended && !paused && !stalled);
 }
 
 static json_t *query_kvm(struct qmp_call *call)

@@ -451,6 +451,15 @@ void qmp_server_tell_resets(struct qmp_server *server)
     server->host_reset = false;
 }
 
+void qmp_server_tell_stall(struct qmp_server *server, const char *why)
+{
+    if (why[0])
+        qmp_server_event(server, "X_UMBRA_MEMORY_STALL", json_pack("{s:s}", "reason", why));
+    /* A VM that the user has paused stands still before, meanwhile and after. */
+    if (!vm_is_paused(server->vm))
+        qmp_server_event(server, why[0] ? "STOP" : "RESUME", NULL);
+}
+
 void qmp_server_tell_end(struct qmp_server *server, const char *reason, bool by_guest)
 {
     send_trace(server);

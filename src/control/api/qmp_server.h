@@ -40,6 +40,9 @@ void qmp_server_handle(struct qmp_server *server, const struct pollfd *fds, size
 /* Sends an event to every client past its handshake. `data` is taken over; NULL: none. */
 void qmp_server_event(struct qmp_server *server, const char *name, json_t *data);
 
+/* The guest has begun to wait for memory, or goes on: why is "" then. */
+void qmp_server_tell_stall(struct qmp_server *server, const char *why);
+
 /* Tells of resets since the last call, and of the end. `reason` as in QEMU's ShutdownCause. */
 void qmp_server_tell_resets(struct qmp_server *server);
 void qmp_server_tell_end(struct qmp_server *server, const char *reason, bool by_guest);

@@ -34,9 +34,15 @@ const struct option_spec run_option_specs[] = {
     {"stats", "FILE", "write all counters as JSON at the end", false},
     {"audit", NULL, "at the end check memory and shadow tables against each other", false},
     {"oracle", NULL, "test mode: compare every translation with a plain walk (slow)", false},
-    {"disk", "FILE", "", true},
-    {"limit", "SIZE", "", true},
-    {"reservation", "SIZE", "", true},
+    {"disk", "FILE[,ro]", "a raw disk image or block device (virtio-blk); up to 16", true},
+    {"limit", "SIZE", "the most host memory the VM may hold (default: any)", false},
+    {"reservation", "SIZE", "guest memory that needs no room in the swap file (default 0)", false},
+    {"swap-dir", "DIR", "where NAME.vswp lies (default: the VM's own folder)", false},
+    {"compress", "SIZE",
+     "the most that compressed pages may take, or off (default: a half of --limit, or a quarter of "
+     "--memory)",
+     false},
+    {"inject", "FAULTS", "test mode: failures of files, as swap-write=ENOSPC@100-200", false},
     {"pool", "NAME", "", true},
     {NULL, NULL, NULL, false},
 };
@@ -95,6 +101,45 @@ static enum err set_memory(struct run_options *o, const char *value)
     return ERR_OK;
 }
 
+/* A size of at most guest memory is checked when all options are known. */
+static enum err set_size(const char *value, uint64_t *bytes)
+{
+    enum err err = size_parse(value, bytes);
+
+    return !err && *bytes == VM_ANY ? err_new(ERR_INVAL, "'%s' is larger than any address", value)
+                                    : err;
+}
+
+static enum err set_compress(struct run_options *o, const char *value)
+{
+    if (strcmp(value, "off"))
+        return set_size(value, &o->vm.compress_bytes);
+    o->vm.compress_bytes = 0;
+    return ERR_OK;
+}
+
+/* FILE or FILE,ro */
+static enum err add_disk(struct run_options *o, const char *value)
+{
+    static const char read_only[] = ",ro";
+    size_t length = strlen(value), tail = sizeof(read_only) - 1;
+    bool is_read_only = length >= tail && !strcmp(value + length - tail, read_only);
+    struct vm_disk *disk = &o->vm.disks[o->vm.disk_count];
+    char *path = o->disk_path[o->vm.disk_count];
+
+    if (o->vm.disk_count == MEM_DISKS_MAX)
+        return err_new(ERR_INVAL, "--disk %.40s is one too many; a VM has up to %d disks", value,
+                       MEM_DISKS_MAX);
+    length -= is_read_only ? tail : 0;
+    if (!length || length >= sizeof(o->disk_path[0]))
+        return err_new(ERR_INVAL, "--disk: '%.40s' cannot be a file's name", value);
+    memcpy(path, value, length);
+    path[length] = '\0';
+    *disk = (struct vm_disk){.path = path, .read_only = is_read_only};
+    o->vm.disk_count++;
+    return ERR_OK;
+}
+
 static enum err set_cpus(const char *value)
 {
     if (!strcmp(value, "1"))
@@ -132,6 +177,53 @@ static enum err set_chosen(struct run_options *o, const struct option_spec *spec
     return err;
 }
 
+static enum err set_memory_option(struct run_options *o, const struct option_spec *spec,
+                                  const char *value)
+{
+    if (is(spec, "limit"))
+        return set_size(value, &o->vm.limit_bytes);
+    if (is(spec, "reservation"))
+        return set_size(value, &o->vm.reservation_bytes);
+    if (is(spec, "compress"))
+        return set_compress(o, value);
+    if (is(spec, "inject"))
+        return inject_parse(value, &o->vm.inject);
+    if (is(spec, "disk"))
+        return add_disk(o, value);
+    o->vm.swap_dir = value;
+    return ERR_OK;
+}
+
+/* Beside its guest the machine needs this much: program, decoded code, shadow tables. */
+static uint64_t least_limit(uint64_t memory_bytes)
+{
+    return RUN_LIMIT_BASE + (memory_bytes / 64 >> 20 << 20);
+}
+
+/* What only makes sense together. */
+static enum err check_sizes(const struct vm_config *vm, uint64_t host_bytes)
+{
+    char guest[16], other[16];
+
+    size_format(guest, sizeof(guest), vm->memory_bytes);
+    if (vm->memory_bytes > host_bytes && vm->limit_bytes > host_bytes)
+        return err_new(ERR_INVAL,
+                       "a guest of %s does not fit: this host has %s; give --memory less, or "
+                       "--limit what it may hold of it",
+                       guest, size_format(other, sizeof(other), host_bytes));
+    if (vm->reservation_bytes > vm->memory_bytes || vm->reservation_bytes % PAGE_SIZE)
+        return err_new(ERR_INVAL,
+                       "--reservation: of a guest of %s at most %s can be reserved, in pages of 4K",
+                       guest, guest);
+    if (vm->limit_bytes < least_limit(vm->memory_bytes))
+        return err_new(ERR_INVAL,
+                       "--limit is too little: a guest of %s and the machine around it need %s",
+                       guest, size_format(other, sizeof(other), least_limit(vm->memory_bytes)));
+    if (vm->reservation_bytes > vm->limit_bytes)
+        return err_new(ERR_INVAL, "--reservation is more than --limit lets the VM hold");
+    return ERR_OK;
+}
+
 static enum err set_option(void *arg, const struct option_spec *spec, const char *value)
 {
     struct run_options *o = arg;
@@ -164,8 +256,10 @@ static enum err set_option(void *arg, const struct option_spec *spec, const char
         o->vm.audit = true;
     } else if (is(spec, "oracle")) {
         o->vm.mmu_oracle = true;
-    } else {
+    } else if (is(spec, "engine") || is(spec, "shadow") || is(spec, "clock")) {
         return set_chosen(o, spec, value);
+    } else {
+        return set_memory_option(o, spec, value);
     }
     return ERR_OK;
 }
@@ -188,19 +282,13 @@ enum err run_options_parse(struct run_options *out, int count, char *const *word
         .reboot = VM_REBOOT_RESTARTS,
         .features = CPU_FEATURES_DEFAULT,
         .input_file = -1,
+        .limit_bytes = VM_ANY,
+        .compress_bytes = VM_ANY,
     };
     err = options_parse(run_option_specs, count, words, &sink, want_help);
     if (err || *want_help)
         return err;
-    if (out->vm.memory_bytes > host_bytes) {
-        char guest[16], host[16];
-
-        return err_new(ERR_INVAL,
-                       "a guest of %s does not fit: this host has %s; give --memory less",
-                       size_format(guest, sizeof(guest), out->vm.memory_bytes),
-                       size_format(host, sizeof(host), host_bytes));
-    }
-    return ERR_OK;
+    return check_sizes(&out->vm, host_bytes);
 }
 
 enum err run_options_use_cached_guest(struct run_options *o)

@@ -9,13 +9,17 @@
 #define RUN_MEMORY_DEFAULT (UINT64_C(512) << 20)
 #define RUN_MEMORY_MIN     (UINT64_C(2) << 20)
 
-/* vm.name, vm.kernel, vm.initrd may point into the buffers. */
+/* The least --limit, beside a 64th of guest memory. */
+#define RUN_LIMIT_BASE (UINT64_C(32) << 20)
+
+/* vm.name, vm.kernel, vm.initrd, vm.disks may point into the buffers. */
 struct run_options {
     struct vm_config vm;
     const char *stats_path;
     bool has_kernel, has_initrd, has_append;
     char name[32];
     char kernel[512], initrd[512];
+    char disk_path[MEM_DISKS_MAX][1024];
 };
 
 extern const struct option_spec run_option_specs[];

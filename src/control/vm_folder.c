@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/vm_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/paths.h"
+
+/* How often somebody else may remove the folder between our making and our locking it. */
+#define OPEN_TRIES 8
+
+/* ---- where ---- */
+
+static enum err state_folder(char *buf, size_t buf_bytes)
+{
+    const char *state = getenv("XDG_STATE_HOME");
+    const char *home = getenv("HOME");
+    int length;
+
+    if (state && state[0] == '/')
+        length = snprintf(buf, buf_bytes, "%s/umbra", state);
+    else if (home && home[0] == '/' && !access(home, W_OK | X_OK))
+        length = snprintf(buf, buf_bytes, "%s/.local/state/umbra", home);
+    else if (geteuid() == 0)
+        length = snprintf(buf, buf_bytes, "/var/lib/umbra");
+    else
+        return err_new(ERR_INVAL, "neither XDG_STATE_HOME nor HOME names a folder of yours for the "
+                                  "VM's swap file; name one with --swap-dir");
+    if (length < 0 || (size_t)length >= buf_bytes)
+        return err_new(ERR_INVAL, "the name of the folder for VMs is too long; use --swap-dir");
+    return ERR_OK;
+}
+
+/* Every folder on the way; those that are made are closed to others. */
+static enum err make_path(const char *path)
+{
+    char copy[VM_FOLDER_PATH_MAX];
+
+    snprintf(copy, sizeof(copy), "%s", path);
+    for (char *slash = copy + 1;; slash++) {
+        char kept = *slash;
+
+        if (kept && kept != '/')
+            continue;
+        *slash = '\0';
+        if (mkdir(copy, 0700) && errno != EEXIST)
+            return err_errno(ERR_IO,
+                             "cannot make %s for the VM's swap file; name another folder with "
+                             "--swap-dir, or reserve all of its memory with --reservation",
+                             copy);
+        *slash = kept;
+        if (!kept)
+            return ERR_OK;
+    }
+}
+
+static enum err check_own(int fd, const char *dir)
+{
+    struct stat st;
+
+    if (fstat(fd, &st))
+        return err_errno(ERR_IO, "cannot look at %s", dir);
+    if (st.st_uid != geteuid())
+        return err_new(ERR_IO, "%s belongs to somebody else; name a folder with --swap-dir", dir);
+    if (st.st_mode & 077)
+        return err_new(ERR_IO, "%s is open to others; run: chmod 700 %s", dir, dir);
+    return ERR_OK;
+}
+
+/* ---- locks ---- */
+
+/* Opens and locks a folder. ERR_NOTFOUND: it was removed meanwhile. how: of flock(2) */
+static enum err lock_dir(const char *dir, int how, int *fd)
+{
+    struct stat st;
+
+    *fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0)
+        return errno == ENOENT ? err_new(ERR_NOTFOUND, "%s is gone", dir)
+                               : err_errno(ERR_IO, "cannot open %s", dir);
+    if (!flock(*fd, how) && !fstat(*fd, &st) && st.st_nlink)
+        return ERR_OK;
+    close(*fd);
+    *fd = -1;
+    return err_new(ERR_NOTFOUND, "%s is gone, or in use", dir);
+}
+
+static bool is_held(const char *swap_file)
+{
+    int fd = open(swap_file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool held;
+
+    if (fd < 0)
+        return false;
+    held = flock(fd, LOCK_EX | LOCK_NB) != 0;
+    close(fd);
+    return held;
+}
+
+/* ---- one VM's folder ---- */
+
+static enum err open_own(struct vm_folder *folder, const char *name)
+{
+    char base[VM_FOLDER_PATH_MAX];
+    enum err err = state_folder(base, sizeof(base));
+    int length;
+
+    if (err)
+        return err;
+    length = snprintf(folder->dir, sizeof(folder->dir), "%s/%s", base, name);
+    if (length < 0 || (size_t)length >= sizeof(folder->dir))
+        return err_new(ERR_INVAL, "the name of the VM's folder is too long; use --swap-dir");
+    for (unsigned tries = 0; tries < OPEN_TRIES; tries++) {
+        err = make_path(folder->dir);
+        if (!err)
+            err = lock_dir(folder->dir, LOCK_EX, &folder->dir_fd);
+        if (err != ERR_NOTFOUND)
+            break;
+    }
+    if (!err)
+        err = check_own(folder->dir_fd, folder->dir);
+    folder->is_own = !err;
+    return err;
+}
+
+static enum err open_given(struct vm_folder *folder, const char *swap_dir)
+{
+    struct stat st;
+
+    if (!swap_dir[0] || strlen(swap_dir) >= sizeof(folder->dir))
+        return err_new(ERR_INVAL, "--swap-dir: '%.40s' cannot be a folder's name", swap_dir);
+    snprintf(folder->dir, sizeof(folder->dir), "%s", swap_dir);
+    if (stat(swap_dir, &st))
+        return err_errno(ERR_INVAL, "--swap-dir: cannot use %s", swap_dir);
+    if (!S_ISDIR(st.st_mode))
+        return err_new(ERR_INVAL, "--swap-dir: %s is not a folder", swap_dir);
+    if (access(swap_dir, W_OK | X_OK))
+        return err_errno(ERR_INVAL, "--swap-dir: cannot write to %s", swap_dir);
+    return lock_dir(swap_dir, LOCK_EX, &folder->dir_fd);
+}
+
+enum err vm_folder_open(struct vm_folder *out, const char *name, const char *swap_dir)
+{
+    enum err err;
+
+    *out = VM_FOLDER_NONE;
+    err = swap_dir ? open_given(out, swap_dir) : open_own(out, name);
+    if (err)
+        return err;
+    snprintf(out->swap_file, sizeof(out->swap_file), "%s/%s.vswp", out->dir, name);
+    if (is_held(out->swap_file))
+        return err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name", name);
+    return ERR_OK;
+}
+
+enum err vm_folder_settle(struct vm_folder *folder)
+{
+    folder->swap_fd = open(folder->swap_file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder->swap_fd < 0 || flock(folder->swap_fd, LOCK_EX | LOCK_NB))
+        return err_errno(ERR_IO, "cannot lock the VM's swap file %s", folder->swap_file);
+    close(folder->dir_fd);
+    folder->dir_fd = -1;
+    return ERR_OK;
+}
+
+void vm_folder_close(struct vm_folder *folder)
+{
+    if (folder->swap_fd >= 0)
+        close(folder->swap_fd);
+    if (folder->is_own)
+        (void)!rmdir(folder->dir);
+    if (folder->dir_fd >= 0)
+        close(folder->dir_fd);
+    *folder = VM_FOLDER_NONE;
+}
+
+/* ---- what killed VMs leave ---- */
+
+static void sweep_one(const char *base, const char *name)
+{
+    char dir[VM_FOLDER_PATH_MAX + NAME_MAX_BYTES + 2];
+    char swap_file[sizeof(dir) + NAME_MAX_BYTES + 8];
+    int dir_fd;
+
+    if (paths_check_name(name))
+        return;
+    snprintf(dir, sizeof(dir), "%s/%.*s", base, NAME_MAX_BYTES, name);
+    snprintf(swap_file, sizeof(swap_file), "%s/%.*s.vswp", dir, NAME_MAX_BYTES, name);
+    if (lock_dir(dir, LOCK_EX | LOCK_NB, &dir_fd))
+        return;
+    if (!is_held(swap_file)) {
+        unlink(swap_file);
+        (void)!rmdir(dir);
+    }
+    close(dir_fd);
+}
+
+void vm_folder_sweep(void)
+{
+    char base[VM_FOLDER_PATH_MAX];
+    DIR *dir = state_folder(base, sizeof(base)) ? NULL : opendir(base);
+
+    if (!dir)
+        return;
+    for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        if (entry->d_name[0] != '.')
+            sweep_one(base, entry->d_name);
+    }
+    closedir(dir);
+}

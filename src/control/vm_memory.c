@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The files of a VM: disk images and the swap file. */
+#include "vm_private.h"
+
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "base/aio.h"
+
+static const struct aio_faults *faults_of(const struct inject_list *list, struct aio_faults *faults)
+{
+    *faults = (struct aio_faults){.fault = list->fault, .count = list->count};
+    return list->count ? faults : NULL;
+}
+
+enum err vm_open_disks(struct vm *vm, struct board_config *config)
+{
+    (void)vm;
+    config->disk_count = 0;
+    return ERR_OK;
+}
+
+static uint64_t compress_bytes(const struct vm_config *config)
+{
+    if (config->compress_bytes != VM_ANY)
+        return config->compress_bytes;
+    if (config->limit_bytes < config->memory_bytes)
+        return config->limit_bytes / 2;
+    return config->memory_bytes / 4;
+}
+
+enum err vm_open_stores(struct vm *vm)
+{
+    struct aio_faults faults;
+    struct mem_store_config config = {
+        .bytes = vm->config.memory_bytes - vm->config.reservation_bytes,
+        .compress_bytes = compress_bytes(&vm->config),
+        .faults = faults_of(&vm->config.inject.swap, &faults),
+    };
+    enum err err = ERR_OK;
+
+    if (config.path) {
+        err = vm_folder_open(&vm->folder, vm->config.name, vm->config.swap_dir);
+        config.path = vm->folder.swap_file;
+    }
+    if (!err)
+        err = mem_stores_open(vm->mem, &config);
+    if (!err && config.path)
+        err = vm_folder_settle(&vm->folder);
+    mem_set_pressure_hook(vm->mem, vm_memory_pressure, vm);
+    return err;
+}
+
+/* After board and memory, whose files these were. */
+void vm_close_files(struct vm *vm)
+{
+    vm_folder_close(&vm->folder);
+}
+
+const char *vm_swap_path(const struct vm *vm)
+{
+    return vm->folder.swap_file;
+}
