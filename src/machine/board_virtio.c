@@ -33,6 +33,15 @@ static void on_service_wanted(void *arg)
         host->service_wanted(host->arg);
 }
 
+static void on_balloon_changed(void *arg)
+{
+    const struct board *board = arg;
+    const struct board_host *host = &board->config.host;
+
+    if (host->balloon_changed)
+        host->balloon_changed(host->arg);
+}
+
 /* The device goes by its ops->destroy, also when this fails. */
 static enum err plug(struct board *board, unsigned slot, const struct virtio_ops *ops, void *arg)
 {
@@ -62,11 +71,28 @@ static enum err add_rng(struct board *board)
     return err;
 }
 
+static enum err add_balloon(struct board *board)
+{
+    const struct balloon_config config = {
+        .mem = board->config.mem,
+        .memory_pages = mem_size_bytes(board->config.mem) / PAGE_SIZE,
+        .arg = board,
+        .changed = on_balloon_changed,
+    };
+    enum err err = balloon_create(&board->balloon, &config);
+
+    if (!err)
+        err = plug(board, BOARD_BALLOON_SLOT, &balloon_ops, board->balloon);
+    if (!err)
+        balloon_attach(board->balloon, virtio_pci_device(board->virtio[BOARD_BALLOON_SLOT]));
+    return err;
+}
+
 enum err board_virtio_create(struct board *board)
 {
-    enum err err = ERR_OK;
+    enum err err = add_balloon(board);
 
-    if (clock_mode(board->config.clock) != CLOCK_INSTRUCTIONS)
+    if (!err && clock_mode(board->config.clock) != CLOCK_INSTRUCTIONS)
         err = add_rng(board);
     return err;
 }

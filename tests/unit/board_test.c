@@ -221,7 +221,9 @@ static void test_pci(void **state)
     assert_int_equal(in(f, 0xcfe, 2), 0x0d57);
     out(f, 0xcf8, 4, 0x80000008);
     assert_int_equal(in(f, 0xcff, 1), 0x06);
-    out(f, 0xcf8, 4, 0x80000800); /* slot 1 */
+    out(f, 0xcf8, 4, 0x80000800); /* slot 1: the balloon, on every machine */
+    assert_int_equal(in(f, 0xcfc, 4), 0x10451af4);
+    out(f, 0xcf8, 4, 0x8000f800); /* slot 31 */
     assert_true(in(f, 0xcfc, 4) == 0xffffffff);
     out(f, 0xcf8, 4, 0x80010000); /* bus 1 */
     assert_true(in(f, 0xcfc, 4) == 0xffffffff);

@@ -17,7 +17,7 @@
     X(3, minor_faults,     "stat-minor-faults",       "minor faults in the guest")                 \
     X(4, free,             "stat-free-memory",        "bytes the guest does not use")              \
     X(5, total,            "stat-total-memory",       "bytes the guest has")                       \
-    X(6, available,        "stat-available-memory",   "bytes the guest could give without swapping") \
+    X(6, available,        "stat-available-memory",   "bytes it could give without swapping")   \
     X(7, caches,           "stat-disk-caches",        "bytes the guest caches of files")           \
     X(8, hugetlb_allocs,   "stat-htlb-pgalloc",       "huge pages allocated")                      \
     X(9, hugetlb_failures, "stat-htlb-pgfail",        "huge pages refused")
