@@ -10,6 +10,7 @@
 
 enum status {
     STATUS_OK = 0,
+    STATUS_NOT_REACHED = 1, /* balloon, swap: not so much in that time */
     STATUS_USAGE = 2,       /* the command line, a file or a setting cannot be used */
     STATUS_GUEST_CRASH = 3, /* triple fault, or halted for ever with interrupts off */
     STATUS_HOST = 4,        /* the host failed */
