@@ -20,7 +20,9 @@ enum aio_op { AIO_READ, AIO_WRITE, AIO_SYNC, AIO_PUNCH, AIO_ZERO };
  * Embedded in its owner; stays valid until done is called.
  * iov, iov_count: READ and WRITE; the memory stays valid too. Short transfers are continued inside;
  *                 a read past the end of the file completes with -EIO after what there was
- * offset, bytes:  PUNCH (deallocate, reads as zeros after) and ZERO; else offset only
+ * offset, bytes:  PUNCH (deallocate, reads as zeros after; -EOPNOTSUPP where the file system has no
+ *                 holes) and ZERO (written where nothing better is offered); else offset only. The
+ *                 file never grows by either
  * done:           result 0, or -errno
  */
 struct aio_request {
@@ -35,6 +37,8 @@ struct aio_request {
     struct aio_request *next;
     uint64_t moved_bytes;
     struct iovec rest;
+    unsigned stage; /* ZERO: how far down its list of means */
+    int result;
 };
 
 /*
@@ -53,8 +57,14 @@ struct aio_faults {
 
 struct aio;
 
-/* depth: most requests in flight; more wait inside. faults: NULL or borrowed. */
+/*
+ * depth: most requests that the host has at once; more wait inside. faults: NULL or borrowed.
+ * ERR_NOMEM, ERR_IO: no descriptor to be had.
+ */
 enum err aio_create(struct aio **out, unsigned depth, const struct aio_faults *faults) MUST_USE;
+
+/* The kind that does each at once, also where the host has io_uring. */
+enum err aio_create_synchronous(struct aio **out, const struct aio_faults *faults) MUST_USE;
 
 /* Waits for all that is in flight. */
 void aio_destroy(struct aio *aio);
@@ -69,15 +79,21 @@ int aio_fd(const struct aio *aio);
 void aio_submit(struct aio *aio, struct aio_request *request);
 void aio_flush(struct aio *aio);
 
-/* Calls done of what has completed; answers how many. */
+/*
+ * Calls done of what has completed; answers how many. done may submit again, also the same request.
+ */
 unsigned aio_reap(struct aio *aio);
 
 /* Waits until the request has completed (its done was called), reaping others on the way. */
 void aio_wait(struct aio *aio, const struct aio_request *request);
 
+/* Waits until something has completed and reaps; returns at once when nothing is in flight. */
+void aio_wait_some(struct aio *aio);
+
 /* Waits until nothing is in flight. */
 void aio_drain(struct aio *aio);
 
+/* Taken and not yet done. */
 unsigned aio_in_flight(const struct aio *aio);
 
 #endif

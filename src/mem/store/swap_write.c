@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From staging to the file, and holes. Staged pages are written in rounds: a round is what waits at
+ * its beginning, in the order of the file, as runs of up to a cluster; what comes meanwhile waits for
+ * the next round. So the disk sees ascending offsets and runs as long as there are, and each page
+ * waits for two rounds at most.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/invariant.h"
+#include "mem/store/swap_private.h"
+
+static struct swap_op *op_get(struct swap *sw)
+{
+    for (unsigned i = 0; i < SWAP_OPS; i++)
+        if (!sw->op[i].is_busy)
+            return &sw->op[i];
+    return NULL;
+}
+
+static bool overlaps(const struct swap_op *op, uint64_t first, uint64_t count)
+{
+    return op->is_busy && first < (uint64_t)op->first + op->count && op->first < first + count;
+}
+
+/* S1 */
+static bool is_in_flight(const struct swap *sw, uint32_t slot)
+{
+    for (unsigned i = 0; i < SWAP_OPS; i++)
+        if (overlaps(&sw->op[i], slot, 1))
+            return true;
+    return false;
+}
+
+static void op_submit(struct swap_op *op, enum aio_op what)
+{
+    struct swap *sw = op->sw;
+
+    op->is_busy = true;
+    op->request.op = what;
+    op->request.fd = sw->file.fd;
+    op->request.iov = op->iov;
+    op->request.offset = (uint64_t)op->first * PAGE_SIZE;
+    op->request.bytes = (uint64_t)op->count * PAGE_SIZE;
+    op->request.arg = op;
+    aio_submit(sw->aio, &op->request);
+}
+
+/* ---- writes ---- */
+
+static void wait_again(struct swap *sw, uint16_t entry)
+{
+    sw->entry[entry].state = ENTRY_WAITING;
+    if (!sw->waiting_count++)
+        sw->oldest_ns = swap_now_ns();
+}
+
+static void write_done(struct aio_request *request, int result)
+{
+    struct swap_op *op = request->arg;
+    struct swap *sw = op->sw;
+
+    op->is_busy = false;
+    sw->writes_in_flight--;
+    sw->writes_ended++;
+    for (unsigned i = 0; i < op->count; i++) {
+        uint16_t entry = op->entry[i];
+        uint32_t slot = op->first + i;
+        if (sw->entry[entry].state == ENTRY_ORPHAN || result) {
+            /* Perhaps used again, then by a page that is staged: S4 either way. */
+            swap_note_stale(sw, slot);
+            if (sw->entry[entry].state == ENTRY_ORPHAN)
+                swap_free_entry(sw, entry);
+            else
+                wait_again(sw, entry);
+            continue;
+        }
+        swap_bit_clear(sw->slots.stale, slot);
+        sw->staged[slot] = SWAP_NO_ENTRY;
+        sw->staged_count--;
+        swap_free_entry(sw, entry);
+    }
+    if (result) {
+        sw->round_count = sw->round_next = 0; /* the next one begins with these again */
+        sw->retry_ns = swap_now_ns() + SWAP_RETRY_NS;
+        swap_note_failure(sw, "writing", -result);
+        return;
+    }
+    sw->write_bytes += (uint64_t)op->count * PAGE_SIZE;
+    swap_note_success(sw);
+    swap_file_forget(&sw->file, op->request.offset, op->request.bytes);
+}
+
+static int by_slot(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static void round_begin(struct swap *sw)
+{
+    sw->round_count = sw->round_next = 0;
+    for (uint16_t entry = 1; entry <= SWAP_STAGING_PAGES; entry++)
+        if (sw->entry[entry].state == ENTRY_WAITING)
+            sw->round[sw->round_count++] = (uint64_t)sw->entry[entry].slot << 16 | entry;
+    qsort(sw->round, sw->round_count, sizeof(sw->round[0]), by_slot);
+}
+
+/* The next of the round that still waits; 0: the round is over. */
+static uint16_t round_peek(struct swap *sw, uint32_t *slot)
+{
+    while (sw->round_next < sw->round_count) {
+        uint64_t next = sw->round[sw->round_next];
+        uint16_t entry = (uint16_t)next;
+        *slot = (uint32_t)(next >> 16);
+        if (sw->entry[entry].state == ENTRY_WAITING && sw->entry[entry].slot == *slot)
+            return entry;
+        sw->round_next++; /* freed since */
+    }
+    return SWAP_NO_ENTRY;
+}
+
+static bool write_next_run(struct swap *sw)
+{
+    struct swap_op *op = op_get(sw);
+    uint16_t entry;
+    uint32_t slot = SWAP_NO_SLOT;
+
+    if (!op)
+        return false;
+    op->count = 0;
+    while (op->count < SWAP_CLUSTER_PAGES && (entry = round_peek(sw, &slot))) {
+        if (op->count && slot != op->first + op->count)
+            break;
+        if (is_in_flight(sw, slot)) { /* punched, or written for its life before */
+            if (op->count)
+                break;
+            sw->round_next++; /* comes with the next round */
+            continue;
+        }
+        if (!op->count)
+            op->first = slot;
+        op->entry[op->count] = entry;
+        op->iov[op->count] = (struct iovec){swap_entry_page(sw, entry), PAGE_SIZE};
+        op->count++;
+        sw->round_next++;
+        sw->entry[entry].state = ENTRY_WRITING;
+        sw->waiting_count--;
+    }
+    if (!op->count)
+        return false;
+    op->request.iov_count = op->count;
+    op->request.done = write_done;
+    sw->writes_in_flight++;
+    op_submit(op, AIO_WRITE);
+    return true;
+}
+
+static void write_due(struct swap *sw, enum swap_flush flush, uint64_t now)
+{
+    uint32_t slot;
+
+    if (now < sw->retry_ns)
+        return;
+    for (;;) {
+        if (!round_peek(sw, &slot)) {
+            bool due = flush == SWAP_ALL_NOW || sw->waiting_count >= SWAP_DUE_PAGES ||
+                       now - sw->oldest_ns >= SWAP_LATE_NS;
+            if (!sw->waiting_count || !due)
+                return;
+            round_begin(sw);
+        }
+        if (!write_next_run(sw))
+            return;
+    }
+}
+
+/* ---- holes ---- */
+
+static void punch_done(struct aio_request *request, int result)
+{
+    struct swap_op *op = request->arg;
+    struct swap *sw = op->sw;
+
+    op->is_busy = false;
+    if (!result)
+        return;
+    for (unsigned i = 0; i < op->count; i++)
+        swap_note_stale(sw, op->first + i);
+    if (result == -EOPNOTSUPP || result == -ENOSYS) {
+        sw->cannot_punch = true; /* the file does not shrink; nothing else changes */
+        return;
+    }
+    sw->retry_ns = swap_now_ns() + SWAP_RETRY_NS;
+    swap_note_failure(sw, "giving back space of", -result);
+}
+
+/* Remains of nobody, from slot on: the first one; slots: none. */
+static uint64_t next_stale(const struct swap *sw, uint64_t slot)
+{
+    uint64_t word = slot / 64, bits;
+
+    if (slot >= sw->slots.slots)
+        return sw->slots.slots;
+    bits = sw->slots.stale[word] & ~sw->slots.used[word] & ~UINT64_C(0) << slot % 64;
+    while (!bits && ++word < sw->slots.words)
+        bits = sw->slots.stale[word] & ~sw->slots.used[word];
+    return bits ? word * 64 + (unsigned)__builtin_ctzll(bits) : sw->slots.slots;
+}
+
+static bool is_stale(const struct swap *sw, uint64_t slot)
+{
+    return slot < sw->slots.slots && swap_bit(sw->slots.stale, slot) &&
+           !swap_bit(sw->slots.used, slot);
+}
+
+/* The first slot from here on that an operation in flight covers; slots: none. */
+static uint64_t next_in_flight(const struct swap *sw, uint64_t slot)
+{
+    uint64_t nearest = sw->slots.slots;
+
+    for (unsigned i = 0; i < SWAP_OPS; i++) {
+        const struct swap_op *op = &sw->op[i];
+        if (overlaps(op, slot, 1))
+            return slot;
+        if (op->is_busy && op->first > slot && op->first < nearest)
+            nearest = op->first;
+    }
+    return nearest;
+}
+
+/* One hole from the cursor on; false: none is left, or all operations are busy. */
+static bool punch_next_run(struct swap *sw)
+{
+    struct swap_op *op = op_get(sw);
+    uint64_t first, end, limit;
+
+    if (!op)
+        return false;
+    first = next_stale(sw, sw->hole_cursor);
+    sw->hole_cursor = first;
+    if (first >= sw->slots.slots)
+        return false;
+    limit = next_in_flight(sw, first);
+    if (limit == first) { /* its write has not ended: the end of that write counts it again */
+        sw->hole_cursor++;
+        return true;
+    }
+    for (end = first; end < limit && is_stale(sw, end); end++)
+        swap_bit_clear(sw->slots.stale, end);
+    sw->hole_cursor = end;
+    op->first = (uint32_t)first;
+    op->count = (uint32_t)(end - first);
+    op->request.iov_count = 0;
+    op->request.done = punch_done;
+    op_submit(op, AIO_PUNCH);
+    return true;
+}
+
+static void punch_due(struct swap *sw, enum swap_flush flush, uint64_t now)
+{
+    bool is_hunting = sw->hole_cursor < sw->slots.slots;
+    bool due = flush == SWAP_ALL_NOW || sw->has_failed || sw->freed_count >= SWAP_DUE_HOLES ||
+               now - sw->freed_ns >= SWAP_HOLE_NS;
+
+    if (sw->cannot_punch || now < sw->retry_ns)
+        return;
+    if (!is_hunting) {
+        if (!sw->freed_count || !due)
+            return;
+        sw->hole_cursor = 0;
+        sw->freed_count = 0;
+    }
+    while (punch_next_run(sw))
+        ;
+}
+
+/* ---- both ---- */
+
+void swap_work(struct swap *sw, enum swap_flush flush)
+{
+    uint64_t now;
+
+    aio_reap(sw->aio);
+    now = swap_now_ns();
+    /* On a full disk holes make room for the writes. */
+    if (sw->has_failed)
+        punch_due(sw, flush, now);
+    write_due(sw, flush, now);
+    punch_due(sw, flush, now);
+    aio_flush(sw->aio);
+}
+
+void swap_wait_room(struct swap *sw)
+{
+    uint64_t ended = sw->writes_ended;
+
+    swap_work(sw, SWAP_ALL_NOW);
+    while (sw->writes_ended == ended && sw->writes_in_flight) {
+        aio_wait_some(sw->aio);
+        swap_work(sw, SWAP_WHEN_DUE);
+    }
+}
+
+bool swap_ops_check(const struct swap *sw)
+{
+    for (unsigned i = 0; i < SWAP_OPS; i++) {
+        const struct swap_op *op = &sw->op[i];
+        for (unsigned k = 0; op->is_busy && k < i; k++) {
+            if (overlaps(&sw->op[k], op->first, op->count)) {
+                err_note(ERR_INTERNAL, "swap: two operations in flight on slot %u", op->first);
+                return false;
+            }
+        }
+    }
+    return true;
+}
