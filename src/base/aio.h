@@ -42,8 +42,8 @@ struct aio_request {
 };
 
 /*
- * Made-up failures for tests. Ordinal numbers count requests of the op from 1; those from `first` to
- * `last` complete with -error without being tried.
+ * Made-up failures for tests. Ordinal numbers count requests of the op from 1; those from `first`
+ * to `last` complete with -error without being tried.
  */
 struct aio_fault {
     enum aio_op op;

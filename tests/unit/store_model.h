@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of the stores share: numbers from a seed, pages with addressed contents, a folder. */
+/*
+ * What the tests of the stores share: numbers from a seed, pages with addressed contents, a
+ * folder.
+ */
 #ifndef UMBRA_TESTS_STORE_MODEL_H
 #define UMBRA_TESTS_STORE_MODEL_H
 

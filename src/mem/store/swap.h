@@ -44,7 +44,10 @@ enum swap_put {
     SWAP_BUSY, /* staging is full: swap_work, or wait with swap_wait_room */
 };
 
-/* Copies the page of this index (its place in guest order); the slot lies beside its neighbours'. */
+/*
+ * Copies the page of this index (its place in guest order); the slot lies beside its
+ * neighbours'.
+ */
 enum swap_put swap_put(struct swap *sw, uint64_t index, const void *page, uint32_t *slot);
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The key is made here, lives in locked memory that no core dump takes until the cipher has expanded
- * it, and is never told to anybody: when the process is gone, so is what the file holds.
+ * The key is made here, lives in locked memory that no core dump takes until the cipher has
+ * expanded it, and is never told to anybody: when the process is gone, so is what the file holds.
  */
 #include <errno.h>
 #include <openssl/crypto.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The file itself: made new, ours alone (flock: the kernel drops it when the process dies, however it
- * dies), sparse, past the page cache, removed at the end if it is still ours.
+ * The file itself: made new, ours alone (flock: the kernel drops it when the process dies, however
+ * it dies), sparse, past the page cache, removed at the end if it is still ours.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the file: the slots asked for, in the order of the file, those beside each other as one read.
- * What a read brings is decrypted and compared with the checksum; a page that does not agree, or a
- * run that the host could not read, is read once more page by page.
+ * From the file: the slots asked for, in the order of the file, those beside each other as one
+ * read. What a read brings is decrypted and compared with the checksum; a page that does not agree,
+ * or a run that the host could not read, is read once more page by page.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From staging to the file, and holes. Staged pages are written in rounds: a round is what waits at
- * its beginning, in the order of the file, as runs of up to a cluster; what comes meanwhile waits for
- * the next round. So the disk sees ascending offsets and runs as long as there are, and each page
- * waits for two rounds at most.
+ * its beginning, in the order of the file, as runs of up to a cluster; what comes meanwhile waits
+ * for the next round. So the disk sees ascending offsets and runs as long as there are, and each
+ * page waits for two rounds at most.
  */
 #include <errno.h>
 #include <stdlib.h>
