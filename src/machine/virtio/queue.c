@@ -20,7 +20,6 @@
 #define AVAIL_NO_INTERRUPT 1
 #define AVAIL_IDX          2
 #define AVAIL_RING         4
-#define USED_IDX           2
 #define USED_RING          4
 #define USED_ELEM_BYTES    8
 
@@ -108,8 +107,8 @@ static enum virtq_pop add_buffer(struct virtq *q, struct virtq_chain *chain,
 {
     bool writable = desc->flags & DESC_WRITE;
 
-    if (!desc->len)
-        return broken(q, "an empty buffer");
+    if (!desc->len) /* describes nothing, which the specification does not forbid */
+        return VIRTQ_CHAIN;
     if (!writable && chain->count > chain->readable)
         return broken(q, "a readable buffer after a writable one");
     if (chain->count == VIRTQ_CHAIN_MAX)
@@ -267,13 +266,13 @@ static bool tell_used(struct virtq *q, const struct virtq_done *done)
 {
     uint32_t elem[2] = {done->head, done->written_bytes};
     uint64_t slot = q->next_used & (q->size - 1);
-    uint16_t idx = (uint16_t)(q->next_used + 1);
+    uint16_t flags_idx[2] = {0, (uint16_t)(q->next_used + 1)};
 
     if (!mem_write(q->mem, gpa_add(q->used, USED_RING + USED_ELEM_BYTES * slot), elem,
                    sizeof(elem)) ||
-        !mem_write(q->mem, gpa_add(q->used, USED_IDX), &idx, sizeof(idx)))
+        !mem_write(q->mem, q->used, flags_idx, sizeof(flags_idx)))
         return false;
-    q->next_used = idx;
+    q->next_used++;
     set_in_flight(q, done->head, false);
     return true;
 }

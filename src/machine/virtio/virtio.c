@@ -108,10 +108,16 @@ void virtio_notify(struct virtio_device *dev, unsigned index)
 
 /* ---- device configuration ---- */
 
+/*
+ * The generation moves when the driver reads something new, not with each change: 256 of these
+ * would bring back the same number (VIRTIO 1.2 4.1.4.3.1).
+ */
 void virtio_config_read(struct virtio_device *dev, uint64_t offset, void *buf, size_t bytes)
 {
     size_t inside = 0;
 
+    dev->config_generation = (uint8_t)(dev->config_generation + dev->config_moved);
+    dev->config_moved = false;
     memset(buf, 0, bytes);
     if (offset < dev->ops->config_bytes)
         inside = dev->ops->config_bytes - (size_t)offset;
@@ -153,7 +159,7 @@ void virtio_queue_done(struct virtio_device *dev, unsigned index)
 /* VIRTIO 1.2 2.1.2: nothing is told before DRIVER_OK. */
 void virtio_config_changed(struct virtio_device *dev)
 {
-    dev->config_generation++;
+    dev->config_moved = true;
     if (dev->status & VIRTIO_DRIVER_OK)
         dev->transport.config_interrupt(dev->transport.arg);
 }

@@ -84,6 +84,7 @@ struct virtio_device {
     void *arg;
     uint8_t status;
     uint8_t config_generation;
+    bool config_moved; /* since the driver last read of it */
     uint64_t driver_features;
     struct virtq queue[VIRTIO_QUEUES_MAX];
     /* virtio's own */
