@@ -12,7 +12,8 @@
  *   check WORD    page: every word is looked at, and a write writes them all; word: one (for
  *                 measuring)
  *   writes N      of 100 accesses so many write (25)
- *   seconds N     how long after the filling (10); warm N: and before these, without counting (0)
+ *   seconds N     how long after the filling (10); 0: until SIGTERM
+ *   warm N        and before these, without counting (0)
  *   seed N        (1)
  *
  * One line "owner: filled ..." then, and one at the end with all that was found:
@@ -21,6 +22,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +63,13 @@ static __attribute__((noreturn, format(printf, 1, 2))) void die(const char *form
     printf("\n");
     va_end(args);
     exit(2);
+}
+
+static volatile sig_atomic_t told_to_end;
+
+static void end(int signal)
+{
+    told_to_end = signal;
 }
 
 static uint64_t now_ns(void)
@@ -148,9 +157,9 @@ static void read_pages(struct owner *o)
 /* Answers how long it took. */
 static double work(struct owner *o, uint64_t seconds)
 {
-    uint64_t start = now_ns(), end = start + seconds * 1000000000u, now = start;
+    uint64_t start = now_ns(), now = start;
     memset(&o->latency, 0, sizeof(o->latency));
-    while (now < end) {
+    while (!told_to_end && (seconds == 0 || now - start < seconds * 1000000000u)) {
         for (unsigned i = 0; i < 16; i++) {
             if (o->options.order[0] == 'r' && o->options.order[1] == 'e')
                 read_pages(o);
@@ -267,6 +276,7 @@ int main(int argc, char **argv)
                                          .check = "page"}};
     setvbuf(stdout, NULL, _IOLBF, 0);
     parse(&o.options, argc, argv);
+    (void)signal(SIGTERM, end);
     own(&o);
     if (o.options.warm > 0)
         (void)work(&o, o.options.warm);
