@@ -7,6 +7,9 @@
 
 #include "base/aio.h"
 
+/* Of all disks together; what a guest has in flight beyond that waits. */
+#define DISK_AIO_DEPTH 128
+
 static const struct aio_faults *faults_of(const struct inject_list *list, struct aio_faults *faults)
 {
     *faults = (struct aio_faults){.fault = list->fault, .count = list->count};
@@ -15,9 +18,26 @@ static const struct aio_faults *faults_of(const struct inject_list *list, struct
 
 enum err vm_open_disks(struct vm *vm, struct board_config *config)
 {
-    (void)vm;
+    size_t count = vm->config.disk_count;
+    enum err err;
+
     config->disk_count = 0;
-    return ERR_OK;
+    if (!count)
+        return ERR_OK;
+    err = aio_create(&vm->disk_aio, DISK_AIO_DEPTH,
+                     faults_of(&vm->config.inject.disk, &vm->disk_faults));
+    while (!err && config->disk_count < count) {
+        const struct vm_disk *disk = &vm->config.disks[config->disk_count];
+
+        err = disk_open(&config->disks[config->disk_count], disk->path, disk->read_only,
+                        vm->disk_aio);
+        if (!err)
+            config->disk_count++;
+    }
+    while (err && config->disk_count)
+        disk_close(config->disks[--config->disk_count]);
+    config->disk_aio = vm->disk_aio;
+    return err;
 }
 
 static uint64_t compress_bytes(const struct vm_config *config)
@@ -54,6 +74,7 @@ enum err vm_open_stores(struct vm *vm)
 /* After board and memory, whose files these were. */
 void vm_close_files(struct vm *vm)
 {
+    aio_destroy(vm->disk_aio);
     vm_folder_close(&vm->folder);
 }
 

@@ -40,7 +40,7 @@ enum { STAT_FREE = 4, STAT_AVAILABLE = 6 };
 void vm_io_fds(struct vm *vm, int fds[VM_IOS])
 {
     pthread_mutex_lock(&vm->lock);
-    fds[VM_IO_DISKS] = -1;
+    fds[VM_IO_DISKS] = vm->disk_aio && !vm->io_told[VM_IO_DISKS] ? aio_fd(vm->disk_aio) : -1;
     fds[VM_IO_SWAP] = vm->io_told[VM_IO_SWAP] ? -1 : mem_io_fd(vm->mem);
     fds[VM_IO_TIMER] = vm->io_timer_fd;
     pthread_mutex_unlock(&vm->lock);

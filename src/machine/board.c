@@ -200,9 +200,12 @@ enum err board_create(struct board **out, const struct board_config *config)
     struct board *board = calloc(1, sizeof(*board) + config->cpus * sizeof(board->cpu[0]));
     enum err err;
 
-    invariant(config->cpus >= 1 && config->tsc_khz);
-    if (!board)
+    invariant(config->cpus >= 1 && config->tsc_khz && config->disk_count <= MEM_DISKS_MAX);
+    if (!board) {
+        for (size_t i = 0; i < config->disk_count; i++)
+            disk_close(config->disks[i]);
         return err_new(ERR_NOMEM, "no memory for the machine");
+    }
     pthread_mutex_init(&board->lock, NULL);
     board->config = *config;
     add_ports(board);

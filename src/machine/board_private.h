@@ -59,6 +59,7 @@ struct board {
     struct pm pm;
     struct virtio_pci *virtio[PCI_SLOTS]; /* by slot */
     struct balloon *balloon;              /* the device of BOARD_BALLOON_SLOT */
+    struct blk *disk[MEM_DISKS_MAX];      /* by number; owned by their functions */
     uint32_t intx[IOAPIC_PINS];           /* slots that pull the pin, by bit */
     struct board_cpu cpu[];               /* config.cpus of them */
 };

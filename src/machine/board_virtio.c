@@ -6,6 +6,7 @@
  *
  * With CLOCK_INSTRUCTIONS there is no entropy device: its bytes would make each run another.
  */
+#include "base/invariant.h"
 #include "machine/board_private.h"
 #include "machine/virtio/rng.h"
 
@@ -88,17 +89,59 @@ static enum err add_balloon(struct board *board)
     return err;
 }
 
+/* The disk goes with its device, also when this fails. */
+static enum err add_disk(struct board *board, unsigned number)
+{
+    const struct blk_config config = {
+        .disk = board->config.disks[number],
+        .number = number,
+        .at_once = clock_mode(board->config.clock) == CLOCK_INSTRUCTIONS,
+        .mem = board->config.mem,
+    };
+    unsigned slot = BOARD_DISK_SLOT + number;
+    struct blk *blk;
+    enum err err = blk_create(&blk, &config);
+
+    if (err) {
+        disk_close(config.disk);
+        return err;
+    }
+    err = plug(board, slot, &blk_ops, blk);
+    if (err)
+        return err;
+    blk_attach(blk, virtio_pci_device(board->virtio[slot]));
+    board->disk[number] = blk;
+    return ERR_OK;
+}
+
+static enum err read_image(void *arg, unsigned disk, uint64_t block, void *buf, size_t count)
+{
+    const struct board *board = arg;
+
+    invariant(disk < board->config.disk_count);
+    return disk_read_now(board->config.disks[disk], block * PAGE_SIZE, buf, count * PAGE_SIZE);
+}
+
 enum err board_virtio_create(struct board *board)
 {
+    const struct mem_image_source source = {.arg = board, .read = read_image};
     enum err err = add_balloon(board);
 
     if (!err && clock_mode(board->config.clock) != CLOCK_INSTRUCTIONS)
         err = add_rng(board);
+    for (unsigned i = 0; i < board->config.disk_count; i++) {
+        if (err)
+            disk_close(board->config.disks[i]);
+        else
+            err = add_disk(board, i);
+    }
+    mem_set_image_source(board->config.mem, &source);
     return err;
 }
 
 void board_virtio_destroy(struct board *board)
 {
+    mem_set_image_source(board->config.mem, NULL);
     for (unsigned i = 0; i < PCI_SLOTS; i++)
         virtio_pci_destroy(board->virtio[i]);
 }
@@ -113,8 +156,20 @@ void board_virtio_reset(struct board *board)
 void board_service(struct board *board)
 {
     board_lock(board);
+    if (board->config.disk_aio)
+        aio_reap(board->config.disk_aio);
     for (unsigned i = 0; i < PCI_SLOTS; i++)
         if (board->virtio[i])
             virtio_pci_service(board->virtio[i]);
     board_unlock(board);
+}
+
+const struct blk_stats *board_disk_stats(struct board *board, unsigned number)
+{
+    return number < board->config.disk_count ? blk_stats(board->disk[number]) : NULL;
+}
+
+const char *board_disk_path(struct board *board, unsigned number)
+{
+    return number < board->config.disk_count ? disk_path(board->config.disks[number]) : NULL;
 }

@@ -34,7 +34,7 @@ const struct option_spec run_option_specs[] = {
     {"stats", "FILE", "write all counters as JSON at the end", false},
     {"audit", NULL, "at the end check memory and shadow tables against each other", false},
     {"oracle", NULL, "test mode: compare every translation with a plain walk (slow)", false},
-    {"disk", "FILE[,ro]", "a raw disk image or block device (virtio-blk); up to 16", true},
+    {"disk", "FILE[,ro]", "a raw disk image or block device (virtio-blk); up to 16", false},
     {"limit", "SIZE", "the most host memory the VM may hold (default: any)", false},
     {"reservation", "SIZE", "guest memory that needs no room in the swap file (default 0)", false},
     {"swap-dir", "DIR", "where NAME.vswp lies (default: the VM's own folder)", false},
