@@ -75,6 +75,14 @@ GUEST(patch64, 64,
       "1: movb $0xb0, (%rdi); mov %cl, 1(%rdi); movb $0xc3, 2(%rdi); call *%rdi; movzbl %al, %eax\n"
       "add %rax, %rbx; movq $5, 64(%rdi); dec %ecx; jnz 1b");
 
+static void ignore_port_out(void *arg, uint16_t port, unsigned bytes, uint32_t value)
+{
+    (void)arg;
+    (void)port;
+    (void)bytes;
+    (void)value;
+}
+
 static void test_code_written_often(void **state)
 {
     struct guest g;
@@ -90,6 +98,33 @@ static void test_code_written_often(void **state)
     guest_close(&g);
 }
 
+/*
+ * A page of code that is its own table: the walk for the next page sets A in the first byte of an
+ * instruction that crosses into it, which makes it a short one (C7 is a long MOV, E7 is OUT). A
+ * CPU may see either.
+ */
+static void test_code_that_its_own_walk_changes(void **state)
+{
+    struct guest g;
+    uint8_t halts[16];
+    (void)state;
+
+    guest_open(&g, 64);
+    g.bus.port_out = ignore_port_out;
+    memset(halts, 0xf4, sizeof halts);
+    assert_true(mem_write(g.mem, gpa_make(0x208000), halts, sizeof halts));
+    put64(&g, PT + 8 * 510, PT | 3);
+    put64(&g, PT + 8 * 511, 0x2084c7);
+    g.s.gpr[RAX] = DATA;
+    g.s.rip = DATA + 0x1feff8;
+    g.vcpu->ops->set_state(g.vcpu, &g.s);
+    assert_int_equal(g.vcpu->ops->run(g.vcpu), ENGINE_EXIT_HALTED);
+    g.vcpu->ops->get_state(g.vcpu, &g.s);
+    assert_int_equal(g.s.rip & ~UINT64_C(7), DATA + 0x1ff000);
+    assert_int_equal(get64(&g, PT + 8 * 511), 0x2084e7);
+    guest_close(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +132,7 @@ int main(void)
         cmocka_unit_test(test_crossing_instruction),
         cmocka_unit_test(test_cache_drops_everything),
         cmocka_unit_test(test_code_written_often),
+        cmocka_unit_test(test_code_that_its_own_walk_changes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The decoded-instruction cache: see block.h for the picture and the invariants. */
+/*
+ * The decoded-instruction cache: see block.h for the picture and the invariants. One file because
+ * building, running and dropping a block all know its layout in the arena, and nobody else does.
+ */
 #include "cpu/interp/block.h"
 
 #include <stddef.h>
@@ -106,7 +109,7 @@ static struct code_page *fetch_page(struct interp *c, uint64_t lin)
     if (r.kind == MMU_GUEST_FAULT)
         exc_raise_pf(c, NULL, lin, r.error_code);
     if (r.kind == MMU_HOST_ERROR)
-        leave_host_error(c);
+        leave_host_error(c, NULL);
     /* Code in device memory: nothing there decodes to an instruction. */
     if (r.kind == MMU_DEVICE)
         exc_raise(c, NULL, VEC_UD);
@@ -288,13 +291,19 @@ static uint8_t *cross_bytes(struct uop *u)
     return (uint8_t *)u + offsetof(struct uop, imm);
 }
 
-/* One instruction that goes on in the next page. */
+static struct uop *build(struct interp *c, struct code_page *p, unsigned off);
+
+/*
+ * One instruction that goes on in the next page. This page may be a table on the way to that one:
+ * then setting A there may change its bytes, and where they lie.
+ */
 static struct uop *build_cross(struct interp *c, struct dec *d, struct code_page *p, unsigned off)
 {
     uint8_t bytes[ZYDIS_MAX_INSTRUCTION_LENGTH];
     unsigned head = (unsigned)PAGE_SIZE - off;
     uint64_t next = (GPR64(GPR_PAGE) + PAGE_SIZE) & (c->mode == CODE_64 ? UINT64_MAX : UINT32_MAX);
     const uint8_t *host = fetch_page(c, next)->host;
+    p = fetch_page(c, GPR64(GPR_PAGE));
     struct block *b = block_open(c->cache);
     struct uop *u = block_uops(b);
     unsigned tail;
@@ -302,7 +311,12 @@ static struct uop *build_cross(struct interp *c, struct dec *d, struct code_page
     memcpy(bytes, p->host + off, head);
     memcpy(bytes + head, host, sizeof bytes - head);
     invariant(dec_insn(d, bytes, sizeof bytes, off, &u[2]) == DEC_OK);
-    tail = u[2].fn == op_ud || u[2].fn == op_too_long ? sizeof bytes - head : u[2].len - head;
+    if (u[2].fn == op_ud || u[2].fn == op_too_long)
+        tail = sizeof bytes - head;
+    else if (u[2].len > head)
+        tail = u[2].len - head;
+    else
+        return build(c, p, off);
     u[0] = (struct uop){.fn = op_cross, .off = (uint16_t)off, .src = (uint8_t)tail};
     u[1] = (struct uop){.fn = op_stale};
     memcpy(cross_bytes(&u[1]), host, tail);
