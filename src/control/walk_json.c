@@ -257,6 +257,7 @@ static void put_host(json_t *object, const struct mmu_explain *w)
     put(object, "mappings", json_integer((json_int_t)w->mappings));
     put(object, "reads_from", w->has_hva ? hex(w->hva.v + offset) : json_null());
     put(object, "reads_zero_page", json_boolean(w->hva_is_zero_page));
+    put(object, "reads_shared_copy", json_boolean(w->hva_is_shared));
     pagemap_look_up(w->has_hva ? hva_make(w->hva.v + offset) : hva_make(w->hva_formula.v + offset),
                     &page);
     put(object, "hpa", page.kind == PAGEMAP_PRESENT ? hex(page.hpa) : json_null());

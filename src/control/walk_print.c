@@ -141,6 +141,9 @@ static void print_host(const json_t *walk, FILE *out)
             number_of(walk, "mappings"), number_of(walk, "mappings") == 1 ? "entry" : "entries");
     if (is_set(walk, "reads_zero_page"))
         fprintf(out, "reads %s, in the shared page of zeros\n", text_of(walk, "reads_from"));
+    if (is_set(walk, "reads_shared_copy"))
+        fprintf(out, "reads %s, in the copy that it shares with others\n",
+                text_of(walk, "reads_from"));
     if (json_is_string(json_object_get(walk, "hpa")))
         fprintf(out, "HPA   %s, %s\n", text_of(walk, "hpa"), text_of(walk, "hpa_text"));
     else

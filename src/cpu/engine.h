@@ -24,7 +24,11 @@ enum engine_exit {
     ENGINE_EXIT_KICKED,    /* somebody asked, or the bus asked for a stop */
     ENGINE_EXIT_HALTED,    /* HLT with nothing pending; run again after set_irq or kick */
     ENGINE_EXIT_SHUTDOWN,  /* triple fault */
-    ENGINE_EXIT_HOST_ERROR /* err_text() */
+    /*
+     * err_text(); the instruction has not begun, or goes on where it was: run may be called again
+     * when the host can go on
+     */
+    ENGINE_EXIT_HOST_ERROR
 };
 
 /* clang-format off */

@@ -85,7 +85,10 @@ static bool check_sync(struct mmu *mmu, struct shadow_page *page)
         good = page->sync == SYNC_LOOSE;
     good = good && (page->sync == SYNC_UNSYNC) == (page->written != 0);
     if (good && page->sync != SYNC_LOOSE && page->present_count) {
+        uint64_t copy[PAGE_SIZE / sizeof(uint64_t)];
         const void *table = shadow_table(mmu, page);
+        if (!table && mem_read_through(mmu->mem, gfn_gpa(page->gfn), copy, sizeof copy))
+            table = copy;
         for (unsigned i = 0; table && i < page->entries; i++) {
             if ((page->spte[i] & SPTE_P) && !(page->written >> line_of(page, i) & 1) &&
                 table_entry(table, page->entry_bytes, i) != page->raw[i])

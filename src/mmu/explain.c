@@ -19,17 +19,6 @@ static struct mmu_role role_of(uint32_t role)
     };
 }
 
-static bool peek(const struct mmu *mmu, gpa_t gpa, void *buf, size_t bytes)
-{
-    hva_t hva;
-    bool writable;
-
-    if (mem_peek(mmu->mem, gpa_gfn(gpa), MEM_FOR_READ, &hva, &writable) != MEM_OK)
-        return false;
-    memcpy(buf, (const char *)hva_ptr(hva) + gpa_offset(gpa), bytes);
-    return true;
-}
-
 /* The meaning of tables under another CR3: as MOV CR3 would make it, but nothing is loaded. */
 static void paging_at(const struct mmu *mmu, uint64_t cr3, struct paging *pg)
 {
@@ -39,7 +28,10 @@ static void paging_at(const struct mmu *mmu, uint64_t cr3, struct paging *pg)
     if (pg->format->id != FORMAT_PAE)
         return;
     memset(pg->regs, 0, sizeof pg->regs);
-    (void)peek(mmu, gpa_make(cr3 & 0xffffffe0u), pg->regs, sizeof pg->regs);
+    const gpa_t table = gpa_make(cr3 & 0xffffffe0u);
+    if (mem_is_ram(mmu->mem, table, sizeof pg->regs) &&
+        !mem_read_through(mmu->mem, table, pg->regs, sizeof pg->regs))
+        memset(pg->regs, 0, sizeof pg->regs);
 }
 
 static uint64_t root_address(const struct paging *pg, uint64_t cr3)
@@ -170,6 +162,7 @@ static void explain_frame(struct mmu *mmu, struct mmu_explain *out)
     out->tracked = mem_track(mmu->mem, gfn);
     out->has_hva = mem_peek(mmu->mem, gfn, MEM_FOR_READ, &out->hva, &writable) == MEM_OK;
     out->hva_is_zero_page = out->has_hva && out->hva.v == mem_zero_page(mmu->mem).v;
+    out->hva_is_shared = out->has_hva && !writable && !out->hva_is_zero_page;
     out->mappings = chain_length(mmu, *rmap_head(mmu, gfn));
 }
 

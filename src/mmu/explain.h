@@ -133,7 +133,7 @@ struct mmu_explain {
     enum page_state state;
     unsigned tracked;
     hva_t hva_formula, hva;
-    bool has_hva, hva_is_zero_page;
+    bool has_hva, hva_is_zero_page, hva_is_shared;
     unsigned withheld;
     enum mmu_agreement agreement;
     uint64_t mappings; /* shadow entries that hold this frame */

@@ -60,6 +60,7 @@ static void answer_page(struct mmu *mmu, struct fault *f, uint64_t spte, const s
     out->may_note = may_write && out->tracked;
     out->may_exec = a->exec;
     out->global = (spte & SPTE_G) && mmu->pg.pge;
+    mem_note_used(mmu->mem, gpa_gfn(page_gpa)); /* the TLB will answer until frames grow older */
 }
 
 /* Does the leaf answer this access as it is? */
@@ -133,8 +134,10 @@ static bool step_enter_handler(struct mmu *mmu, struct fault *f)
             if (mmu->sync->used_again)
                 mmu->sync->used_again(mmu, page);
         }
-        if (!page->referenced)
+        if (!page->referenced) {
             page->referenced = true;
+            mem_note_used(mmu->mem, page->gfn);
+        }
         unsigned index = shadow_index(page, f->access->gva);
         uint64_t spte = page->spte[index];
         if (!(spte & SPTE_P))
@@ -224,12 +227,31 @@ static bool step_find_slot(struct mmu *mmu, struct fault *f)
     return f->slot != NULL;
 }
 
+/*
+ * May what the frame holds be lost? Not when step 7 will read it as a table of this walk, not when
+ * it is its own source, and not when somebody is to hear of each write, so that the engine writes
+ * piece by piece. (Mem itself forgets that the frame equals a block of an image.)
+ */
+static bool is_overwritten(struct mmu *mmu, const struct fault *f, gfn_t gfn)
+{
+    if (!f->access->overwrites || gfn.v == f->access->source[0].v ||
+        gfn.v == f->access->source[1].v || (mem_track(mmu->mem, gfn) & ~(unsigned)MEM_TRACK_IMAGE))
+        return false;
+    for (unsigned level = mmu->pg.format->top; level >= f->walk.level; level--) {
+        if (f->walk.step[level].table.v == gfn.v)
+            return false;
+    }
+    return true;
+}
+
 /* Step 6: the frame becomes usable. False: the host failed. */
 static bool step_make_resident(struct mmu *mmu, struct fault *f)
 {
+    gfn_t gfn = gpa_gfn(f->walk.page_gpa);
+    enum mem_intent intent = is_overwritten(mmu, f, gfn) ? MEM_FOR_OVERWRITE : intent_of(f);
+
     mmu->stats.step6_residency++;
-    if (mem_make_resident(mmu->mem, gpa_gfn(f->walk.page_gpa), intent_of(f), &f->hva,
-                          &f->writable) == MEM_OK)
+    if (mem_make_resident(mmu->mem, gfn, intent, &f->hva, &f->writable) == MEM_OK)
         return true;
     f->out->kind = MMU_HOST_ERROR;
     return false;

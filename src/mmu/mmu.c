@@ -81,7 +81,7 @@ void mmu_destroy(struct mmu *mmu)
     free(mmu);
 }
 
-bool mmu_load_pdptes(struct mmu *mmu, uint64_t cr3, uint64_t pdpte[4])
+enum mmu_pdptes mmu_load_pdptes(struct mmu *mmu, uint64_t cr3, uint64_t pdpte[4])
 {
     const gpa_t table = gpa_make(cr3 & 0xffffffe0u);
     uint64_t fresh[4];
@@ -89,13 +89,13 @@ bool mmu_load_pdptes(struct mmu *mmu, uint64_t cr3, uint64_t pdpte[4])
     memset(fresh, 0, sizeof fresh);
     if (mem_is_ram(mmu->mem, table, sizeof fresh) &&
         !mem_read(mmu->mem, table, fresh, sizeof fresh))
-        return false;
+        return MMU_PDPTES_HOST_ERROR;
     for (unsigned i = 0; i < 4; i++) {
         if (paging_pdpte_is_bad(fresh[i], mmu->maxphyaddr))
-            return false;
+            return MMU_PDPTES_RESERVED;
     }
     memcpy(pdpte, fresh, sizeof fresh);
-    return true;
+    return MMU_PDPTES_OK;
 }
 
 bool mmu_probe(struct mmu *mmu, gva_t gva, gpa_t *gpa)

@@ -39,13 +39,20 @@ enum mmu_access_kind { MMU_READ, MMU_WRITE, MMU_FETCH };
 /*
  * user:     the access is a user-mode access (CPL 3 and not implicit)
  * implicit: a supervisor access made by the CPU itself at any CPL (descriptor tables, TSS, event
- * delivery)
+ *           delivery)
+ * overwrites: a write of the whole page, all of it done before anything else happens once the
+ *           answer has may_write; else (device, tracked frame) the page is as it was
+ * source:   with overwrites: the frames that the bytes come from, which are not made unknown;
+ *           MMU_NO_SOURCE: none
  */
+#define MMU_NO_SOURCE (gfn_make(UINT64_MAX))
 struct mmu_access {
     gva_t gva;
     enum mmu_access_kind kind;
     bool user;
     bool implicit;
+    bool overwrites;
+    gfn_t source[2];
 };
 
 /* The control state that gives guest tables their meaning. AC: RFLAGS.AC (SMAP). */
@@ -202,10 +209,11 @@ void mmu_invlpg(struct mmu *mmu, gva_t gva);
 /* INVPCID types 0..3 (SDM 2B); operands already checked. */
 void mmu_invpcid(struct mmu *mmu, unsigned type, unsigned pcid, gva_t gva);
 
-/*
- * PAE: reads the four PDPTEs at cr3. False: a reserved bit is set (#GP) or not RAM reads as zeros.
- */
-bool mmu_load_pdptes(struct mmu *mmu, uint64_t cr3, uint64_t pdpte[4]);
+/* MMU_PDPTES_RESERVED: #GP. MMU_PDPTES_HOST_ERROR: err_text() */
+enum mmu_pdptes { MMU_PDPTES_OK, MMU_PDPTES_RESERVED, MMU_PDPTES_HOST_ERROR };
+
+/* PAE: reads the four PDPTEs at cr3. Not RAM reads as zeros. pdpte changes only with OK. */
+enum mmu_pdptes mmu_load_pdptes(struct mmu *mmu, uint64_t cr3, uint64_t pdpte[4]);
 
 /* A plain walk that changes nothing: for debuggers and `umbra walk`. False: no translation. */
 bool mmu_probe(struct mmu *mmu, gva_t gva, gpa_t *gpa);

@@ -24,7 +24,7 @@ static bool has_nx(const struct mmu_context *c)
     return has_pae(c) && (c->efer >> 11 & 1);
 }
 
-static uint64_t peek(const struct guest_mem *mem, uint64_t gpa, unsigned bytes)
+static uint64_t peek(struct guest_mem *mem, uint64_t gpa, unsigned bytes)
 {
     uint64_t value = 0;
     hva_t hva;
@@ -36,8 +36,8 @@ static uint64_t peek(const struct guest_mem *mem, uint64_t gpa, unsigned bytes)
         return value;
     case MEM_NOT_RAM:
         return bytes == 8 ? UINT64_MAX : UINT32_MAX;
-    default:
-        return 0;
+    default: /* compressed, swapped, ...: looked at where it is */
+        return mem_read_through(mem, gpa_make(gpa), &value, bytes) ? value : 0;
     }
 }
 
@@ -83,8 +83,8 @@ static void leaf(struct plain *out, const struct mmu_context *c, uint64_t entry,
         out->pkey = (uint8_t)(entry >> 59 & 0xf);
 }
 
-static void walk_2level(const struct guest_mem *mem, const struct mmu_context *c,
-                        unsigned maxphyaddr, uint64_t gva, struct plain *out)
+static void walk_2level(struct guest_mem *mem, const struct mmu_context *c, unsigned maxphyaddr,
+                        uint64_t gva, struct plain *out)
 {
     uint64_t pde = peek(mem, (c->cr3 & 0xfffff000) + (gva >> 22 & 0x3ff) * 4, 4);
     bool big = (pde & 0x80) && (c->cr4 >> 4 & 1);
@@ -107,9 +107,8 @@ static void walk_2level(const struct guest_mem *mem, const struct mmu_context *c
 }
 
 /* From some table of 8-byte entries downwards. */
-static void walk_8byte(const struct guest_mem *mem, const struct mmu_context *c,
-                       unsigned maxphyaddr, uint64_t table, int level, uint64_t gva,
-                       struct plain *out)
+static void walk_8byte(struct guest_mem *mem, const struct mmu_context *c, unsigned maxphyaddr,
+                       uint64_t table, int level, uint64_t gva, struct plain *out)
 {
     uint64_t above = 0; /* address bits that do not exist */
 
@@ -141,8 +140,8 @@ static void walk_8byte(const struct guest_mem *mem, const struct mmu_context *c,
     }
 }
 
-void plain_walk(const struct guest_mem *mem, const struct mmu_context *c, unsigned maxphyaddr,
-                gva_t gva, struct plain *out)
+void plain_walk(struct guest_mem *mem, const struct mmu_context *c, unsigned maxphyaddr, gva_t gva,
+                struct plain *out)
 {
     memset(out, 0, sizeof *out);
     out->user = out->write = out->accessed = true;

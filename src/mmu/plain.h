@@ -31,7 +31,7 @@ struct plain_allowed {
     bool this_access, key_refuses;
 };
 
-void plain_walk(const struct guest_mem *mem, const struct mmu_context *ctx, unsigned maxphyaddr,
+void plain_walk(struct guest_mem *mem, const struct mmu_context *ctx, unsigned maxphyaddr,
                 gva_t gva, struct plain *out);
 bool plain_equal(const struct plain *a, const struct plain *b);
 struct plain_allowed plain_allow(const struct mmu_context *ctx, const struct plain *plain,

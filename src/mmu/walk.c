@@ -31,17 +31,22 @@ static bool read_entry(struct guest_mem *mem, const struct paging *pg, enum walk
         s->in_ram = true;
         return true;
     }
-    enum mem_answer answer = mode == WALK_PROBE
-                                 ? mem_peek(mem, s->table, MEM_FOR_READ, &hva, &writable)
-                                 : mem_make_resident(mem, s->table, MEM_FOR_READ, &hva, &writable);
+    enum mem_answer answer;
+    if (mode == WALK_PROBE) {
+        answer = mem_peek(mem, s->table, MEM_FOR_READ, &hva, &writable);
+    } else {
+        answer = mem_make_resident(mem, s->table, MEM_FOR_READ, &hva, &writable);
+        mem_note_used(mem, s->table);
+    }
     s->in_ram = answer != MEM_NOT_RAM;
     switch (answer) {
     case MEM_OK:
         s->entry = table_entry(hva_ptr(hva), f->entry_bytes, index);
         return true;
-    case MEM_NOT_READY:
+    case MEM_NOT_READY: /* somewhere else, and to stay there */
         s->entry = 0;
-        return true;
+        return mem_read_through(mem, gpa_add(gfn_gpa(s->table), (uint64_t)index * f->entry_bytes),
+                                &s->entry, f->entry_bytes);
     case MEM_NOT_RAM:
         s->entry = f->entry_bytes == 8 ? UINT64_MAX : UINT32_MAX;
         return true;

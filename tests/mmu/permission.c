@@ -164,7 +164,7 @@ static void check_pdptes(struct test *t)
             const uint64_t gpa = 0x10000 + (n & 4) * 0x20 + n / 8 % 4 * 8;
             uint64_t value = (n & 1) | UINT64_C(1) << n / 8, loaded[4];
             world_store(w, gpa, value, 8);
-            bool ok = mmu_load_pdptes(w->mmu, gpa & ~UINT64_C(31), loaded);
+            bool ok = mmu_load_pdptes(w->mmu, gpa & ~UINT64_C(31), loaded) == MMU_PDPTES_OK;
             world_store(w, gpa, 0, 8);
             t->cases++;
             if (ok == model_pdpte_refused(value, phys) || (ok && loaded[n / 8 % 4] != value)) {

@@ -211,7 +211,7 @@ static void switch_cr3(struct fuzz *f, bool other)
                 how = MMU_SWITCH_KEEP;
         }
     }
-    if ((c->cr4 & C4_PAE) && !(c->efer & 0x400) && !mmu_load_pdptes(f->g.mmu, c->cr3, c->pdpte))
+    if ((c->cr4 & C4_PAE) && !(c->efer & 0x400) && mmu_load_pdptes(f->g.mmu, c->cr3, c->pdpte))
         memset(c->pdpte, 0, sizeof c->pdpte);
     enter(&f->g, how);
 }

@@ -83,21 +83,21 @@ static void pae(void **state)
     guest_open(&g, 64 * MIB, true);
     wr64(&g, 0x10060, 0x11000 | P_);
     wr64(&g, 0x10078, 0x12000 | P_ | 0x18);
-    assert_true(mmu_load_pdptes(g.mmu, 0x10060, pdpte));
+    assert_int_equal(mmu_load_pdptes(g.mmu, 0x10060, pdpte), MMU_PDPTES_OK);
     assert_int_equal(pdpte[0], 0x11000 | P_);
     assert_int_equal(pdpte[3], 0x12000 | P_ | 0x18);
     wr64(&g, 0x10068, W_); /* not present: its other bits do not matter */
-    assert_true(mmu_load_pdptes(g.mmu, 0x10060, pdpte));
+    assert_int_equal(mmu_load_pdptes(g.mmu, 0x10060, pdpte), MMU_PDPTES_OK);
     wr64(&g, 0x10068, P_ | W_);
-    assert_false(mmu_load_pdptes(g.mmu, 0x10060, pdpte));
+    assert_int_equal(mmu_load_pdptes(g.mmu, 0x10060, pdpte), MMU_PDPTES_RESERVED);
     wr64(&g, 0x10068, P_ | UINT64_C(1) << 40);
-    assert_false(mmu_load_pdptes(g.mmu, 0x10060, pdpte));
+    assert_int_equal(mmu_load_pdptes(g.mmu, 0x10060, pdpte), MMU_PDPTES_RESERVED);
     wr64(&g, 0x10068, 0);
-    assert_true(mmu_load_pdptes(g.mmu, 0xfee00000, pdpte)); /* not RAM */
+    assert_int_equal(mmu_load_pdptes(g.mmu, 0xfee00000, pdpte), MMU_PDPTES_OK); /* not RAM */
     assert_int_equal(pdpte[0], 0);
 
     g.ctx = (struct mmu_context){.cr0 = CR0_PG_WP, .cr3 = 0x10060, .cr4 = C4_PAE, .efer = EF_NXE};
-    assert_true(mmu_load_pdptes(g.mmu, g.ctx.cr3, g.ctx.pdpte));
+    assert_int_equal(mmu_load_pdptes(g.mmu, g.ctx.cr3, g.ctx.pdpte), MMU_PDPTES_OK);
     enter(&g, MMU_SWITCH_FLUSH_ALL);
     wr64(&g, 0x12ff8, 0x13000 | PWU);
     wr64(&g, 0x13ff8, 0x5000 | PWU | NX_);
@@ -111,7 +111,7 @@ static void pae(void **state)
     wr64(&g, 0x10060, 0);
     mmu_invlpg(g.mmu, gva_make(0x3ff000));
     assert_page(go(&g, 0x3ff000, MMU_FETCH, USER), 0x7ff000);
-    assert_true(mmu_load_pdptes(g.mmu, g.ctx.cr3, g.ctx.pdpte));
+    assert_int_equal(mmu_load_pdptes(g.mmu, g.ctx.cr3, g.ctx.pdpte), MMU_PDPTES_OK);
     enter(&g, MMU_SWITCH_FLUSH);
     assert_fault(go(&g, 0x3ff000, MMU_FETCH, USER), PF_U | PF_I);
     /* Bits 52 to 62 are reserved here. */

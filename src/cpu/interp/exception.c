@@ -2,11 +2,13 @@
 #include "cpu/interp/exception.h"
 
 #include "cpu/interp/debug.h"
+#include "cpu/interp/task.h"
 
 _Noreturn static void raise_now(struct interp *c, const struct uop *u, struct interp_exception e)
 {
     c->cur = u;
     c->exc = e;
+    c->task.waits = false; /* the fault is the new task's */
     _longjmp(c->on_exception, LEAVE_RAISED);
 }
 
@@ -76,6 +78,18 @@ void exc_handle_raised(struct interp *c)
     exc_deliver(c, EVENT_FAULT, e.vector, e.has_error, e.error, c->rip);
 }
 
+/* What the handler of an event finds beside its registers. */
+static void delivered(struct interp *c, enum event_kind kind, uint8_t vector)
+{
+    c->delivering = false;
+    if (vector == VEC_DB && kind != EVENT_SOFT_INT && kind != EVENT_EXTERNAL)
+        c->s.dr[7] &= ~(uint64_t)DR7_GD;
+    interp_update_mode(c);
+    if (kind != EVENT_EXTERNAL && kind != EVENT_NMI)
+        c->stats.exceptions++;
+    c->no_step_trap = true;
+}
+
 void exc_deliver(struct interp *c, enum event_kind kind, uint8_t vector, bool has_error,
                  uint32_t error, uint64_t return_rip)
 {
@@ -91,12 +105,51 @@ void exc_deliver(struct interp *c, enum event_kind kind, uint8_t vector, bool ha
     c->delivering = true;
     c->delivering_kind = (uint8_t)kind;
     c->delivering_vector = vector;
+    c->delivering_has_error = has_error;
+    c->delivering_error = error;
+    c->delivering_return_rip = return_rip;
     deliver_event(c, &e);
-    c->delivering = false;
-    if (vector == VEC_DB && kind != EVENT_SOFT_INT && kind != EVENT_EXTERNAL)
-        c->s.dr[7] &= ~(uint64_t)DR7_GD;
-    interp_update_mode(c);
-    if (kind != EVENT_EXTERNAL && kind != EVENT_NMI)
-        c->stats.exceptions++;
-    c->no_step_trap = true;
+    delivered(c, kind, vector);
+}
+
+/*
+ * The host failed at c->cur. An instruction, u, has changed nothing and begins anew; so does the
+ * delivery of an event, which nobody would raise a second time. Only a task switch has a part
+ * behind it and goes on.
+ */
+void exc_host_failed(struct interp *c)
+{
+    const struct uop *u = c->cur;
+
+    c->cur = NULL;
+    if (u) {
+        c->rip = insn_rip(c, u);
+        c->icount += u->n - 1u;
+    }
+    if (c->delivering) {
+        c->event_waits = !c->task.waits;
+        c->delivering = false;
+    } else if (!c->task.waits && c->icount == c->turn.icount) {
+        c->inhibit_irq = c->turn.inhibit_irq;
+        c->inhibit_debug = c->turn.inhibit_debug;
+        if (c->turn.rf)
+            c->s.rflags |= RFLAGS_RF;
+    }
+}
+
+void exc_resume(struct interp *c)
+{
+    enum event_kind kind = (enum event_kind)c->delivering_kind;
+    uint8_t vector = c->delivering_vector;
+
+    if (c->task.waits) {
+        bool in_event = c->delivering = c->task.in_event;
+        task_go_on(c);
+        if (in_event)
+            delivered(c, kind, vector);
+    } else if (c->event_waits) {
+        c->event_waits = false;
+        exc_deliver(c, kind, vector, c->delivering_has_error, c->delivering_error,
+                    c->delivering_return_rip);
+    }
 }

@@ -95,6 +95,51 @@ static void copy_overlapping(char *to, const char *from, uint64_t n, unsigned si
     }
 }
 
+/* Is it a whole page that the TLB has no answer for, so that what it held need not come in? */
+static bool is_new_page(struct interp *c, const struct uop *u, uint64_t to, uint64_t count)
+{
+    return !(to & (PAGE_SIZE - 1)) && count >= PAGE_SIZE / u->opsize && !lin_knows_write(c, to);
+}
+
+/*
+ * A whole page at once, by way of a buffer: once the target's old content is gone, nothing may
+ * fault any more. Its source may lie in two pages; what would fault there, or be the last stride
+ * before somebody else's turn, goes the ordinary way, and so does time.
+ */
+static __attribute__((noinline)) uint64_t movs_page(struct interp *c, const struct uop *u,
+                                                    uint64_t from, uint64_t to)
+{
+    uint64_t n = PAGE_SIZE / u->opsize, first = elements_in_page(u, from, n);
+    uint64_t bytes = first * u->opsize;
+    gfn_t source[2] = {MMU_NO_SOURCE, MMU_NO_SOURCE};
+    const char *src;
+    char *dst;
+
+    if ((from & (u->opsize - 1u)) || first < 2 || n - first == 1 ||
+        (first < n && c->icount + first / 16 >= atomic_load(&c->icount_stop)))
+        return 0;
+    src = lin_try_span(c, from, &source[0]);
+    if (!src)
+        return 0;
+    memcpy(c->page_buf, src, bytes);
+    if (first < n) {
+        src = lin_try_span(c, from + bytes, &source[1]);
+        if (!src)
+            return 0;
+        memcpy(c->page_buf + bytes, src, PAGE_SIZE - bytes);
+    }
+    dst = lin_span_overwrite(c, u, to, source);
+    if (!dst)
+        return 0;
+    memcpy(dst, c->page_buf, PAGE_SIZE);
+    advance(c, u, REG_RSI, PAGE_SIZE);
+    advance(c, u, REG_RDI, PAGE_SIZE);
+    if (first == n)
+        return n;
+    retire_elements(c, u, first);
+    return n - first;
+}
+
 static uint64_t movs_stride(struct interp *c, const struct uop *u, uint64_t count)
 {
     uint64_t from = src_linear(c, u, u->opsize);
@@ -103,6 +148,11 @@ static uint64_t movs_stride(struct interp *c, const struct uop *u, uint64_t coun
     uint64_t bytes = n * u->opsize;
     char *src, *dst;
 
+    if (unlikely(is_new_page(c, u, to, count))) {
+        uint64_t done = movs_page(c, u, from, to);
+        if (done)
+            return done;
+    }
     if (n < 2 || !lin_span(c, u, from, MMU_READ))
         return 0;
     dst = lin_span(c, u, to, MMU_WRITE);
@@ -140,6 +190,13 @@ static void fill(char *to, uint64_t value, uint64_t n, unsigned size)
     }
 }
 
+static __attribute__((noinline)) char *stos_page(struct interp *c, const struct uop *u, uint64_t to)
+{
+    const gfn_t source[2] = {MMU_NO_SOURCE, MMU_NO_SOURCE};
+
+    return lin_span_overwrite(c, u, to, source);
+}
+
 static uint64_t stos_stride(struct interp *c, const struct uop *u, uint64_t count)
 {
     uint64_t to = dst_linear(c, u, u->opsize, MMU_WRITE);
@@ -148,7 +205,10 @@ static uint64_t stos_stride(struct interp *c, const struct uop *u, uint64_t coun
 
     if (n < 2)
         return 0;
-    dst = lin_span(c, u, to, MMU_WRITE);
+    if (unlikely(is_new_page(c, u, to, count)))
+        dst = stos_page(c, u, to);
+    else
+        dst = lin_span(c, u, to, MMU_WRITE);
     if (!dst)
         return 0;
     fill(dst, GPR64(REG_RAX), n, u->opsize);

@@ -21,9 +21,9 @@ static struct interp *interp_of(struct vcpu *vcpu)
     return (struct interp *)vcpu;
 }
 
-_Noreturn void leave_host_error(struct interp *c)
+_Noreturn void leave_host_error(struct interp *c, const struct uop *u)
 {
-    c->cur = NULL;
+    c->cur = u;
     _longjmp(c->on_exception, LEAVE_HOST_ERROR);
 }
 
@@ -95,6 +95,8 @@ void interp_step(struct interp *c)
 {
     bool tf = c->s.rflags & RFLAGS_TF;
 
+    c->turn.rf = c->s.rflags & RFLAGS_RF;
+    c->turn.inhibit_debug = c->inhibit_debug;
     if (debug_before_insn(c))
         return;
     run_one(c);
@@ -106,6 +108,7 @@ static void run_blocks(struct interp *c)
 {
     const struct uop *u;
 
+    c->turn = (struct turn){.icount = c->icount, .inhibit_irq = c->inhibit_irq};
     if (unlikely(c->slow_step)) {
         c->inhibit_irq = false;
         interp_step(c);
@@ -156,10 +159,17 @@ static enum engine_exit interp_run(struct vcpu *vcpu)
 
     c->stop_at = 0;
     why = _setjmp(c->on_exception);
-    if (why == LEAVE_HOST_ERROR)
-        return ENGINE_EXIT_HOST_ERROR;
-    if (why == LEAVE_RAISED)
+    switch (why) {
+    case LEAVE_NOT:
+        exc_resume(c);
+        break;
+    case LEAVE_RAISED:
         exc_handle_raised(c);
+        break;
+    default:
+        exc_host_failed(c);
+        return ENGINE_EXIT_HOST_ERROR;
+    }
     return run_loop(c);
 }
 
@@ -214,6 +224,8 @@ static void interp_set_state(struct vcpu *vcpu, const struct x86_state *in)
     c->inhibit_irq = in->irq_shadow;
     interp_set_rflags(c, in->rflags);
     c->shutdown = false;
+    c->event_waits = false;
+    c->task.waits = false;
     c->cur = NULL;
     interp_update_mode(c);
     interp_update_mmu(c, MMU_SWITCH_FLUSH_ALL);

@@ -127,6 +127,19 @@ struct interp_exception {
     uint64_t cr2;
 };
 
+/* The second half of a task switch, in the new task (task.c). */
+struct task_rest {
+    bool waits; /* it has begun and not ended */
+    bool in_event, has_error, is32, trap, ends_nmi;
+    uint32_t error;
+};
+
+/* What a turn of the run loop takes away before its first instruction, should that not begin. */
+struct turn {
+    uint64_t icount;
+    bool inhibit_irq, inhibit_debug, rf;
+};
+
 struct interp {
     struct vcpu base; /* first */
 
@@ -164,6 +177,16 @@ struct interp {
     bool delivering; /* an event is being delivered: a fault now is a nested one */
     uint8_t delivering_vector;
     uint8_t delivering_kind; /* enum event_kind */
+    bool delivering_has_error;
+    uint32_t delivering_error;
+    uint64_t delivering_return_rip;
+    /*
+     * What the failing host interrupted: an event that is still to be delivered, a task switch
+     * whose segments are still to be loaded
+     */
+    bool event_waits;
+    struct task_rest task;
+    struct turn turn;
     bool inhibit_debug; /* MOV SS just retired: debug traps wait one more (SDM 3A 6.8.3) */
     bool no_step_trap; /* the instruction that just ran does not end in a single-step trap */
     atomic_bool irq_line;
@@ -191,6 +214,7 @@ struct interp {
     uint8_t rmw_buf[64]; /* bounce for read-modify-write that the TLB does not answer; see mem.h */
     uint64_t rmw_lin;
     unsigned rmw_bytes;
+    uint8_t page_buf[PAGE_SIZE]; /* a page on its way to one that is overwritten */
     /* a vector memory operand that is not used in place */
     uint8_t fp_buf[32] __attribute__((aligned(16)));
 };
@@ -284,10 +308,14 @@ bool debug_before_insn(struct interp *c);
 void debug_after_insn(struct interp *c, bool tf);
 
 /*
- * Leaves the engine with ENGINE_EXIT_HOST_ERROR (err_text() is set). Like a raise, only in
- * interp.c.
+ * Leaves the engine with ENGINE_EXIT_HOST_ERROR (err_text() is set). Like a raise, with the same u
+ * and by the same rule R1: the instruction or the event begins anew when the engine runs again.
  */
-_Noreturn void leave_host_error(struct interp *c);
+_Noreturn void leave_host_error(struct interp *c, const struct uop *u);
+
+/* exception.c: called after it, and when the engine runs again. */
+void exc_host_failed(struct interp *c);
+void exc_resume(struct interp *c);
 
 /* --- sysreg.c / seg.c: state changes that have consequences for mode, views and MMU --- */
 

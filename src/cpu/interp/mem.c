@@ -60,7 +60,24 @@ uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_
     return (uint32_t)(s->base + ea);
 }
 
-/* Translates one page's part or leaves by an exception: MMU_MAPPED or MMU_DEVICE come back. */
+/* An access at the present CPL. */
+static struct mmu_access access_of(const struct interp *c, uint64_t lin, enum mmu_access_kind kind)
+{
+    return (struct mmu_access){.gva = gva_make(lin), .kind = kind, .user = c->cpl == 3};
+}
+
+/* Leaves by an exception, or MMU_MAPPED or MMU_DEVICE come back. */
+static void translate_access(struct interp *c, const struct uop *u, const struct mmu_access *a,
+                             struct mmu_result *r)
+{
+    mmu_translate(c->mmu, a, !a->implicit && (c->s.rflags & RFLAGS_AC), r);
+    if (unlikely(r->kind == MMU_GUEST_FAULT))
+        exc_raise_pf(c, u, a->gva.v, r->error_code);
+    if (unlikely(r->kind == MMU_HOST_ERROR))
+        leave_host_error(c, u);
+}
+
+/* One page's part. */
 static void translate(struct interp *c, const struct uop *u, uint64_t lin,
                       enum mmu_access_kind kind, enum mem_as as, struct mmu_result *r)
 {
@@ -71,11 +88,7 @@ static void translate(struct interp *c, const struct uop *u, uint64_t lin,
         .implicit = as == AS_IMPLICIT,
     };
 
-    mmu_translate(c->mmu, &a, as != AS_IMPLICIT && (c->s.rflags & RFLAGS_AC), r);
-    if (unlikely(r->kind == MMU_GUEST_FAULT))
-        exc_raise_pf(c, u, lin, r->error_code);
-    if (unlikely(r->kind == MMU_HOST_ERROR))
-        leave_host_error(c);
+    translate_access(c, u, &a, r);
 }
 
 /* Takes the result into the data TLB. Tracked frames never get a write tag. */
@@ -336,6 +349,58 @@ void *lin_span(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_acc
     if (kind == MMU_WRITE && p[0].r.tracked)
         return NULL;
     return piece_host(&p[0]);
+}
+
+void *lin_try_span(struct interp *c, uint64_t lin, gfn_t *gfn)
+{
+    const struct tlb_entry *e = tlb_slot(c, lin);
+    struct mmu_access a = access_of(c, lin, MMU_READ);
+    struct mmu_result r;
+
+    if (c->view == VIEW_SLOW)
+        return NULL;
+    if (e->rtag != tlb_want(c, lin)) {
+        if (c->mode == CODE_64 ? !is_canonical(c, lin) : lin > UINT32_MAX)
+            return NULL;
+        c->stats.tlb_misses_data++;
+        mmu_translate(c->mmu, &a, c->s.rflags & RFLAGS_AC, &r);
+        if (r.kind != MMU_MAPPED)
+            return NULL;
+        tlb_fill(c, lin, &r);
+    }
+    *gfn = gpa_gfn(gpa_make(e->note));
+    return (void *)(uintptr_t)(lin + e->addend);
+}
+
+static bool is_source(gfn_t gfn, const gfn_t source[2])
+{
+    return gfn.v == source[0].v || gfn.v == source[1].v;
+}
+
+void *lin_span_overwrite(struct interp *c, const struct uop *u, uint64_t lin, const gfn_t source[2])
+{
+    struct mmu_access a = access_of(c, lin, MMU_WRITE);
+    struct mmu_result r;
+
+    if (c->view == VIEW_SLOW)
+        return NULL;
+    if (lin_knows_write(c, lin)) {
+        gfn_t gfn = gpa_gfn(gpa_make(tlb_slot(c, lin)->note));
+        return is_source(gfn, source) ? NULL : lin_span(c, u, lin, MMU_WRITE);
+    }
+    if (c->mode == CODE_64 && unlikely(!is_canonical(c, lin)))
+        raise_address(c, u);
+    a.overwrites = true;
+    a.source[0] = source[0];
+    a.source[1] = source[1];
+    c->stats.tlb_misses_data++;
+    translate_access(c, u, &a, &r);
+    if (r.kind != MMU_MAPPED)
+        return NULL;
+    tlb_fill(c, lin, &r);
+    if (r.tracked || is_source(gpa_gfn(r.page_gpa), source))
+        return NULL;
+    return hva_ptr(r.hva);
 }
 
 void sys_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes)

@@ -124,6 +124,25 @@ void lin_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned byt
  */
 void *lin_span(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_access_kind kind);
 
+/* For reading, but NULL too where lin_span would raise. *gfn: the frame. */
+void *lin_try_span(struct interp *c, uint64_t lin, gfn_t *gfn);
+
+/*
+ * For writing the whole page at lin at once, with bytes from the frames in source: what it held is
+ * not brought in. The caller writes every byte before it does anything else. NULL: as lin_span, or
+ * the page is itself one of the sources; then nothing is lost.
+ */
+void *lin_span_overwrite(struct interp *c, const struct uop *u, uint64_t lin,
+                         const gfn_t source[2]);
+
+/* Is a write to lin answered, one way or the other, without a translation? */
+static inline bool lin_knows_write(struct interp *c, uint64_t lin)
+{
+    const struct tlb_entry *e = tlb_slot(c, lin);
+    uint64_t want = tlb_want(c, lin);
+    return e->wtag == want || (e->rtag == want && (e->note & TLB_NOTED));
+}
+
 /*
  * Implicit supervisor accesses (descriptor tables, TSS, stacks of delivery): privilege 0 at any
  * CPL.

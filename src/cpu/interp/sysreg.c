@@ -75,10 +75,14 @@ static _Noreturn void raise_gp0(struct interp *c, const struct uop *u)
 /* PAE paging with these control registers: the PDPTEs at cr3 into c->s.pdpte, or #GP(0). */
 static void load_pdptes(struct interp *c, const struct uop *u, uint64_t cr3)
 {
-    uint64_t pdpte[4];
-    if (!mmu_load_pdptes(c->mmu, cr3, pdpte))
+    switch (mmu_load_pdptes(c->mmu, cr3, c->s.pdpte)) {
+    case MMU_PDPTES_OK:
+        return;
+    case MMU_PDPTES_RESERVED:
         raise_gp0(c, u);
-    memcpy(c->s.pdpte, pdpte, sizeof pdpte);
+    case MMU_PDPTES_HOST_ERROR:
+        leave_host_error(c, u);
+    }
 }
 
 static bool is_pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)

@@ -45,6 +45,8 @@ struct task_switch {
     bool is32;
     uint64_t return_rip;
     uint64_t rflags; /* image to save in the old task */
+    uint64_t pdpte[4];
+    bool loads_cr3, bad_cr3;
 };
 
 static bool tss_is_32(const struct x86_segment *tss)
@@ -142,17 +144,25 @@ static void mark_tasks(struct interp *c, const struct uop *u, struct task_switch
         desc_set_type(c, u, t->tss.selector, t->raw, 2, 0);
 }
 
-/* CR3 of a 32-bit TSS. */
+/* CR3 of a 32-bit TSS: what has to be read for it. */
+static void read_cr3(struct interp *c, const struct uop *u, struct task_switch *t)
+{
+    t->loads_cr3 = t->is32 && (c->s.cr0 & CR0_PG);
+    if (!t->loads_cr3 || !(c->s.cr4 & CR4_PAE))
+        return;
+    enum mmu_pdptes answer = mmu_load_pdptes(c->mmu, t->in.cr3, t->pdpte);
+    if (answer == MMU_PDPTES_HOST_ERROR)
+        leave_host_error(c, u);
+    t->bad_cr3 = answer == MMU_PDPTES_RESERVED;
+}
+
 static void load_cr3(struct interp *c, const struct task_switch *t)
 {
-    uint64_t pdpte[4];
-    if (!t->is32 || !(c->s.cr0 & CR0_PG))
+    if (!t->loads_cr3)
         return;
-    if (c->s.cr4 & CR4_PAE) {
-        if (!mmu_load_pdptes(c->mmu, t->in.cr3, pdpte))
-            exc_raise_selector(c, NULL, VEC_TS, t->tss.selector);
-        memcpy(c->s.pdpte, pdpte, sizeof pdpte);
-    }
+    if (t->bad_cr3)
+        exc_raise_selector(c, NULL, VEC_TS, t->tss.selector);
+    memcpy(c->s.pdpte, t->pdpte, sizeof t->pdpte);
     c->s.cr3 = t->in.cr3;
     interp_update_mmu(c, MMU_SWITCH_FLUSH);
 }
@@ -214,7 +224,6 @@ static void load_task_data(struct interp *c, enum x86_seg seg)
 /* Registers of the new task: from here on faults are its own. */
 static void commit(struct interp *c, const struct task_switch *t)
 {
-    static const uint8_t data[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
     unsigned cpl = t->in.seg[SEG_CS] & SELECTOR_RPL;
     c->s.tr = t->tss;
     c->s.tr.attr |= 2; /* busy */
@@ -230,7 +239,12 @@ static void commit(struct interp *c, const struct task_switch *t)
     interp_set_rflags(c, (t->in.eflags & 0x3f7fd7u) | RFLAGS_ONE);
     load_cr3(c, t);
     interp_update_mode(c);
+}
 
+/* Its segments, from the selectors; done again from the start if it did not come to its end. */
+static void load_segments(struct interp *c)
+{
+    static const uint8_t data[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
     struct x86_segment ldt;
     seg_check_ldt(c, NULL, c->s.ldtr.selector, VEC_TS, &ldt);
     c->s.ldtr = ldt;
@@ -246,34 +260,52 @@ static void commit(struct interp *c, const struct task_switch *t)
         exc_raise_code(c, NULL, VEC_GP, exc_ext(c));
 }
 
+/*
+ * The second half, which the new task sees. Until its end all that is to be done lies in c->task,
+ * and each part changes nothing before all its accesses have been made (exc_host_failed).
+ */
+void task_go_on(struct interp *c)
+{
+    struct task_rest *t = &c->task;
+    load_segments(c);
+    if (t->has_error) {
+        uint64_t error = t->error;
+        struct stack st = stack_current(c);
+        stack_push_frame(c, NULL, &st, &error, 1, t->is32 ? 4 : 2, exc_ext(c));
+        stack_commit(c, &st);
+    }
+    t->waits = false;
+    if (t->ends_nmi)
+        c->s.nmi_blocked = false;
+    if (!t->in_event)
+        c->icount++;
+    if (t->trap) { /* T of the new TSS: #DB before its first instruction */
+        c->s.dr[6] |= DR6_BT;
+        exc_deliver(c, EVENT_TRAP, VEC_DB, false, 0, c->rip);
+    }
+}
+
 static void task_switch(struct interp *c, const struct uop *u, uint16_t selector,
-                        struct task_switch *t)
+                        struct task_switch *t, const struct event *e)
 {
     check_tss(c, u, selector, t);
     read_new(c, u, t);
+    read_cr3(c, u, t);
     save_old(c, u, t);
     mark_tasks(c, u, t);
     if (u) {
         c->icount += u->n - 1u;
         c->cur = NULL;
     }
+    c->task = (struct task_rest){.waits = true,
+                                 .in_event = e != NULL,
+                                 .has_error = e && e->has_error,
+                                 .error = e ? e->error : 0,
+                                 .is32 = t->is32,
+                                 .trap = t->is32 && (t->in.trap & 1),
+                                 .ends_nmi = t->reason == TASK_IRET};
     commit(c, t);
-}
-
-/* The T bit of the new TSS: #DB before its first instruction. */
-static void trap_if_asked(struct interp *c, const struct task_switch *t)
-{
-    if (!t->is32 || !(t->in.trap & 1))
-        return;
-    c->s.dr[6] |= DR6_BT;
-    exc_deliver(c, EVENT_TRAP, VEC_DB, false, 0, c->rip);
-}
-
-static const struct uop *finish(struct interp *c, const struct task_switch *t)
-{
-    c->icount++;
-    trap_if_asked(c, t);
-    return NULL;
+    task_go_on(c);
 }
 
 const struct uop *task_switch_far(struct interp *c, const struct uop *u, uint16_t selector,
@@ -293,8 +325,8 @@ const struct uop *task_switch_far(struct interp *c, const struct uop *u, uint16_
             exc_raise_selector(c, u, VEC_NP, selector);
         tss = (uint16_t)(raw >> 16);
     }
-    task_switch(c, u, tss, &t);
-    return finish(c, &t);
+    task_switch(c, u, tss, &t, NULL);
+    return NULL;
 }
 
 const struct uop *task_return(struct interp *c, const struct uop *u)
@@ -303,20 +335,12 @@ const struct uop *task_return(struct interp *c, const struct uop *u)
         .reason = TASK_IRET, .return_rip = insn_next_rip(c, u), .rflags = interp_rflags(c)};
     uint16_t link;
     sys_read(c, u, c->s.tr.base, &link, sizeof link);
-    task_switch(c, u, link, &t);
-    c->s.nmi_blocked = false;
-    return finish(c, &t);
+    task_switch(c, u, link, &t, NULL);
+    return NULL;
 }
 
 void task_switch_event(struct interp *c, const struct event *e, uint16_t selector)
 {
     struct task_switch t = {.reason = TASK_EVENT, .return_rip = e->return_rip, .rflags = e->rflags};
-    task_switch(c, NULL, selector, &t);
-    if (e->has_error) {
-        uint64_t error = e->error;
-        struct stack st = stack_current(c);
-        stack_push_frame(c, NULL, &st, &error, 1, t.is32 ? 4 : 2, exc_ext(c));
-        stack_commit(c, &st);
-    }
-    trap_if_asked(c, &t);
+    task_switch(c, NULL, selector, &t, e);
 }

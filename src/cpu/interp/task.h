@@ -15,6 +15,9 @@ const struct uop *task_switch_far(struct interp *c, const struct uop *u, uint16_
 /* IRET with NT set: back to the task in the link field. */
 const struct uop *task_return(struct interp *c, const struct uop *u);
 
+/* The rest of a switch that the failing host interrupted in its second half. */
+void task_go_on(struct interp *c);
+
 /* An event through a task gate of the IDT; selector: the gate's. */
 void task_switch_event(struct interp *c, const struct event *e, uint16_t selector);
 
