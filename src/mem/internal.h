@@ -19,6 +19,9 @@
 #include "mem/image.h"
 #include "mem/mem.h"
 #include "mem/reclaim.h"
+#include "mem/store/share.h"
+#include "mem/store/swap.h"
+#include "mem/store/zstore.h"
 
 #define MEM_SLOTS_MAX     2
 #define MEM_OBSERVERS_MAX 8
@@ -61,6 +64,47 @@ struct ticket_book {
 };
 
 /*
+ * Copies of shared pages that were left inside an instruction: it may still read there (M5), so the
+ * drop waits. A ring; one instruction touches far fewer pages.
+ */
+#define SHARES_LEFT_MAX 64
+struct shares_left {
+    share_id id[SHARES_LEFT_MAX];
+    unsigned first, count;
+};
+
+/*
+ * How many neighbours to bring in with a page, by how it went before (comein.c). first, last: what
+ * was read last, in indexes or blocks
+ */
+#define AHEAD_MAX 16
+enum ahead_kind { AHEAD_SWAP, AHEAD_IMAGE, AHEAD_KINDS };
+struct ahead {
+    uint64_t first, last;
+    unsigned window;
+    uint64_t used, used_before;
+};
+
+/* The next to leave (victims.c), idlest first. */
+struct victims {
+    enum page_state from;
+    uint32_t *index;
+    size_t room, count, next;
+    unsigned lowest_rank;
+    uint64_t hand;
+    uint64_t age_scan; /* when it was made */
+    bool made;
+};
+
+enum stall_kind { STALL_NONE, STALL_READ, STALL_SPACE };
+struct stall {
+    enum stall_kind kind;
+    uint64_t index; /* STALL_READ: of the frame that could not be read */
+    uint64_t tried_ns;
+    char text[256];
+};
+
+/*
  * Frames are numbered through all slots ("index") for the arrays: slot_first[s] + (gfn - base_gfn).
  *
  * state: enum page_state        track: MEM_TRACK_*        age: idle periods and AGE_AHEAD
@@ -86,6 +130,19 @@ struct guest_mem {
     struct image_map image;
     struct ticket_book tickets;
 
+    struct share *share;
+    struct zstore *zstore;
+    struct swap *swap;
+    uint64_t compress_limit_bytes;
+    struct shares_left shares_left;
+    struct ahead ahead[AHEAD_KINDS];
+    uint8_t *scratch;   /* AHEAD_MAX pages */
+    uint64_t io_errors; /* of disk images */
+
+    struct victims victims, oldest; /* resident ones; compressed ones */
+    uint64_t aged_ns;
+    uint64_t scan_at, scan_ns;
+
     struct mem_reclaim_stats stats;
     struct mem_orders orders;
     uint64_t latency[MEM_LATENCIES][MEM_LATENCY_BUCKETS];
@@ -94,7 +151,7 @@ struct guest_mem {
     bool pressure_told;
     void (*pressure_hook)(void *arg);
     void *pressure_arg;
-    char stall[256]; /* "" while the guest can go on */
+    struct stall stall;
 };
 
 /* The low bits of an age count periods; the mark says "read ahead and not used yet". */
@@ -103,6 +160,8 @@ struct guest_mem {
 
 /* The host page waits in `discard`: what it holds is void. */
 #define FLAG_DISCARD 1
+/* Read ahead from a disk image, not from the swap file. */
+#define FLAG_AHEAD_IMAGE 2
 
 /* Address space that costs nothing until it is touched; NULL. */
 void *mem_reserve(uint64_t bytes, int prot);
@@ -173,8 +232,69 @@ bool mem_zero_frame(struct guest_mem *mem, gfn_t gfn);
 /* Copies a page that is not in host memory of its own; its state stays. */
 bool mem_copy_out(struct guest_mem *mem, uint64_t index, void *page);
 
-void mem_stall_set(struct guest_mem *mem, const char *text);
-void mem_stall_clear(struct guest_mem *mem);
+/* stall.c; the text is printf's. */
+void stall_set(struct guest_mem *mem, enum stall_kind kind, uint64_t index, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void stall_clear(struct guest_mem *mem, enum stall_kind kind);
+/* A frame that could not be read is tried again. */
+void stall_retry(struct guest_mem *mem, uint64_t now_ns);
+
+/*
+ * comein.c: a compressed, swapped or image frame becomes resident, perhaps with neighbours. False: a
+ * stall was set.
+ */
+bool comein(struct guest_mem *mem, uint64_t index) MUST_USE;
+
+/* A frame that was read ahead is used for the first time. */
+void ahead_used(struct guest_mem *mem, uint64_t index);
+
+/* The host page of a frame that has none yet reads as zeros from here on. */
+void own_page_ready(struct guest_mem *mem, uint64_t index);
+/* Tells the hook when there are too many host pages. */
+void pressure_check(struct guest_mem *mem);
+
+/* The frame lies in `to` at `place` now; its host page goes back. */
+void frame_leaves(struct guest_mem *mem, uint64_t index, enum page_state to, uint32_t place);
+
+/* equal.c */
+enum frame_map { FRAME_MAPPED, FRAME_UNMAPPED };
+/* Shares the resident frame if an equal page is held or remembered. */
+bool equal_try(struct guest_mem *mem, uint64_t index, enum frame_map map);
+void equal_leave(struct guest_mem *mem, share_id id);
+void equal_drop_left(struct guest_mem *mem);
+/* Looks at the next frames, at most the ordered pace allows, until the deadline. */
+void equal_scan(struct guest_mem *mem, uint64_t now_ns, uint64_t deadline_ns);
+bool page_is_zero(const void *page);
+
+/* age.c, victims.c */
+void age_tick(struct guest_mem *mem);
+uint64_t victims_next(struct guest_mem *mem, struct victims *v);
+void victims_remake(struct guest_mem *mem, struct victims *v);
+void victims_fini(struct victims *v);
+
+/*
+ * evict.c. left: frames that left host memory; is_busy: some could not because the swap file's
+ * staging is full; is_end: no candidate is left in this round
+ */
+#define EVICT_BATCH 64
+struct evicted {
+    size_t left;
+    bool is_busy, is_end;
+};
+struct evicted evict_batch(struct guest_mem *mem, size_t want);
+/* The oldest compressed pages go on to the swap file; how many did. */
+size_t evict_overflow(struct guest_mem *mem, size_t want);
+
+/* stores.c */
+void stores_close(struct guest_mem *mem);
+void stores_reset(struct guest_mem *mem);
+void stores_sync_stats(struct guest_mem *mem);
+uint64_t stores_staged_pages(const struct guest_mem *mem);
+/* Host memory without what is on its way to the swap file. */
+uint64_t stores_held_bytes(const struct guest_mem *mem);
+
+uint64_t mem_clock_ns(void);
+void latency_note(struct guest_mem *mem, enum mem_latency which, uint64_t ns);
 
 void mem_notify_unmap(struct guest_mem *mem, gfn_t gfn);
 void mem_notify_unmap_many(struct guest_mem *mem, const gfn_t *gfns, size_t count);

@@ -73,7 +73,8 @@ static enum err populate(struct guest_mem *mem, uint64_t size_bytes)
 
     void *zero = mem_reserve(PAGE_SIZE, PROT_READ);
     mem->zero_page = hva_from_ptr(zero);
-    bool refused = !zero;
+    mem->scratch = mem_reserve(AHEAD_MAX * PAGE_SIZE, PROT_READ | PROT_WRITE);
+    bool refused = !zero || !mem->scratch;
     struct array array[ARRAYS];
     arrays_of(mem, array);
     for (unsigned i = 0; i < ARRAYS; i++) {
@@ -112,6 +113,8 @@ enum err mem_create(struct guest_mem **out, uint64_t size_bytes)
         return err;
     }
     mem->trigger_pages = UINT64_MAX;
+    mem->victims.from = PAGE_RESIDENT;
+    mem->oldest.from = PAGE_COMPRESSED;
     mem->orders = (struct mem_orders){.limit_bytes = UINT64_MAX, .target_bytes = UINT64_MAX};
     *out = mem;
     return ERR_OK;
@@ -123,7 +126,10 @@ void mem_destroy(struct guest_mem *mem)
         return;
     for (size_t s = 0; s < mem->slot_count; s++)
         munmap(hva_ptr(mem->slots[s].userspace_addr), mem->slots[s].pages << PAGE_SHIFT);
+    stores_close(mem);
     image_fini(mem);
+    if (mem->scratch)
+        munmap(mem->scratch, AHEAD_MAX * PAGE_SIZE);
     struct array array[ARRAYS];
     arrays_of(mem, array);
     for (unsigned i = 0; i < ARRAYS; i++) {
@@ -187,6 +193,7 @@ void mem_reset(struct guest_mem *mem)
     discard_flush(mem);
     reset_tell(mem);
     image_reset(mem);
+    stores_reset(mem);
     for (size_t s = 0; s < mem->slot_count; s++) {
         /* Private anonymous memory reads as zeros after MADV_DONTNEED. */
         int rc = madvise(hva_ptr(mem->slots[s].userspace_addr), mem->slots[s].pages << PAGE_SHIFT,

@@ -8,6 +8,8 @@
  *   writing     resident (reads as zeros)     resident   resident                     stays
  *   overwriting resident (what it held is not brought in)                             stays
  */
+#include <string.h>
+
 #include "mem/internal.h"
 
 static const char *const state_names[PAGE_STATES] = {
@@ -39,9 +41,9 @@ static enum mem_answer answer_as_is(const struct guest_mem *mem, const struct me
         *writable = true;
         return MEM_OK;
     }
-    if (intent != MEM_FOR_READ || state == PAGE_ABSENT || state > PAGE_BALLOONED)
+    if (intent != MEM_FOR_READ || state == PAGE_ABSENT || state > PAGE_SHARED)
         return MEM_NOT_READY;
-    *hva = mem->zero_page;
+    *hva = state == PAGE_SHARED ? share_hva(mem->share, mem->place[index]) : mem->zero_page;
     *writable = false;
     return MEM_OK;
 }
@@ -57,7 +59,7 @@ enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent
     return answer_as_is(mem, slot, gfn, index, intent, hva, writable);
 }
 
-static void tell_pressure(struct guest_mem *mem)
+void pressure_check(struct guest_mem *mem)
 {
     if (likely(mem_own_pages(mem) <= mem->trigger_pages) || mem->pressure_told)
         return;
@@ -69,17 +71,58 @@ static void tell_pressure(struct guest_mem *mem)
 void mem_release(struct guest_mem *mem, uint64_t index, enum page_state to)
 {
     image_forget(mem, index);
+    switch ((enum page_state)mem->state[index]) {
+    case PAGE_SHARED:
+        equal_leave(mem, mem->place[index]);
+        break;
+    case PAGE_COMPRESSED:
+        zstore_free(mem->zstore, mem->place[index]);
+        break;
+    case PAGE_SWAPPED:
+        swap_free(mem->swap, mem->place[index]);
+        break;
+    default:
+        break;
+    }
+    mem->age[index] &= AGE_MAX;
     mem_set_state(mem, index, to);
 }
 
-/* The frame gets a host page that reads as zeros. */
-static void own_page(struct guest_mem *mem, uint64_t index)
+void own_page_ready(struct guest_mem *mem, uint64_t index)
 {
     if (mem->flag[index] & FLAG_DISCARD)
         discard_flush(mem);
+    mem->flag[index] &= (uint8_t)~FLAG_AHEAD_IMAGE;
     mem->age[index] = 0;
+}
+
+/* The frame gets a host page that reads as zeros. */
+static void own_zeros(struct guest_mem *mem, uint64_t index)
+{
+    own_page_ready(mem, index);
     mem_release(mem, index, PAGE_RESIDENT);
-    tell_pressure(mem);
+    pressure_check(mem);
+}
+
+static void break_shared(struct guest_mem *mem, uint64_t index, enum mem_intent intent)
+{
+    const void *copy = hva_ptr(share_hva(mem->share, mem->place[index]));
+
+    own_page_ready(mem, index);
+    if (intent == MEM_FOR_WRITE)
+        memcpy(mem_index_ptr(mem, index), copy, PAGE_SIZE);
+    mem->stats.came_from_shared++;
+    own_zeros(mem, index);
+}
+
+/* Its bytes are not wanted: neither expanded nor read. */
+static void overwrite(struct guest_mem *mem, uint64_t index, enum mem_user user)
+{
+    if (mem->state[index] != PAGE_COMPRESSED) {
+        mem->stats.stale_reads_saved += user == MEM_USER_DEVICE;
+        mem->stats.false_reads_saved += user == MEM_USER_CPU;
+    }
+    own_zeros(mem, index);
 }
 
 enum mem_answer mem_take(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent,
@@ -88,18 +131,38 @@ enum mem_answer mem_take(struct guest_mem *mem, gfn_t gfn, enum mem_intent inten
     const struct mem_slot *slot;
     uint64_t index = mem_index(mem, gfn, &slot);
 
-    (void)user;
     if (index == MEM_NO_INDEX)
         return MEM_NOT_RAM;
-    if (answer_as_is(mem, slot, gfn, index, intent, hva, writable) == MEM_OK)
+    if (likely(answer_as_is(mem, slot, gfn, index, intent, hva, writable) == MEM_OK))
         return MEM_OK;
-    if (intent == MEM_FOR_READ) {
-        mem_set_state(mem, index, PAGE_ZERO);
-    } else {
-        if (mem->state[index] != PAGE_ABSENT)
-            mem_notify_unmap(mem, gfn);
-        mem->balloon.touched += mem->state[index] == PAGE_BALLOONED;
-        own_page(mem, index);
+    switch ((enum page_state)mem->state[index]) {
+    case PAGE_ABSENT:
+        if (intent == MEM_FOR_READ)
+            mem_set_state(mem, index, PAGE_ZERO);
+        else
+            own_zeros(mem, index);
+        break;
+    case PAGE_BALLOONED:
+        mem->balloon.touched++;
+        /* fallthrough */
+    case PAGE_ZERO:
+        mem_notify_unmap(mem, gfn);
+        own_zeros(mem, index);
+        break;
+    case PAGE_SHARED:
+        mem_notify_unmap(mem, gfn);
+        break_shared(mem, index, intent);
+        break;
+    case PAGE_COMPRESSED:
+    case PAGE_SWAPPED:
+    case PAGE_IMAGE:
+        if (intent == MEM_FOR_OVERWRITE)
+            overwrite(mem, index, user);
+        else if (!comein(mem, index))
+            return MEM_HOST_ERROR;
+        break;
+    default:
+        invariant(mem->state[index] < PAGE_STATES);
     }
     enum mem_answer answer = answer_as_is(mem, slot, gfn, index, intent, hva, writable);
     invariant(answer == MEM_OK);
@@ -114,18 +177,12 @@ bool mem_zero_frame(struct guest_mem *mem, gfn_t gfn)
     if (mem->state[index] >= PAGE_RESIDENT)
         return false;
     mem_notify_unmap(mem, gfn);
+    mem->stats.stale_reads_saved +=
+        mem->state[index] == PAGE_SWAPPED || mem->state[index] == PAGE_IMAGE;
     mem_release(mem, index, PAGE_ZERO);
     if (mem->track[index])
         mem_note_written(mem, gfn_gpa(gfn), PAGE_SIZE);
     return true;
-}
-
-bool mem_copy_out(struct guest_mem *mem, uint64_t index, void *page)
-{
-    (void)mem;
-    (void)index;
-    (void)page;
-    return false;
 }
 
 enum mem_answer mem_make_resident(struct guest_mem *mem, gfn_t gfn, enum mem_intent intent,
@@ -143,13 +200,11 @@ void mem_note_used(struct guest_mem *mem, gfn_t gfn)
     const struct mem_slot *slot;
     uint64_t index = mem_index(mem, gfn, &slot);
 
-    if (likely(index != MEM_NO_INDEX))
-        mem->age[index] = 0;
-}
-
-const char *mem_stall(const struct guest_mem *mem)
-{
-    return mem->stall[0] ? mem->stall : NULL;
+    if (unlikely(index == MEM_NO_INDEX))
+        return;
+    if (unlikely(mem->age[index] & AGE_AHEAD))
+        ahead_used(mem, index);
+    mem->age[index] = 0;
 }
 
 hva_t mem_zero_page(const struct guest_mem *mem)

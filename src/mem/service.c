@@ -1,12 +1,68 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Orders, and the slices of work that fulfil them. */
+/*
+ * Orders, and the slices of work that fulfil them.
+ *
+ *   limit ┬──────────────────────────────────────────────────────────
+ *         │ allowance: pages on their way to the swap file
+ *   soft  ┼─ a fault that passes this asks for service ──────────────
+ *         │ margin: what one service makes free, so that one in so many faults pays
+ *         ┼─ down to here
+ *
+ * So the guest goes on while its pages are written, and the sum stays below the limit all the same:
+ * when more than the allowance is on its way, service waits for the file. When nothing can leave any
+ * more, the guest waits (stall.c).
+ */
+#include <inttypes.h>
+
 #include "mem/internal.h"
+
+#define NO_DEADLINE    UINT64_MAX
+#define MARGIN_PAGES   64
+#define MS             UINT64_C(1000000)
+#define STALL_POLL_NS  (100 * MS)
+#define TARGET_POLL_NS (20 * MS)
+#define BACKGROUND_NS  (10 * MS)
+
+static bool may_swap(const struct guest_mem *mem)
+{
+    return mem->swap && mem->orders.means & MEM_MEANS_SWAP;
+}
+
+static uint64_t allowance_bytes(const struct guest_mem *mem)
+{
+    uint64_t most = SWAP_STAGING_PAGES * PAGE_SIZE, part = mem->orders.limit_bytes / 32;
+
+    return may_swap(mem) ? (part < most ? part : most) & PAGE_MASK : 0;
+}
+
+static uint64_t margin_bytes(uint64_t soft_bytes)
+{
+    uint64_t most = MARGIN_PAGES * PAGE_SIZE, part = soft_bytes / 16;
+
+    return (part < most ? part : most) & PAGE_MASK;
+}
+
+/* All that is not host pages of frames: the trigger counts these only. */
+static uint64_t beside_bytes(const struct guest_mem *mem)
+{
+    return stores_held_bytes(mem) - (mem_own_pages(mem) << PAGE_SHIFT);
+}
+
+static void set_trigger(struct guest_mem *mem, uint64_t most_bytes)
+{
+    uint64_t beside = beside_bytes(mem);
+
+    mem->trigger_pages = most_bytes > beside ? (most_bytes - beside) >> PAGE_SHIFT : 0;
+}
 
 void mem_set_orders(struct guest_mem *mem, const struct mem_orders *orders)
 {
     mem->orders = *orders;
-    mem->trigger_pages =
-        orders->limit_bytes == UINT64_MAX ? UINT64_MAX : orders->limit_bytes >> PAGE_SHIFT;
+    mem->trigger_pages = UINT64_MAX;
+    if (orders->limit_bytes == UINT64_MAX)
+        return;
+    set_trigger(mem, orders->limit_bytes - allowance_bytes(mem));
+    pressure_check(mem);
 }
 
 void mem_set_pressure_hook(struct guest_mem *mem, void (*hook)(void *arg), void *arg)
@@ -15,16 +71,157 @@ void mem_set_pressure_hook(struct guest_mem *mem, void (*hook)(void *arg), void 
     mem->pressure_arg = arg;
 }
 
-uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
+/* Waits for the swap file. False: it fails, or nothing is on its way. */
+static bool wait_for_file(struct guest_mem *mem)
 {
-    (void)now_ns;
-    (void)budget_ns;
-    mem->pressure_told = false;
-    discard_flush(mem);
-    return UINT64_MAX;
+    if (!mem->swap || !stores_staged_pages(mem))
+        return false;
+    swap_work(mem->swap, SWAP_ALL_NOW);
+    if (swap_trouble(mem->swap))
+        return false;
+    swap_wait_room(mem->swap);
+    return !swap_trouble(mem->swap);
 }
 
-uint64_t mem_host_bytes(const struct guest_mem *mem)
+static size_t pages_above(uint64_t held, uint64_t goal)
 {
-    return mem_own_pages(mem) << PAGE_SHIFT;
+    return (size_t)((held - goal + PAGE_SIZE - 1) >> PAGE_SHIFT);
+}
+
+enum reclaimed { RECLAIM_DONE, RECLAIM_LATER, RECLAIM_END };
+
+/*
+ * Down to the goal. LATER: out of time, or the file is busy; END: nothing more can leave. Without a
+ * deadline it waits for the file instead.
+ */
+static enum reclaimed reclaim(struct guest_mem *mem, uint64_t goal, uint64_t deadline_ns)
+{
+    bool is_fresh = false; /* the list was made anew and nothing has left since */
+    uint64_t held;
+
+    while ((held = stores_held_bytes(mem)) > goal) {
+        struct evicted e = evict_batch(mem, pages_above(held, goal));
+        if (e.left) {
+            is_fresh = false;
+        } else if (e.is_busy) {
+            if (deadline_ns != NO_DEADLINE)
+                return RECLAIM_LATER;
+            if (!wait_for_file(mem))
+                return RECLAIM_END;
+        } else if (e.is_end && !is_fresh) {
+            victims_remake(mem, &mem->victims);
+            is_fresh = true;
+        } else if (e.is_end && !evict_overflow(mem, EVICT_BATCH)) {
+            if (deadline_ns != NO_DEADLINE || !wait_for_file(mem))
+                return RECLAIM_END;
+        }
+        if (deadline_ns != NO_DEADLINE && mem_clock_ns() > deadline_ns)
+            return RECLAIM_LATER;
+    }
+    return RECLAIM_DONE;
+}
+
+static void stall_for_space(struct guest_mem *mem)
+{
+    const char *trouble = mem->swap ? swap_trouble(mem->swap) : NULL;
+    unsigned long long mib = mem->orders.limit_bytes >> 20;
+
+    if (trouble)
+        stall_set(mem, STALL_SPACE, MEM_NO_INDEX, "%s: the guest goes on when that is possible",
+                  trouble);
+    else
+        stall_set(
+            mem, STALL_SPACE, MEM_NO_INDEX,
+            "the guest holds its limit of %llu MiB of host memory and nothing more can leave: "
+            "%s; raise the limit and it goes on",
+            mib, may_swap(mem) ? "the swap file is full" : "swapping is not allowed");
+}
+
+static void keep_limit(struct guest_mem *mem)
+{
+    uint64_t limit = mem->orders.limit_bytes;
+    uint64_t allowance = allowance_bytes(mem), soft = limit - allowance;
+    enum reclaimed how = RECLAIM_DONE;
+
+    if (limit == UINT64_MAX) {
+        stall_clear(mem, STALL_SPACE);
+        return;
+    }
+    if (stores_held_bytes(mem) > soft)
+        how = reclaim(mem, soft - margin_bytes(soft), NO_DEADLINE);
+    /* A page that leaves is in the staging until it is written. */
+    while (stores_staged_pages(mem) << PAGE_SHIFT > allowance && wait_for_file(mem))
+        continue;
+    while (mem_host_bytes(mem) > limit && wait_for_file(mem))
+        continue;
+    if (mem_host_bytes(mem) > limit)
+        stall_for_space(mem);
+    else
+        stall_clear(mem, STALL_SPACE);
+    set_trigger(mem, how == RECLAIM_DONE ? soft : limit);
+}
+
+/* Answers when to go on. */
+static uint64_t keep_target(struct guest_mem *mem, uint64_t now_ns, uint64_t deadline_ns)
+{
+    if (mem->orders.target_bytes == UINT64_MAX)
+        return UINT64_MAX;
+    switch (reclaim(mem, mem->orders.target_bytes, deadline_ns)) {
+    case RECLAIM_LATER:
+        if (mem->swap)
+            swap_work(mem->swap, SWAP_WHEN_DUE);
+        return mem_clock_ns() > deadline_ns ? now_ns : now_ns + MS;
+    case RECLAIM_END:
+        if (mem->swap)
+            swap_work(mem->swap, SWAP_ALL_NOW);
+        return now_ns + STALL_POLL_NS;
+    case RECLAIM_DONE:
+        if (mem->swap)
+            swap_work(mem->swap, SWAP_ALL_NOW);
+        break;
+    }
+    return now_ns + TARGET_POLL_NS;
+}
+
+static uint64_t keep_ages(struct guest_mem *mem, uint64_t now_ns)
+{
+    if (!mem->aged_ns)
+        mem->aged_ns = now_ns;
+    if (now_ns - mem->aged_ns >= MEM_AGE_PERIOD_NS) {
+        age_tick(mem);
+        mem->aged_ns = now_ns;
+    }
+    return mem->aged_ns + MEM_AGE_PERIOD_NS;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
+{
+    uint64_t begin = mem_clock_ns();
+    uint64_t deadline = begin + budget_ns;
+
+    mem->pressure_told = false;
+    discard_flush(mem);
+    equal_drop_left(mem);
+    if (mem->swap)
+        swap_work(mem->swap, SWAP_WHEN_DUE);
+    stall_retry(mem, now_ns);
+    uint64_t next = keep_ages(mem, now_ns);
+    keep_limit(mem);
+    next = earlier(next, keep_target(mem, now_ns, deadline));
+    equal_scan(mem, now_ns, deadline);
+    discard_flush(mem);
+    if (mem->swap)
+        swap_work(mem->swap, SWAP_WHEN_DUE);
+    if (mem->orders.share_scan_pages_per_s || stores_staged_pages(mem))
+        next = earlier(next, now_ns + BACKGROUND_NS);
+    if (mem->stall.kind != STALL_NONE)
+        next = earlier(next, now_ns + STALL_POLL_NS);
+    stores_sync_stats(mem);
+    mem->stats.service_ns += mem_clock_ns() - begin;
+    return next;
 }

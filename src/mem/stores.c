@@ -1,20 +1,95 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The places where pages go: opening them, and their figures. */
+/* The places where pages go: opening and closing them, and all figures. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "mem/internal.h"
 
 enum err mem_stores_open(struct guest_mem *mem, const struct mem_store_config *config)
 {
-    (void)mem;
-    (void)config;
-    return ERR_OK;
+    enum err err = share_create(&mem->share);
+
+    mem->compress_limit_bytes = config->compress_bytes;
+    if (!err && config->compress_bytes)
+        err = zstore_create(&mem->zstore, config->compress_bytes);
+    if (!err && config->path)
+        err = swap_open(&mem->swap, config->path, config->bytes, mem->total_pages, config->faults);
+    if (err)
+        stores_close(mem);
+    return err;
+}
+
+void stores_close(struct guest_mem *mem)
+{
+    if (mem->share)
+        share_destroy(mem->share);
+    if (mem->zstore)
+        zstore_destroy(mem->zstore);
+    if (mem->swap)
+        swap_close(mem->swap);
+    mem->share = NULL;
+    mem->zstore = NULL;
+    mem->swap = NULL;
+    victims_fini(&mem->victims);
+    victims_fini(&mem->oldest);
+    free(mem->tickets.ticket);
+    mem->tickets = (struct ticket_book){0};
+}
+
+void stores_reset(struct guest_mem *mem)
+{
+    mem->shares_left.count = 0;
+    if (mem->share)
+        share_drop_all(mem->share);
+    if (mem->zstore)
+        zstore_free_all(mem->zstore);
+    if (mem->swap)
+        swap_free_all(mem->swap);
+    mem->victims.made = mem->oldest.made = false;
+    mem->stall.kind = STALL_NONE;
+    memset(mem->ahead, 0, sizeof mem->ahead);
 }
 
 int mem_io_fd(const struct guest_mem *mem)
 {
-    (void)mem;
-    return -1;
+    return mem->swap ? swap_fd(mem->swap) : -1;
+}
+
+uint64_t stores_staged_pages(const struct guest_mem *mem)
+{
+    struct swap_info info;
+
+    if (!mem->swap)
+        return 0;
+    swap_get_info(mem->swap, &info);
+    return info.staged;
+}
+
+uint64_t stores_held_bytes(const struct guest_mem *mem)
+{
+    uint64_t pages = mem_own_pages(mem);
+
+    if (mem->share)
+        pages += share_copies(mem->share);
+    return (pages << PAGE_SHIFT) + (mem->zstore ? zstore_bytes(mem->zstore) : 0);
+}
+
+uint64_t mem_host_bytes(const struct guest_mem *mem)
+{
+    return stores_held_bytes(mem) + (stores_staged_pages(mem) << PAGE_SHIFT);
+}
+
+void stores_sync_stats(struct guest_mem *mem)
+{
+    struct swap_info info = {0};
+
+    if (mem->swap)
+        swap_get_info(mem->swap, &info);
+    mem->stats.swap_read_bytes = info.read_bytes;
+    mem->stats.swap_write_bytes = info.write_bytes;
+    mem->stats.checksum_errors = info.checksum_errors;
+    mem->stats.sequential_reads = info.sequential_reads;
+    mem->stats.io_errors = info.errors + mem->io_errors;
 }
 
 const struct mem_reclaim_stats *mem_reclaim_stats(const struct guest_mem *mem)
@@ -24,21 +99,21 @@ const struct mem_reclaim_stats *mem_reclaim_stats(const struct guest_mem *mem)
 
 void mem_store_info(const struct guest_mem *mem, struct mem_store_info *out)
 {
-    (void)mem;
-    memset(out, 0, sizeof *out);
+    struct swap_info info = {0};
+
+    if (mem->swap)
+        swap_get_info(mem->swap, &info);
+    *out = (struct mem_store_info){
+        .compressed_bytes = mem->zstore ? zstore_bytes(mem->zstore) : 0,
+        .compressed_limit_bytes = mem->compress_limit_bytes,
+        .shared_copies = mem->share ? share_copies(mem->share) : 0,
+        .swap_slots = info.slots,
+        .swap_slots_used = info.used,
+        .swap_staging_pages = info.staged,
+    };
 }
 
 const uint64_t *mem_latency(const struct guest_mem *mem, enum mem_latency which)
 {
     return mem->latency[which];
-}
-
-void mem_age_histogram(const struct guest_mem *mem, uint64_t pages[MEM_AGES])
-{
-    memset(pages, 0, MEM_AGES * sizeof *pages);
-    for (uint64_t i = 0; i < mem->total_pages; i++) {
-        unsigned age = mem->age[i] & AGE_MAX;
-        if (mem->state[i] >= PAGE_RESIDENT)
-            pages[age < MEM_AGES ? age : MEM_AGES - 1]++;
-    }
 }

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pages come back: expanded, read from the swap file, or read from a disk image.
+ *
+ * Neighbours come with them where one read fetches several: pages that follow in guest order and lie
+ * in slots that follow, or dropped pages of the blocks that follow. How many is learned: while
+ * accesses are in sequence, or what was read ahead is used, the window grows; else it shrinks, so
+ * that random access pays for one page only. Read-ahead never passes the limit.
+ *
+ * Invariants
+ *   C1  a frame changes its state only after its bytes are complete in its host page
+ *   C2  after a failure its host page is given back and its place is kept
+ */
+#include <string.h>
+#include <time.h>
+
+#include "mem/internal.h"
+
+uint64_t mem_clock_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+void latency_note(struct guest_mem *mem, enum mem_latency which, uint64_t ns)
+{
+    unsigned bucket = ns ? 63 - (unsigned)__builtin_clzll(ns) : 0;
+
+    mem->latency[which][bucket < MEM_LATENCY_BUCKETS ? bucket : MEM_LATENCY_BUCKETS - 1]++;
+}
+
+/* --- read-ahead --- */
+
+void ahead_used(struct guest_mem *mem, uint64_t index)
+{
+    enum ahead_kind kind = mem->flag[index] & FLAG_AHEAD_IMAGE ? AHEAD_IMAGE : AHEAD_SWAP;
+
+    mem->flag[index] &= (uint8_t)~FLAG_AHEAD_IMAGE;
+    mem->ahead[kind].used++;
+    mem->stats.readahead_used++;
+}
+
+/* How many pages to read at `at`, itself counted, and in which direction. */
+static unsigned ahead_window(struct guest_mem *mem, enum ahead_kind kind, uint64_t at, int *step)
+{
+    struct ahead *a = &mem->ahead[kind];
+    uint64_t own = mem_own_pages(mem);
+    uint64_t room = own < mem->trigger_pages ? mem->trigger_pages - own : 0;
+    bool follows = at == a->last + 1, precedes = at + 1 == a->first;
+
+    *step = precedes && !follows ? -1 : 1;
+    if (follows || precedes)
+        a->window = a->window < 2 ? 4 : a->window * 2;
+    else if (a->used == a->used_before)
+        a->window /= 2;
+    if (a->window > AHEAD_MAX)
+        a->window = AHEAD_MAX;
+    if (a->window < 1)
+        a->window = 1;
+    a->used_before = a->used;
+    a->first = a->last = at;
+    return room < a->window ? (room ? (unsigned)room : 1) : a->window;
+}
+
+static void arrived(struct guest_mem *mem, uint64_t index, bool is_ahead, enum ahead_kind kind)
+{
+    mem->age[index] = is_ahead ? AGE_AHEAD : 0;
+    if (is_ahead && kind == AHEAD_IMAGE)
+        mem->flag[index] |= FLAG_AHEAD_IMAGE;
+    mem->stats.readahead += is_ahead;
+    mem_set_state(mem, index, PAGE_RESIDENT);
+}
+
+/* --- compressed --- */
+
+static void from_zstore(struct guest_mem *mem, uint64_t index)
+{
+    uint64_t begin = mem_clock_ns();
+
+    own_page_ready(mem, index);
+    zstore_get(mem->zstore, mem->place[index], mem_index_ptr(mem, index));
+    zstore_free(mem->zstore, mem->place[index]);
+    mem_set_state(mem, index, PAGE_RESIDENT);
+    mem->stats.came_from_compressed++;
+    uint64_t ns = mem_clock_ns() - begin;
+    latency_note(mem, MEM_LATENCY_COMPRESSED, ns);
+    mem->stats.fault_ns += ns;
+}
+
+/* --- swap file --- */
+
+static bool is_neighbour(const struct guest_mem *mem, uint64_t index, uint64_t at, int step,
+                         unsigned k)
+{
+    return at < mem->total_pages && mem->state[at] == PAGE_SWAPPED &&
+           mem->place[at] == mem->place[index] + (uint32_t)(step * (int)k) &&
+           !swap_is_staged(mem->swap, mem->place[at]);
+}
+
+static bool swap_failed(struct guest_mem *mem, uint64_t index, bool was_read)
+{
+    const char *trouble = swap_trouble(mem->swap);
+
+    if (was_read)
+        stall_set(mem, STALL_READ, index,
+                  "a page of the swap file is not what was written there: the guest cannot go on "
+                  "without it");
+    else
+        stall_set(mem, STALL_READ, index,
+                  "cannot read the swap file: %s; the guest goes on when it can",
+                  trouble ? trouble : err_text());
+    err_note(ERR_IO, "%s", mem->stall.text);
+    return false;
+}
+
+static bool from_swap(struct guest_mem *mem, uint64_t index)
+{
+    uint32_t slots[AHEAD_MAX];
+    void *pages[AHEAD_MAX];
+    bool ok[AHEAD_MAX] = {false};
+    uint64_t begin = mem_clock_ns();
+    bool staged = swap_is_staged(mem->swap, mem->place[index]);
+    int step = 1;
+    unsigned window = staged ? 1 : ahead_window(mem, AHEAD_SWAP, index, &step), count = 1;
+
+    while (count < window &&
+           is_neighbour(mem, index, index + (uint64_t)(int64_t)(step * (int)count), step, count))
+        count++;
+    uint64_t first = step > 0 ? index : index - (count - 1);
+    for (unsigned i = 0; i < count; i++) {
+        own_page_ready(mem, first + i);
+        slots[i] = mem->place[first + i];
+        pages[i] = mem_index_ptr(mem, first + i);
+    }
+    bool was_read = swap_get(mem->swap, slots, pages, ok, count);
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t at = first + i;
+        if (!was_read || !ok[i]) {
+            discard_add(mem, at);
+            continue;
+        }
+        swap_free(mem->swap, slots[i]);
+        arrived(mem, at, at != index, AHEAD_SWAP);
+    }
+    discard_flush(mem);
+    if (!staged) {
+        mem->ahead[AHEAD_SWAP].first = first;
+        mem->ahead[AHEAD_SWAP].last = first + count - 1;
+    }
+    stores_sync_stats(mem);
+    uint64_t ns = mem_clock_ns() - begin;
+    mem->stats.fault_ns += ns;
+    if (mem->state[index] != PAGE_RESIDENT)
+        return swap_failed(mem, index, was_read);
+    if (staged) {
+        mem->stats.came_from_staging++;
+    } else {
+        mem->stats.came_from_swap++;
+        latency_note(mem, MEM_LATENCY_SWAP, ns);
+    }
+    return true;
+}
+
+/* --- disk image --- */
+
+static enum err read_image(struct guest_mem *mem, unsigned disk, uint64_t block, void *to,
+                           size_t count)
+{
+    const struct mem_image_source *source = &mem->image.source;
+
+    if (!source->read)
+        return err_new(ERR_IO, "disk %u is gone, which holds pages of the guest", disk);
+    enum err err = source->read(source->arg, disk, block, to, count);
+    if (err)
+        mem->io_errors++;
+    else
+        mem->stats.image_read_bytes += count << PAGE_SHIFT;
+    return err;
+}
+
+static bool image_failed(struct guest_mem *mem, uint64_t index)
+{
+    stall_set(
+        mem, STALL_READ, index,
+        "cannot read a page of the guest back from its disk: %s; the guest goes on when it can",
+        err_text());
+    err_note(ERR_IO, "%s", mem->stall.text);
+    return false;
+}
+
+static bool from_image(struct guest_mem *mem, uint64_t index)
+{
+    uint64_t frames[AHEAD_MAX] = {index};
+    uint64_t begin = mem_clock_ns();
+    uint64_t block;
+    unsigned disk, count = 1;
+    int step;
+
+    image_where(mem, index, &disk, &block);
+    unsigned window = ahead_window(mem, AHEAD_IMAGE, image_key(disk, block), &step);
+    while (step > 0 && count < window) {
+        frames[count] = image_find_dropped(mem, disk, block + count);
+        if (frames[count] == MEM_NO_INDEX)
+            break;
+        count++;
+    }
+    enum err err = read_image(mem, disk, block, mem->scratch, count);
+    if (err && count > 1) {
+        count = 1;
+        err = read_image(mem, disk, block, mem->scratch, count);
+    }
+    stores_sync_stats(mem);
+    if (err)
+        return image_failed(mem, index);
+    for (unsigned i = 0; i < count; i++) {
+        own_page_ready(mem, frames[i]);
+        memcpy(mem_index_ptr(mem, frames[i]), mem->scratch + (i << PAGE_SHIFT), PAGE_SIZE);
+        arrived(mem, frames[i], i > 0, AHEAD_IMAGE);
+    }
+    mem->ahead[AHEAD_IMAGE].last = image_key(disk, block) + count - 1;
+    mem->stats.came_from_image++;
+    uint64_t ns = mem_clock_ns() - begin;
+    latency_note(mem, MEM_LATENCY_IMAGE, ns);
+    mem->stats.fault_ns += ns;
+    return true;
+}
+
+bool comein(struct guest_mem *mem, uint64_t index)
+{
+    bool here = true;
+
+    switch ((enum page_state)mem->state[index]) {
+    case PAGE_COMPRESSED:
+        from_zstore(mem, index);
+        break;
+    case PAGE_SWAPPED:
+        here = from_swap(mem, index);
+        break;
+    default:
+        here = from_image(mem, index);
+        break;
+    }
+    if (here && mem->stall.index == index)
+        stall_clear(mem, STALL_READ);
+    pressure_check(mem);
+    return here;
+}
+
+bool mem_copy_out(struct guest_mem *mem, uint64_t index, void *page)
+{
+    uint64_t block;
+    unsigned disk;
+    bool ok = false;
+
+    switch ((enum page_state)mem->state[index]) {
+    case PAGE_COMPRESSED:
+        zstore_get(mem->zstore, mem->place[index], page);
+        return true;
+    case PAGE_SWAPPED: {
+        bool was_read = swap_get(mem->swap, &mem->place[index], &page, &ok, 1);
+        if (!was_read || !ok)
+            return swap_failed(mem, index, was_read);
+        break;
+    }
+    default:
+        image_where(mem, index, &disk, &block);
+        if (read_image(mem, disk, block, page, 1))
+            return image_failed(mem, index);
+        break;
+    }
+    mem->stats.double_paging_saved++;
+    stores_sync_stats(mem);
+    return true;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames leave host memory, up to EVICT_BATCH at a time: candidates that have somewhere to go are
+ * chosen, all translations to them are dropped at once, then each goes to the lightest place that
+ * takes it.
+ *
+ *   image -> zero -> shared -> compressed -> swap file -> stays
+ *
+ * What was tracked stays tracked: whoever writes the frame later says so, wherever the frame was
+ * meanwhile.
+ */
+#include "mem/internal.h"
+
+/* What may be done with frames of this batch. */
+struct ways {
+    bool share, compress, swap;
+    bool is_busy;
+};
+
+void frame_leaves(struct guest_mem *mem, uint64_t index, enum page_state to, uint32_t place)
+{
+    mem->age[index] &= AGE_MAX;
+    mem->flag[index] &= (uint8_t)~FLAG_AHEAD_IMAGE;
+    mem->place[index] = place;
+    mem_set_state(mem, index, to);
+    discard_add(mem, index);
+}
+
+/* The store's slots are counted, so that a full swap file is known before pages are unmapped. */
+static bool swap_has_room(const struct guest_mem *mem)
+{
+    struct swap_info info;
+
+    swap_get_info(mem->swap, &info);
+    return info.used < info.slots;
+}
+
+static struct ways ways_now(const struct guest_mem *mem)
+{
+    unsigned means = mem->orders.means;
+    struct ways w = {
+        .share = (means & MEM_MEANS_SHARE) && mem->share,
+        .compress = (means & MEM_MEANS_COMPRESS) && mem->zstore,
+        .swap = (means & MEM_MEANS_SWAP) && mem->swap && swap_has_room(mem),
+    };
+    return w;
+}
+
+/* SWAP_FULL and SWAP_BUSY are remembered in `w`: the next frames need not try. */
+static bool to_swap(struct guest_mem *mem, uint64_t index, const void *page, struct ways *w,
+                    uint32_t *slot)
+{
+    if (!w->swap || w->is_busy)
+        return false;
+    switch (swap_put(mem->swap, index, page, slot)) {
+    case SWAP_OK:
+        mem->stats.evicted_swapped++;
+        return true;
+    case SWAP_BUSY:
+        w->is_busy = true;
+        return false;
+    case SWAP_FULL:
+        w->swap = false;
+        return false;
+    }
+    return false;
+}
+
+static size_t overflow(struct guest_mem *mem, struct ways *w, size_t want)
+{
+    size_t moved = 0;
+
+    for (unsigned lists = 0; moved < want && lists < 2;) {
+        uint64_t i = victims_next(mem, &mem->oldest);
+        uint32_t slot;
+        if (i == MEM_NO_INDEX) {
+            lists++;
+            victims_remake(mem, &mem->oldest);
+            continue;
+        }
+        zstore_get(mem->zstore, mem->place[i], mem->scratch);
+        if (!to_swap(mem, i, mem->scratch, w, &slot))
+            break;
+        zstore_free(mem->zstore, mem->place[i]);
+        mem->place[i] = slot;
+        mem_set_state(mem, i, PAGE_SWAPPED);
+        mem->stats.compressed_to_swap++;
+        moved++;
+    }
+    return moved;
+}
+
+size_t evict_overflow(struct guest_mem *mem, size_t want)
+{
+    struct ways w = ways_now(mem);
+
+    return mem->zstore && mem->ledger.pages[PAGE_COMPRESSED] ? overflow(mem, &w, want) : 0;
+}
+
+static bool to_zstore(struct guest_mem *mem, uint64_t index, const void *page, struct ways *w)
+{
+    zstore_id id;
+    enum zstore_put put = zstore_put(mem->zstore, page, &id);
+
+    if (put == ZSTORE_FULL && overflow(mem, w, EVICT_BATCH))
+        put = zstore_put(mem->zstore, page, &id);
+    mem->stats.refused_full += put == ZSTORE_FULL;
+    mem->stats.refused_compress += put == ZSTORE_POOR;
+    if (put != ZSTORE_OK)
+        return false;
+    mem->stats.evicted_compressed++;
+    frame_leaves(mem, index, PAGE_COMPRESSED, id);
+    return true;
+}
+
+static bool evict_one(struct guest_mem *mem, uint64_t index, struct ways *w)
+{
+    const void *page = mem_index_ptr(mem, index);
+    uint32_t slot;
+
+    /* A neighbour in the batch may have taken it along as its equal. */
+    if (mem->state[index] != PAGE_RESIDENT)
+        return true;
+    if (image_has(mem, index)) {
+        mem->stats.evicted_image++;
+        mem->stats.silent_writes_saved++;
+        frame_leaves(mem, index, PAGE_IMAGE, 0);
+        return true;
+    }
+    if (page_is_zero(page)) {
+        mem->stats.evicted_zero++;
+        frame_leaves(mem, index, PAGE_ZERO, 0);
+        return true;
+    }
+    if (w->share && equal_try(mem, index, FRAME_UNMAPPED))
+        return true;
+    if (w->compress && to_zstore(mem, index, page, w))
+        return true;
+    if (!to_swap(mem, index, page, w, &slot))
+        return false;
+    frame_leaves(mem, index, PAGE_SWAPPED, slot);
+    return true;
+}
+
+/* Without a store that takes anything, only these leave; the others need not be unmapped. */
+static bool may_leave(const struct guest_mem *mem, uint64_t index, const struct ways *w)
+{
+    return w->share || w->compress || w->swap || image_has(mem, index) ||
+           page_is_zero(mem_index_ptr(mem, index));
+}
+
+struct evicted evict_batch(struct guest_mem *mem, size_t want)
+{
+    struct ways w = ways_now(mem);
+    struct evicted out = {0};
+    uint64_t index[EVICT_BATCH];
+    gfn_t gfn[EVICT_BATCH];
+    size_t place[EVICT_BATCH]; /* in the list, to go on there when the swap file is busy */
+    size_t count = 0, done = 0;
+
+    if (want > EVICT_BATCH)
+        want = EVICT_BATCH;
+    while (count < want) {
+        uint64_t i = victims_next(mem, &mem->victims);
+        if (i == MEM_NO_INDEX) {
+            out.is_end = true;
+            break;
+        }
+        if (!may_leave(mem, i, &w))
+            continue;
+        mem->stats.file_pages_first += image_has(mem, i);
+        place[count] = mem->victims.next - 1;
+        index[count] = i;
+        gfn[count++] = mem_index_gfn(mem, i);
+    }
+    if (!count)
+        return out;
+    mem_notify_unmap_many(mem, gfn, count);
+    for (; done < count && !w.is_busy; done++)
+        out.left += evict_one(mem, index[done], &w);
+    if (w.is_busy)
+        mem->victims.next = place[done - 1];
+    out.is_busy = w.is_busy;
+    discard_flush(mem);
+    return out;
+}

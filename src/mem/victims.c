@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who leaves next. Frames are ranked by measured idle age; a list of the highest ranks is made in two
+ * passes over all frames (count, then pick) and used up before the next one is made, so a victim
+ * costs a small constant however large the guest is.
+ *
+ *   idle for k periods      rank 4 + 2k, and one more for what equals a disk block
+ *   code, tables, if old    rank 3
+ *   used in this period     rank 2 for what equals a disk block, else 1
+ *   code, tables            rank 0
+ *
+ * A frame that is used after the list was made loses its rank and is passed over. Within a rank, the
+ * next list goes on where the last one ended, and neighbours stay neighbours.
+ */
+#include <stdlib.h>
+
+#include "mem/internal.h"
+
+#define RANKS         (4 + 2 * AGE_MAX + 2)
+#define TRACKED_OLD   30
+#define LIST_MIN      1024
+#define LIST_MAX      65536
+#define LIST_FRACTION 16
+
+static unsigned rank_of(const struct guest_mem *mem, uint64_t index)
+{
+    unsigned age = mem->age[index] & AGE_MAX;
+    bool is_file = image_has(mem, index);
+
+    if (mem->track[index] & (MEM_TRACK_CODE | MEM_TRACK_TABLE))
+        return age >= TRACKED_OLD ? 3 : 0;
+    if (!age)
+        return 1 + is_file;
+    return 4 + 2 * age + is_file;
+}
+
+static bool make_room(struct victims *v, uint64_t pages)
+{
+    size_t want = pages / LIST_FRACTION;
+
+    want = want < LIST_MIN ? LIST_MIN : want > LIST_MAX ? LIST_MAX : want;
+    if (v->room >= want)
+        return true;
+    uint32_t *bigger = realloc(v->index, want * sizeof *bigger);
+    if (!bigger)
+        return v->room > 0;
+    v->index = bigger;
+    v->room = want;
+    return true;
+}
+
+/* next[r]: where the list goes on for rank r;  end: the first place behind the lowest rank. */
+static size_t lay_out(struct victims *v, const uint64_t count[RANKS], size_t next[RANKS])
+{
+    uint64_t sum = 0;
+    unsigned r = RANKS;
+
+    while (r-- > 0) {
+        next[r] = (size_t)sum;
+        sum += count[r];
+        if (sum >= v->room)
+            break;
+    }
+    v->lowest_rank = r < RANKS ? r : 0;
+    return sum < v->room ? (size_t)sum : v->room;
+}
+
+static void pick(struct guest_mem *mem, struct victims *v, size_t next[RANKS], size_t end)
+{
+    uint64_t begin = v->hand, total = mem->total_pages;
+
+    for (uint64_t n = 0; n < total; n++) {
+        uint64_t i = begin + n < total ? begin + n : begin + n - total;
+        if (mem->state[i] != v->from)
+            continue;
+        unsigned rank = rank_of(mem, i);
+        if (rank < v->lowest_rank || next[rank] >= end)
+            continue;
+        v->index[next[rank]++] = (uint32_t)i;
+        if (rank == v->lowest_rank)
+            v->hand = i + 1 < total ? i + 1 : 0;
+    }
+}
+
+void victims_remake(struct guest_mem *mem, struct victims *v)
+{
+    uint64_t count[RANKS] = {0};
+    size_t next[RANKS];
+
+    v->made = true;
+    v->age_scan = mem->stats.age_scans;
+    v->next = v->count = 0;
+    if (!make_room(v, mem->ledger.pages[v->from]))
+        return;
+    for (uint64_t i = 0; i < mem->total_pages; i++) {
+        if (mem->state[i] == v->from)
+            count[rank_of(mem, i)]++;
+    }
+    v->count = lay_out(v, count, next);
+    pick(mem, v, next, v->count);
+}
+
+uint64_t victims_next(struct guest_mem *mem, struct victims *v)
+{
+    if (!v->made || v->age_scan != mem->stats.age_scans)
+        victims_remake(mem, v);
+    while (v->next < v->count) {
+        uint64_t i = v->index[v->next++];
+        if (mem->state[i] == v->from && rank_of(mem, i) >= v->lowest_rank)
+            return i;
+    }
+    return MEM_NO_INDEX;
+}
+
+void victims_fini(struct victims *v)
+{
+    free(v->index);
+    *v = (struct victims){.from = v->from};
+}
