@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The balloon device. Each test names what it proves of VIRTIO 1.2 5.5 ("5.5.6.2"); docs/virtio.md
- * has the list. Hostile drivers are in balloon_hostile_test.c. One file because they share a fixture.
+ * has the list. Hostile drivers are in balloon_hostile_test.c. One file because
+ * they share a fixture.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/api/qmp_balloon.h"
 #include "control/api/qmp_trace.h"
 #include "control/stats.h"
 #include "control/walk.h"
@@ -225,8 +226,16 @@ static json_t *query_commands(struct qmp_call *call);
 
 static const char *const walk_arguments[] = {"gva", "cr3", NULL};
 
+static const char *const balloon_arguments[] = {"value", NULL};
+static const char *const qom_get_arguments[] = {"path", "property", NULL};
+static const char *const qom_set_arguments[] = {"path", "property", "value", NULL};
+
 static const struct qmp_command commands[] = {
+    {"balloon", qmp_balloon_set, balloon_arguments},
     {"cont", run_cont, NULL},
+    {"qom-get", qmp_balloon_qom_get, qom_get_arguments},
+    {"qom-set", qmp_balloon_qom_set, qom_set_arguments},
+    {"query-balloon", qmp_balloon_query, NULL},
     {"query-commands", query_commands, NULL},
     {"query-cpus-fast", query_cpus_fast, NULL},
     {"query-kvm", query_kvm, NULL},
@@ -240,6 +249,8 @@ static const struct qmp_command commands[] = {
     {"system_powerdown", run_powerdown, NULL},
     {"system_reset", run_reset, NULL},
     {"x-umbra-audit", run_audit, NULL},
+    {"x-umbra-balloon", qmp_balloon_state, NULL},
+    {"x-umbra-balloon-hint", qmp_balloon_hint, NULL},
     {"x-umbra-roots", run_roots, NULL},
     {"x-umbra-stat", run_stat, NULL},
     {"x-umbra-walk", run_walk, walk_arguments},

@@ -12,13 +12,18 @@
  * What a command may do and what it wants to be told of afterwards (events follow the reply, as in
  * QEMU).
  * error_class, error_text: set when the command fails
+ * balloon:                 the server's part of the balloon
+ * raw:                     JSON text that the reply carries in place of the result; freed by the server
  * event:                   name of an event to send to all clients after the reply, or NULL
  */
+struct qmp_balloon;
 struct qmp_call {
     struct vm *vm;
+    struct qmp_balloon *balloon;
     const json_t *arguments; /* an object, maybe empty */
     const char *error_class;
     char error_text[200];
+    char *raw;
     const char *event;
     bool host_reset, host_quit;
 };

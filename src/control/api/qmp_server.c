@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "control/api/json_stream.h"
+#include "control/api/qmp_balloon.h"
 #include "control/api/qmp_commands.h"
 #include "control/api/qmp_trace.h"
 #include "control/paths.h"
@@ -50,6 +51,7 @@ struct qmp_server {
     unsigned resets_told;
     bool host_reset;
     struct qmp_trace trace;
+    struct qmp_balloon balloon;
     struct qmp_client clients[QMP_CLIENTS_MAX];
 };
 
@@ -107,6 +109,23 @@ static void client_send(struct qmp_client *c, json_t *message)
 
     json_decref(message);
     free(text);
+    if (length < 0)
+        return;
+    client_queue(c, line, (size_t)length);
+    free(line);
+}
+
+/* A reply whose "return" is `raw`. Takes `message` over. */
+static void client_send_raw(struct qmp_client *c, json_t *message, const char *raw)
+{
+    const json_t *id = json_object_get(message, "id");
+    char *id_text = id ? json_dumps(id, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY) : NULL;
+    char *line = NULL;
+    int length = asprintf(&line, "{\"return\":%s%s%s}\r\n", raw, id_text ? ",\"id\":" : "",
+                          id_text ? id_text : "");
+
+    json_decref(message);
+    free(id_text);
     if (length < 0)
         return;
     client_queue(c, line, (size_t)length);
@@ -179,7 +198,8 @@ static void answer(struct qmp_server *server, struct qmp_client *c, const json_t
 {
     json_t *none = json_object();
     const json_t *arguments = json_object_get(request, "arguments");
-    struct qmp_call call = {.vm = server->vm, .arguments = arguments ? arguments : none};
+    struct qmp_call call = {
+        .vm = server->vm, .balloon = &server->balloon, .arguments = arguments ? arguments : none};
     json_t *reply = check_request(request);
     json_t *id = json_object_get(request, "id");
 
@@ -196,7 +216,11 @@ static void answer(struct qmp_server *server, struct qmp_client *c, const json_t
     }
     if (id && reply)
         json_object_set(reply, "id", id);
-    client_send(c, reply);
+    if (call.raw)
+        client_send_raw(c, reply, call.raw);
+    else
+        client_send(c, reply);
+    free(call.raw);
     if (call.event)
         qmp_server_event(server, call.event, NULL);
     if (call.host_quit)
@@ -304,7 +328,9 @@ enum err qmp_server_create(struct qmp_server **out, struct vm *vm)
     server->listen_fd = -1;
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++)
         server->clients[i].fd = -1;
-    err = paths_socket_dir(dir, sizeof(dir), PATHS_CREATE);
+    err = qmp_balloon_init(&server->balloon);
+    if (!err)
+        err = paths_socket_dir(dir, sizeof(dir), PATHS_CREATE);
     if (!err)
         err = paths_socket(server->path, sizeof(server->path), dir, name);
     if (!err) {
@@ -346,6 +372,7 @@ void qmp_server_destroy(struct qmp_server *server)
     }
     if (server->listen_fd >= 0)
         close(server->listen_fd);
+    qmp_balloon_fini(&server->balloon);
     free(server);
 }
 
@@ -365,6 +392,7 @@ size_t qmp_server_pollfds(struct qmp_server *server, struct pollfd *fds)
                               (c->out_used ? POLLOUT : 0)),
         };
     }
+    fds[count++] = (struct pollfd){.fd = server->balloon.timer_fd, .events = POLLIN};
     if (server->trace.tracer)
         fds[count++] = (struct pollfd){.fd = tracer_fd(server->trace.tracer), .events = POLLIN};
     return count;
@@ -399,7 +427,11 @@ static void send_trace(struct qmp_server *server)
 
 void qmp_server_handle(struct qmp_server *server, const struct pollfd *fds, size_t count)
 {
+    json_t *data;
+
     send_trace(server);
+    if (qmp_balloon_due(&server->balloon, server->vm, &data))
+        qmp_server_event(server, "BALLOON_CHANGE", data);
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
         struct qmp_client *c = &server->clients[i];
 

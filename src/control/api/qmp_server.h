@@ -18,7 +18,7 @@
 #include "control/vm.h"
 
 #define QMP_CLIENTS_MAX 16
-#define QMP_POLLFDS_MAX (QMP_CLIENTS_MAX + 2)
+#define QMP_POLLFDS_MAX (QMP_CLIENTS_MAX + 3)
 
 struct qmp_server;
 

@@ -23,6 +23,7 @@ struct command {
 extern const struct command commands[]; /* ends with a NULL name */
 
 int command_run(int count, char *const *words);
+int command_balloon(int count, char *const *words);
 int command_ps(int count, char *const *words);
 int command_stat(int count, char *const *words);
 int command_stop(int count, char *const *words);

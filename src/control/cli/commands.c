@@ -12,8 +12,8 @@ const struct command commands[] = {
     {"stop", "end a VM", command_stop},
     {"trace", "follow faults and flushes step by step", command_trace},
     {"walk", "explain one address: guest tables, host, shadow", command_walk},
+    {"balloon", "let a guest give memory back, or take it again", command_balloon},
     {"top", "watch all VMs", NULL},
-    {"balloon", "set a VM's memory target", NULL},
     {"swap", "push a VM's pages out", NULL},
     {"restart", "restart a VM", NULL},
     {"snapshot", "save a VM", NULL},
@@ -43,6 +43,7 @@ static void print_help(FILE *out)
         "  umbra trace NAME --count 20                  what happens in its tables, step by step\n"
         "  umbra walk NAME rip                          how one address is translated, level by "
         "level\n"
+        "  umbra balloon NAME 256M                      let its guest make do with less memory\n"
         "  umbra stop NAME                              end it\n\n"
         "Commands (each has --help and a man page):\n",
         out);

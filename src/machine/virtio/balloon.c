@@ -88,6 +88,7 @@ void balloon_get_info(const struct balloon *balloon, struct balloon_info *out)
     out->has_stats = out->has_driver && virtio_has(dev, BALLOON_F_STATS_VQ);
     out->has_reporting = out->has_driver && virtio_has(dev, BALLOON_F_REPORTING);
     out->has_hinting = out->has_driver && virtio_has(dev, BALLOON_F_FREE_PAGE_HINT);
+    out->is_hinting = balloon->reg.hint_cmd_id > BALLOON_CMD_DONE;
 }
 
 /* ---- what the driver does ---- */

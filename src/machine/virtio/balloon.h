@@ -36,6 +36,7 @@ struct balloon_guest_stats {
  */
 struct balloon_info {
     bool has_driver, has_stats, has_reporting, has_hinting;
+    bool is_hinting; /* a round of free page hinting is under way */
     uint64_t target_pages, actual_pages;
     uint64_t moved_ns;
     struct balloon_guest_stats stats;
