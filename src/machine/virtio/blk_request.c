@@ -149,10 +149,26 @@ static enum blk_phase start(struct blk_request *r)
 
 /* ---- its end ---- */
 
+static const char *word_of(uint32_t type)
+{
+    switch (type) {
+    case BLK_T_IN:
+        return "read";
+    case BLK_T_OUT:
+        return "write";
+    case BLK_T_DISCARD:
+        return "discard";
+    case BLK_T_WRITE_ZEROES:
+        return "write-zeroes";
+    default:
+        return "flush";
+    }
+}
+
 static void log_failure(struct blk_request *r, const char *text)
 {
-    log_limited(&r->blk->log, LOG_ERROR, "disk", "file=%s error=\"%s\"",
-                disk_path(r->blk->config.disk), text);
+    log_limited(&r->blk->log, LOG_ERROR, "disk", "file=%s op=%s error=\"%s\"",
+                disk_path(r->blk->config.disk), word_of(r->type), text);
 }
 
 static void count(struct blk_request *r)
