@@ -46,7 +46,7 @@ static int open_flags(const struct disk *disk)
 static bool can_be_read(const char *path)
 {
     int error = errno;
-    bool can = !access(path, R_OK);
+    bool can = !faccessat(AT_FDCWD, path, R_OK, AT_EACCESS);
 
     errno = error;
     return can;
