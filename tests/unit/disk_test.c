@@ -101,7 +101,7 @@ static void read_only_needs_to_be_said(void **state)
     start(&p, "/tmp");
     make_image(&p, IMAGE);
     assert_int_equal(chmod(p.folder, 0755), 0);
-    assert_int_equal(chmod(p.path, me ? 0400 : 0004), 0);
+    assert_int_equal(chmod(p.path, me ? 0400 : 0044), 0);
     assert_true(me || !seteuid(nobody));
     refused(&p, p.path, false, ",ro");
     disk_close(opened(&p, true));
