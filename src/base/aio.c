@@ -221,7 +221,15 @@ static int fallocate_mode(const struct aio_request *r)
 /* Takes what a call answered (bytes or -errno). True: finished, and r->result says how. */
 static bool take_answer(struct aio_request *r, int answer)
 {
-    /* Cancelled: the thread that submitted it has ended; whoever asks now submits it again. */
+    /*
+     * Cancelled: the thread that submitted it has ended; whoever asks now submits it again. What
+     * had begun may find that thread's address space gone instead; twice means that ours lacks it
+     * too.
+     */
+    if (answer == -EFAULT && !r->is_orphan) {
+        r->is_orphan = true;
+        return false;
+    }
     if (answer == -EINTR || answer == -EAGAIN || answer == -ECANCELED)
         return false;
     if (r->op == AIO_ZERO && answer == -EOPNOTSUPP && r->stage < ZERO_BY_WRITE) {
@@ -320,6 +328,7 @@ void aio_submit(struct aio *aio, struct aio_request *r)
 
     r->moved_bytes = 0;
     r->stage = 0;
+    r->is_orphan = false;
     r->result = 0;
     aio->in_flight++;
     for (size_t i = 0; faults && i < faults->count; i++) {

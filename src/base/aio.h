@@ -38,6 +38,7 @@ struct aio_request {
     uint64_t moved_bytes;
     struct iovec rest;
     unsigned stage; /* ZERO: how far down its list of means */
+    bool is_orphan; /* its thread seems to have ended */
     int result;
 };
 
