@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "control/size.h"
+#include "control/memory_json.h"
 #include "mmu/explain.h"
 
 #define CPU_ROW(name, text) {#name, text, offsetof(struct cpu_stats, name)},
@@ -20,23 +20,10 @@
 static const struct stats_desc cpu_rows[] = {CPU_COUNTERS(CPU_ROW){NULL, NULL, 0}};
 static const struct stats_desc mmu_rows[] = {MMU_COUNTERS(MMU_ROW){NULL, NULL, 0}};
 
-static json_t *rows_json(const struct stats_desc *rows, const void *values)
-{
-    json_t *object = json_object();
-
-    for (; rows->name; rows++) {
-        uint64_t value;
-
-        memcpy(&value, (const char *)values + rows->offset, sizeof(value));
-        json_object_set_new(object, rows->name, json_integer((json_int_t)value));
-    }
-    return object;
-}
-
 json_t *stats_mmu_json(struct vm *vm)
 {
     const struct mmu_stats *stats = mmu_stats(vm_mmu(vm));
-    json_t *object = rows_json(mmu_rows, stats);
+    json_t *object = memory_rows_json(mmu_rows, stats);
     uint64_t guest_mib = mem_size_bytes(vm_mem(vm)) >> 20;
     gfn_t gfn;
     uint64_t longest = mmu_longest_chain(vm_mmu(vm), &gfn);
@@ -47,20 +34,6 @@ json_t *stats_mmu_json(struct vm *vm)
         object, "shadow_bytes_per_guest_mib",
         json_integer((json_int_t)(stats->shadow_bytes / (guest_mib ? guest_mib : 1))));
     return object;
-}
-
-static json_t *memory_json(struct vm *vm)
-{
-    struct mem_ledger ledger = mem_ledger(vm_mem(vm));
-    uint64_t shadow = mmu_stats(vm_mmu(vm))->shadow_bytes;
-    uint64_t resident = (ledger.pages[PAGE_RESIDENT] + ledger.pages[PAGE_PINNED]) * PAGE_SIZE;
-    json_t *pages = json_object();
-
-    for (unsigned i = 0; i < PAGE_STATES; i++)
-        json_object_set_new(pages, page_state_name(i), json_integer((json_int_t)ledger.pages[i]));
-    return json_pack("{s:I, s:I, s:I, s:o}", "guest_bytes",
-                     (json_int_t)mem_size_bytes(vm_mem(vm)), "resident_bytes",
-                     (json_int_t)resident, "shadow_bytes", (json_int_t)shadow, "pages", pages);
 }
 
 static const char *end_name(enum vm_end_kind kind)
@@ -91,18 +64,21 @@ json_t *stats_make(struct vm *vm)
     double wall = (double)vm_wall_ns(vm) / 1e9;
     double mips = wall > 0 ? (double)cpu->instructions / wall / 1e6 : 0;
     struct vm_end end = vm_end(vm);
+    const char *state = end_name(end.kind);
 
+    if (end.kind == VM_END_NONE && vm_stall(vm).why[0])
+        state = "stalled";
+    if (end.kind == VM_END_NONE && vm_is_paused(vm))
+        state = "paused";
     return json_pack(
         "{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:I, s:f, s:o, s:o, s:o}", "name",
-        config->name, "uuid", vm_uuid(vm), "pid", (int)getpid(), "state",
-        vm_is_paused(vm) && end.kind == VM_END_NONE ? "paused" : end_name(end.kind), "engine",
-        vm_engine(vm)->name, "shadow",
-        mmu_strategy_name(config->mmu_strategy), "clock",
+        config->name, "uuid", vm_uuid(vm), "pid", (int)getpid(), "state", state, "engine",
+        vm_engine(vm)->name, "shadow", mmu_strategy_name(config->mmu_strategy), "clock",
         config->clock == CLOCK_INSTRUCTIONS ? "instructions" : "host", "boot_protocol",
         vm_boot_protocol(vm) ? vm_boot_protocol(vm) : "none", "resets", (int)vm_resets(vm),
         "wall_seconds", wall, "guest_seconds", (double)vm_guest_ns(vm) / 1e9, "instructions",
         (json_int_t)cpu->instructions, "mips", mips, "memory", memory_json(vm), "cpu",
-        rows_json(cpu_rows, cpu), "mmu", stats_mmu_json(vm));
+        memory_rows_json(cpu_rows, cpu), "mmu", stats_mmu_json(vm));
 }
 
 static bool is_special(const char *path)
@@ -161,34 +137,11 @@ enum err stats_write(const json_t *stats, const char *path)
     return err;
 }
 
-static void print_line(FILE *out, uint64_t pages, uint64_t total, const char *what)
-{
-    char size[16];
-
-    fprintf(out, "  %8s  %10" PRIu64 " pages  %5.1f %%  %s\n",
-            size_format(size, sizeof(size), pages * PAGE_SIZE), pages,
-            total ? 100.0 * (double)pages / (double)total : 0.0, what);
-}
-
 void stats_print_memory(const json_t *stats, FILE *out)
 {
-#define STATE_WORDS(name, word, help) word ": " help,
-    static const char *const words[PAGE_STATES] = {PAGE_STATE_LIST(STATE_WORDS)};
-#undef STATE_WORDS
     const json_t *memory = json_object_get(stats, "memory");
-    const json_t *pages = json_object_get(memory, "pages");
-    uint64_t bytes = (uint64_t)json_integer_value(json_object_get(memory, "guest_bytes"));
-    uint64_t shadow = (uint64_t)json_integer_value(json_object_get(memory, "shadow_bytes"));
-    char size[16];
 
-    fprintf(out, "where the memory is: the guest believes it has %s\n",
-            size_format(size, sizeof(size), bytes));
-    for (unsigned i = 0; i < PAGE_STATES; i++) {
-        uint64_t n = (uint64_t)json_integer_value(json_object_get(pages, page_state_name(i)));
-
-        if (n || i == PAGE_RESIDENT)
-            print_line(out, n, bytes / PAGE_SIZE, words[i]);
-    }
-    fprintf(out, "  %8s  on top of that: shadow page tables and reverse map\n",
-            size_format(size, sizeof(size), shadow));
+    memory_print_states(memory, out);
+    fprintf(out, "  %10.1f MiB  on top of that: shadow page tables and reverse map\n",
+            (double)json_integer_value(json_object_get(memory, "shadow_bytes")) / 1048576.0);
 }

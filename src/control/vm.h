@@ -170,6 +170,9 @@ struct vm_decision {
 };
 struct vm_decision vm_decision(struct vm *vm);
 
+/* Host memory of this process as the host counts it (resident set). */
+uint64_t vm_process_bytes(struct vm *vm);
+
 struct board *vm_board(struct vm *vm);
 
 /* The swap file's path, "" when there is none. */

@@ -143,7 +143,7 @@ static enum err open_given(struct vm_folder *folder, const char *swap_dir)
         return err_new(ERR_INVAL, "--swap-dir: %s is not a folder", swap_dir);
     if (access(swap_dir, W_OK | X_OK))
         return err_errno(ERR_INVAL, "--swap-dir: cannot write to %s", swap_dir);
-    return lock_dir(swap_dir, LOCK_EX, &folder->dir_fd);
+    return ERR_OK;
 }
 
 enum err vm_folder_open(struct vm_folder *out, const char *name, const char *swap_dir)
@@ -160,24 +160,18 @@ enum err vm_folder_open(struct vm_folder *out, const char *name, const char *swa
     return ERR_OK;
 }
 
-enum err vm_folder_settle(struct vm_folder *folder)
+void vm_folder_settle(struct vm_folder *folder)
 {
-    folder->swap_fd = open(folder->swap_file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (folder->swap_fd < 0 || flock(folder->swap_fd, LOCK_EX | LOCK_NB))
-        return err_errno(ERR_IO, "cannot lock the VM's swap file %s", folder->swap_file);
-    close(folder->dir_fd);
+    if (folder->dir_fd >= 0)
+        close(folder->dir_fd);
     folder->dir_fd = -1;
-    return ERR_OK;
 }
 
 void vm_folder_close(struct vm_folder *folder)
 {
-    if (folder->swap_fd >= 0)
-        close(folder->swap_fd);
     if (folder->is_own)
         (void)!rmdir(folder->dir);
-    if (folder->dir_fd >= 0)
-        close(folder->dir_fd);
+    vm_folder_settle(folder);
     *folder = VM_FOLDER_NONE;
 }
 

@@ -6,8 +6,8 @@
  *                                             else, for root, /var/lib/umbra/NAME/...
  *     DIR/NAME.vswp                           with --swap-dir DIR, which must be there
  *
- * A lock on the swap file says that its VM lives; it is gone with the process, however that ends.
- * The folder's lock is held only from the look at an old file until the new one is locked.
+ * A lock on the swap file (mem/store/swap.h) says that its VM lives. The folder's own lock is held
+ * from its making until the file in it is locked, so that nobody sweeps it away in between.
  */
 #ifndef UMBRA_CONTROL_VM_FOLDER_H
 #define UMBRA_CONTROL_VM_FOLDER_H
@@ -18,15 +18,15 @@
 
 #define VM_FOLDER_PATH_MAX 1024
 
-/* Zero-initialise, with both descriptors -1. is_own: made for this VM, to be removed when empty. */
+/* is_own: made for this VM, to be removed when empty;  dir_fd: holds the folder's lock, or -1 */
 struct vm_folder {
     char dir[VM_FOLDER_PATH_MAX];
     char swap_file[VM_FOLDER_PATH_MAX + 80];
-    int dir_fd, swap_fd;
+    int dir_fd;
     bool is_own;
 };
 
-#define VM_FOLDER_NONE ((struct vm_folder){.dir_fd = -1, .swap_fd = -1})
+#define VM_FOLDER_NONE ((struct vm_folder){.dir_fd = -1})
 
 /*
  * Finds or makes the folder (mode 0700) and locks it. swap_dir: NULL for the VM's own. ERR_BUSY: a
@@ -34,8 +34,8 @@ struct vm_folder {
  */
 enum err vm_folder_open(struct vm_folder *out, const char *name, const char *swap_dir) MUST_USE;
 
-/* The swap file has been made: locks it, and lets go of the folder. */
-enum err vm_folder_settle(struct vm_folder *folder) MUST_USE;
+/* The swap file has been made and locked: lets go of the folder. Any state. */
+void vm_folder_settle(struct vm_folder *folder);
 
 /* After the swap file was removed. Any state. */
 void vm_folder_close(struct vm_folder *folder);

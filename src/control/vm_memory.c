@@ -51,22 +51,20 @@ static uint64_t compress_bytes(const struct vm_config *config)
 
 enum err vm_open_stores(struct vm *vm)
 {
-    struct aio_faults faults;
     struct mem_store_config config = {
         .bytes = vm->config.memory_bytes - vm->config.reservation_bytes,
         .compress_bytes = compress_bytes(&vm->config),
-        .faults = faults_of(&vm->config.inject.swap, &faults),
+        .faults = faults_of(&vm->config.inject.swap, &vm->swap_faults),
     };
     enum err err = ERR_OK;
 
-    if (config.path) {
+    if (config.bytes) {
         err = vm_folder_open(&vm->folder, vm->config.name, vm->config.swap_dir);
         config.path = vm->folder.swap_file;
     }
     if (!err)
         err = mem_stores_open(vm->mem, &config);
-    if (!err && config.path)
-        err = vm_folder_settle(&vm->folder);
+    vm_folder_settle(&vm->folder);
     mem_set_pressure_hook(vm->mem, vm_memory_pressure, vm);
     return err;
 }

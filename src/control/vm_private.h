@@ -61,7 +61,7 @@ struct vm {
     bool input_file_done;      /* vCPU thread only */
 
     struct aio *disk_aio;
-    struct aio_faults disk_faults;
+    struct aio_faults disk_faults, swap_faults;
     struct vm_folder folder;
     int io_timer_fd, statm_fd;
     /* vCPU thread only, host monotonic: when to do what */

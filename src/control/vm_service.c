@@ -107,8 +107,7 @@ struct vm_stall vm_stall(struct vm *vm)
 
 /* ---- the policy ---- */
 
-/* What this process holds, as seen from outside. */
-static uint64_t process_bytes(const struct vm *vm)
+uint64_t vm_process_bytes(struct vm *vm)
 {
     char text[128];
     ssize_t n = pread(vm->statm_fd, text, sizeof(text) - 1, 0);
@@ -122,12 +121,13 @@ static uint64_t process_bytes(const struct vm *vm)
 
 static void look(struct vm *vm, uint64_t now, struct policy_input *in)
 {
-    struct balloon_info balloon = {0};
+    struct balloon_info balloon;
     struct mem_store_info stores;
-    uint64_t process = process_bytes(vm);
+    uint64_t process = vm_process_bytes(vm);
     bool knows_guest;
 
     mem_store_info(vm->mem, &stores);
+    board_balloon_info(vm->board, &balloon);
     /*
      * The host's time must not reach a guest whose time is counted in instructions: there only the
      * user's word moves the balloon, not what the guest had free at some moment of the host's.
@@ -162,6 +162,13 @@ static void decide(struct vm *vm, uint64_t now)
     look(vm, now, &d.saw);
     policy_decide(&vm->policy, &d.saw, &d.decided);
     mem_set_orders(vm->mem, &d.decided.orders);
+    if (d.saw.has_balloon)
+        board_balloon_set_target(vm->board, d.decided.balloon_target_pages);
+    if (is_limited && vm->config.clock == CLOCK_HOST && d.saw.has_balloon &&
+        now >= vm->next_stats_ns) {
+        vm->next_stats_ns = now + STATS_NS;
+        board_balloon_ask_stats(vm->board);
+    }
     /* Without a limit and without a wish there is nothing to decide until there is one. */
     vm->next_policy_ns = is_limited || d.saw.user_target != VM_ANY || d.saw.user_balloon != VM_ANY
                              ? now + POLICY_NS

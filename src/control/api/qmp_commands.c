@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "control/api/qmp_balloon.h"
+#include "control/api/qmp_memory.h"
 #include "control/api/qmp_trace.h"
 #include "control/stats.h"
 #include "control/walk.h"
@@ -251,8 +252,10 @@ static const struct qmp_command commands[] = {
     {"x-umbra-audit", run_audit, NULL},
     {"x-umbra-balloon", qmp_balloon_state, NULL},
     {"x-umbra-balloon-hint", qmp_balloon_hint, NULL},
+    {"x-umbra-memory", qmp_memory_run, NULL},
     {"x-umbra-roots", run_roots, NULL},
     {"x-umbra-stat", run_stat, NULL},
+    {"x-umbra-swap", qmp_swap_run, qmp_swap_arguments},
     {"x-umbra-walk", run_walk, walk_arguments},
 };
 

@@ -24,9 +24,11 @@ extern const struct command commands[]; /* ends with a NULL name */
 
 int command_run(int count, char *const *words);
 int command_balloon(int count, char *const *words);
+int command_explain(int count, char *const *words);
 int command_ps(int count, char *const *words);
 int command_stat(int count, char *const *words);
 int command_stop(int count, char *const *words);
+int command_swap(int count, char *const *words);
 int command_trace(int count, char *const *words);
 int command_walk(int count, char *const *words);
 

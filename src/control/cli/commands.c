@@ -8,13 +8,14 @@
 const struct command commands[] = {
     {"run", "start a VM", command_run},
     {"ps", "list the running VMs", command_ps},
+    {"explain", "say where a VM's memory went", command_explain},
     {"stat", "show a VM's counters", command_stat},
     {"stop", "end a VM", command_stop},
+    {"swap", "take host memory back from a VM, without its help", command_swap},
     {"trace", "follow faults and flushes step by step", command_trace},
     {"walk", "explain one address: guest tables, host, shadow", command_walk},
     {"balloon", "let a guest give memory back, or take it again", command_balloon},
     {"top", "watch all VMs", NULL},
-    {"swap", "push a VM's pages out", NULL},
     {"restart", "restart a VM", NULL},
     {"snapshot", "save a VM", NULL},
     {"restore", "load a saved VM", NULL},
@@ -40,6 +41,7 @@ static void print_help(FILE *out)
         "  umbra run --kernel vmlinuz --initrd i.img --append console=ttyS0 --memory 512M\n"
         "  umbra ps                                     which VMs run\n"
         "  umbra stat NAME                              what a VM does and where its memory is\n"
+        "  umbra explain NAME                           where did its memory go?\n"
         "  umbra trace NAME --count 20                  what happens in its tables, step by step\n"
         "  umbra walk NAME rip                          how one address is translated, level by "
         "level\n"

@@ -6,6 +6,7 @@
 
 #include "control/api/qmp_client.h"
 #include "control/cli/command.h"
+#include "control/memory_json.h"
 #include "control/stats.h"
 
 #define CPU_TEXT(name, text) {#name, text, 0},
@@ -41,6 +42,8 @@ static void print_text(const json_t *stats)
            json_real_value(json_object_get(stats, "guest_seconds")),
            json_real_value(json_object_get(stats, "mips")));
     stats_print_memory(stats, stdout);
+    puts("\nMemory on the move (what is zero is left out):");
+    memory_print_flows(json_object_get(stats, "memory"), stdout);
     puts("\nCPU (what is zero is left out):");
     print_counters(stats, "cpu", cpu_texts);
     putchar('\n');
@@ -49,8 +52,7 @@ static void print_text(const json_t *stats)
 
 static const struct option_spec stat_options[] = {
     {"json", NULL, "print JSON for programs", false},
-    {"audit", NULL,
-     "check memory and shadow tables of the running VM against each other", false},
+    {"audit", NULL, "check memory and shadow tables of the running VM against each other", false},
     {"file", "FILE", "instead of a running VM: a file that run --stats wrote", false},
     {NULL, NULL, NULL, false},
 };
