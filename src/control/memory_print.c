@@ -54,7 +54,7 @@ void memory_print_states(const json_t *memory, FILE *out)
     const json_t *pages = json_object_get(memory, "pages");
     uint64_t total = get(memory, "guest_bytes") / PAGE_SIZE, sum = 0;
 
-    fprintf(out, "Where the guest's memory is:\n");
+    fprintf(out, "Where the memory is:\n");
     for (unsigned i = 0; i < PAGE_STATES; i++) {
         uint64_t n = get(pages, page_state_name((enum page_state)i));
 
@@ -148,7 +148,7 @@ static void print_swap(const json_t *memory, FILE *out)
                 mib_of_pages(stores, "swap_slots_used"), mib_of_pages(stores, "swap_slots"),
                 mib(get(flows, "swap_write_bytes")), mib(get(flows, "swap_read_bytes")));
     else
-        fputs("\nNo swap file: all of the guest's memory is reserved.\n", out);
+        fputs("\nThere is no swap file.\n", out);
     if (get(flows, "image_read_bytes"))
         fprintf(out, "%.1f MiB of dropped pages were read back from disk images.\n",
                 mib(get(flows, "image_read_bytes")));

@@ -22,6 +22,7 @@ refuses() {
 : > "$tmp/empty"
 head -c 1000 /dev/zero > "$tmp/zeros"
 head -c 300000 /dev/urandom > "$tmp/random"
+head -c 8192 /dev/zero > "$tmp/sectors"
 mkdir "$tmp/folder"
 : > "$tmp/secret"
 chmod 000 "$tmp/secret"
@@ -55,7 +56,29 @@ refuses "--engine kvm" "not built yet" run --engine kvm
 refuses "--engine warp" "unknown value" run --engine warp
 refuses "--shadow eager" "unknown value" run --shadow eager
 refuses "--clock sundial" "unknown value" run --clock sundial
-refuses "--disk" "not built yet" run --disk d.img
+refuses "--pool" "not built yet" run --pool web
+refuses "--disk that is not there" "no such file" run --disk "$tmp/none.img"
+refuses "--disk that is a folder" "folder" run --disk "$tmp/folder"
+refuses "--disk that is empty" "empty" run --disk "$tmp/empty"
+refuses "--disk of no whole sectors" "not a multiple of 512" run --disk "$tmp/zeros"
+refuses "--disk twice" "in use by another VM, or named twice" run --disk "$tmp/sectors" --disk "$tmp/sectors"
+refuses "--disk without a name" "cannot be a file's name" run --disk ,ro
+refuses "--limit below what works" "need 72M" run --limit 71M
+refuses "--limit of nothing" "too little" run --limit 0
+refuses "--limit, no size" "not a size" run --limit much
+refuses "--reservation of more than there is" "at most 512M" run --reservation 513M
+refuses "--reservation above the limit" "more than --limit" run --limit 100M --reservation 101M
+refuses "--reservation of half a page" "pages of 4K" run --reservation 2049
+refuses "--swap-dir that is not there" "No such file" run --swap-dir "$tmp/none" --kernel "$tmp/random"
+refuses "--swap-dir that is a file" "is not a folder" run --swap-dir "$tmp/zeros" --kernel "$tmp/random"
+refuses "--compress, no size" "not a size" run --compress well
+refuses "--inject, nonsense" "is not FILE-REQUEST=ERROR@FIRST-LAST" run --inject swap-write=EVIL@1
+refuses "swap of nobody" "no VM named" swap nobody --resident 100M
+refuses "swap without a size" "how much may stay" swap nobody
+refuses "swap without a name" "name the VM" swap --resident 100M
+refuses "swap within no time" "not a time" swap nobody --resident 100M --within soon
+refuses "explain of nobody" "no VM named" explain nobody
+refuses "explain without a name" "name the VM" explain
 refuses "--name with a slash" "cannot be a VM's name" run --name a/b
 refuses "--name that is hidden" "cannot be a VM's name" run --name .a
 refuses "--name empty" "1 to 64" run --name ''

@@ -39,6 +39,6 @@ for key in absent zero resident pinned; do
     pages=$((pages + $(field "$tmp/s.json" $key)))
 done
 check "the ledger adds up to 128M" [ "$pages" = 32768 ]
-check "stat --file explains it" sh -c "'$umbra' stat --file '$tmp/s.json' | grep -q 'where the memory is'"
+check "stat --file explains it" sh -c "'$umbra' stat --file '$tmp/s.json' | grep -q 'Where the memory is'"
 check "no temporary file is left" [ "$(find "$tmp" -name '*.tmp*' | wc -l)" = 0 ]
 finish

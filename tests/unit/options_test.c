@@ -123,7 +123,7 @@ static void memory_options_are_taken(void **state)
 static void bad_memory_options_are_refused(void **state)
 {
     (void)state;
-    refuses("--limit 20M", ERR_INVAL, "need 40M");
+    refuses("--limit 20M", ERR_INVAL, "need 72M");
     refuses("--limit 0", ERR_INVAL, "too little");
     refuses("--limit lots", ERR_INVAL, "not a size");
     refuses("--limit 18446744073709551615", ERR_INVAL, "larger than any address");
