@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "virtio_fuzz.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STEPS_MOST 300
+
+/* A case that takes longer than this hangs: SIGALRM ends the process, the seed was printed. */
+#define CASE_SECONDS 30
+
+/* ---- random ---- */
+
+/* SplitMix64. */
+uint64_t fuzz_random(struct fuzz *f)
+{
+    uint64_t x = f->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
+
+uint64_t fuzz_below(struct fuzz *f, uint64_t below)
+{
+    return fuzz_random(f) % below;
+}
+
+gpa_t fuzz_address(struct fuzz *f)
+{
+    const struct driver_queue *q = &f->d.queue[fuzz_below(f, f->d.dev->ops->queues)];
+
+    switch (fuzz_below(f, 24)) {
+    case 0:
+        return gpa_make(FUZZ_MEMORY - fuzz_below(f, 64));
+    case 1:
+        return gpa_make(fuzz_random(f));
+    case 2:
+        return gpa_make(UINT64_MAX - fuzz_below(f, 4096));
+    case 3:
+        return gpa_make(MEM_HOLE_START + fuzz_below(f, UINT64_C(1) << 30));
+    case 4:
+        return gpa_add(q->desc, fuzz_below(f, 256));
+    case 5:
+        return gpa_add(q->avail, fuzz_below(f, 16));
+    case 6:
+        return gpa_add(q->used, fuzz_below(f, 64));
+    case 7:
+        return gpa_make(fuzz_below(f, FUZZ_MEMORY / 4096) * 4096);
+    default:
+        return gpa_make(fuzz_below(f, FUZZ_MEMORY));
+    }
+}
+
+uint32_t fuzz_length(struct fuzz *f)
+{
+    switch (fuzz_below(f, 16)) {
+    case 0:
+        return 0;
+    case 1:
+        return (uint32_t)fuzz_random(f);
+    case 2:
+        return UINT32_MAX - (uint32_t)fuzz_below(f, 16);
+    case 3:
+    case 4:
+        return 4096;
+    case 5:
+        return (uint32_t)fuzz_below(f, FUZZ_MEMORY);
+    default:
+        return (uint32_t)fuzz_below(f, 600);
+    }
+}
+
+/* ---- things a driver does ---- */
+
+static uint64_t random_features(struct fuzz *f)
+{
+    uint64_t offered = driver_offered(&f->d);
+
+    switch (fuzz_below(f, 8)) {
+    case 0:
+        return fuzz_random(f);
+    case 1:
+        return (offered & fuzz_random(f)) | VIRTIO_F_VERSION_1;
+    case 2:
+        return VIRTIO_F_VERSION_1;
+    default:
+        return offered;
+    }
+}
+
+static void place_queue(struct fuzz *f, unsigned index)
+{
+    uint16_t most = f->d.dev->ops->queue_size;
+    uint16_t size = (uint16_t)(1u << fuzz_below(f, 9));
+
+    if (size > most)
+        size = most;
+    driver_common_write(&f->d, COMMON_QUEUE_SELECT, 2, index);
+    driver_common_write(&f->d, COMMON_QUEUE_VECTOR, 2, fuzz_below(f, VIRTIO_QUEUES_MAX + 2));
+    if (fuzz_one_in(f, 16))
+        driver_place_queue(&f->d, index, size, fuzz_address(f), fuzz_address(f), fuzz_address(f));
+    else
+        driver_queue(&f->d, index, size, (uint16_t)index);
+}
+
+void fuzz_bring_up(struct fuzz *f)
+{
+    f->d.next_free = 0x1000 + fuzz_below(f, 0x1000);
+    driver_pci_write(&f->d, 0x04, 2, fuzz_one_in(f, 16) ? (uint32_t)fuzz_random(f) : 6);
+    driver_find(&f->d);
+    (void)driver_negotiate(&f->d, random_features(f));
+    for (unsigned i = 0; i < f->d.dev->ops->queues; i++)
+        if (!fuzz_one_in(f, 16))
+            place_queue(f, i);
+    if (fuzz_one_in(f, 2))
+        driver_enable_msix(&f->d, f->d.dev->ops->queues + 1);
+    driver_ok(&f->d);
+}
+
+static void put_if_ram(struct fuzz *f, gpa_t at, const void *bytes, size_t count)
+{
+    if (mem_is_ram(f->d.mem, at, count))
+        driver_put(&f->d, at, bytes, count);
+}
+
+static void put16_if_ram(struct fuzz *f, gpa_t at, uint64_t value)
+{
+    uint16_t narrow = (uint16_t)value;
+
+    put_if_ram(f, at, &narrow, sizeof(narrow));
+}
+
+static struct driver_desc random_desc(struct fuzz *f, uint16_t entries)
+{
+    struct driver_desc desc = {
+        .addr = fuzz_address(f).v,
+        .len = fuzz_length(f),
+        .flags = (uint16_t)fuzz_below(f, 4),
+        .next = (uint16_t)fuzz_below(f, entries + fuzz_one_in(f, 16)),
+    };
+
+    if (fuzz_one_in(f, 8)) {
+        desc.flags |= DRIVER_DESC_INDIRECT;
+        desc.len = 16 * (uint32_t)fuzz_below(f, 20);
+    }
+    if (fuzz_one_in(f, 16))
+        desc.flags = (uint16_t)fuzz_random(f);
+    return desc;
+}
+
+void fuzz_scribble(struct fuzz *f, unsigned queue)
+{
+    const struct driver_queue *q = &f->d.queue[queue];
+    uint16_t size = q->size ? q->size : 1;
+    struct driver_desc desc = random_desc(f, size);
+    uint64_t any = fuzz_random(f);
+
+    switch (fuzz_below(f, 8)) {
+    case 0:
+        put16_if_ram(f, gpa_add(q->avail, 2), any);
+        break;
+    case 1:
+        put16_if_ram(f, gpa_add(q->avail, 4 + 2 * fuzz_below(f, size)), any);
+        break;
+    case 2:
+        put16_if_ram(f, q->avail, any);
+        break;
+    case 3:
+        put16_if_ram(f, gpa_add(q->avail, 4 + 2 * (uint64_t)size), any);
+        break;
+    case 4:
+        put_if_ram(f, gpa_add(q->used, fuzz_below(f, 6 + 8 * (uint64_t)size)), &any, sizeof(any));
+        break;
+    case 5: /* an indirect table, or just memory */
+        put_if_ram(f, fuzz_address(f), &desc, sizeof(desc));
+        break;
+    default:
+        put_if_ram(f, gpa_add(q->desc, 16 * fuzz_below(f, size)), &desc, sizeof(desc));
+        break;
+    }
+}
+
+/* Readable buffers first, as a good driver would; where they are is another matter. */
+void fuzz_add(struct fuzz *f, unsigned queue)
+{
+    const struct driver_queue *q = &f->d.queue[queue];
+    struct virtq_buffer buffers[16];
+    unsigned count = 1 + (unsigned)fuzz_below(f, 8);
+    unsigned readable = (unsigned)fuzz_below(f, count + 1);
+
+    if (!q->size || !mem_is_ram(f->d.mem, q->desc, UINT64_C(16) * q->size) ||
+        !mem_is_ram(f->d.mem, q->avail, 6 + UINT64_C(2) * q->size))
+        return;
+    for (unsigned i = 0; i < count; i++)
+        buffers[i] = (struct virtq_buffer){fuzz_address(f), fuzz_length(f)};
+    if (fuzz_one_in(f, 3) && f->d.next_free < FUZZ_MEMORY - 0x1000)
+        driver_add_indirect(&f->d, queue, buffers, readable, count - readable);
+    else
+        driver_add(&f->d, queue, buffers, readable, count - readable);
+}
+
+/* ---- wild accesses ---- */
+
+static unsigned random_width(struct fuzz *f)
+{
+    return 1u << fuzz_below(f, 4);
+}
+
+static uint64_t random_value(struct fuzz *f)
+{
+    switch (fuzz_below(f, 4)) {
+    case 0:
+        return fuzz_below(f, 16);
+    case 1:
+        return UINT64_MAX;
+    case 2:
+        return fuzz_below(f, 0x10000);
+    default:
+        return fuzz_random(f);
+    }
+}
+
+static void touch_common(struct fuzz *f)
+{
+    enum driver_common at = (enum driver_common)fuzz_below(f, 64);
+
+    if (fuzz_one_in(f, 2))
+        driver_common_write(&f->d, at, random_width(f), random_value(f));
+    else
+        driver_common_read(&f->d, at, random_width(f));
+}
+
+/* The window takes up to 8 bytes of any alignment, as the instruction emulation may ask. */
+static void touch_bar(struct fuzz *f)
+{
+    uint64_t at = f->d.common + fuzz_below(f, 6) * 0x1000 + fuzz_below(f, 80);
+
+    if (fuzz_one_in(f, 8))
+        at = PCI_WINDOW + fuzz_below(f, PCI_WINDOW_BYTES - 8);
+    if (fuzz_one_in(f, 2))
+        driver_write(&f->d, at, 1 + (unsigned)fuzz_below(f, 8), random_value(f));
+    else
+        driver_read(&f->d, at, 1 + (unsigned)fuzz_below(f, 8));
+}
+
+static void touch_pci(struct fuzz *f)
+{
+    unsigned bytes = 1u << fuzz_below(f, 3);
+    unsigned at = (unsigned)fuzz_below(f, 256) & ~(bytes - 1);
+
+    if (fuzz_one_in(f, 3))
+        at = f->d.pci_cfg_cap + (unsigned)fuzz_below(f, 20 / bytes) * bytes;
+    if (fuzz_one_in(f, 2))
+        driver_pci_write(&f->d, at, bytes, (uint32_t)random_value(f));
+    else
+        driver_pci_read(&f->d, at, bytes);
+}
+
+/* ---- a case ---- */
+
+static unsigned bits_in_flight(const struct virtq *q)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < sizeof(q->in_flight) / sizeof(q->in_flight[0]); i++)
+        count += (unsigned)__builtin_popcountll(q->in_flight[i]);
+    return count;
+}
+
+static void check(struct fuzz *f)
+{
+    const struct virtio_device *dev = f->d.dev;
+
+    invariant((dev->status & VIRTIO_FEATURES_OK) || !(dev->status & VIRTIO_DRIVER_OK));
+    invariant(!(dev->status & VIRTIO_FEATURES_OK) ||
+              !(dev->driver_features & ~virtio_offered(dev)));
+    for (unsigned i = 0; i < dev->ops->queues; i++) {
+        const struct virtq *q = &dev->queue[i];
+
+        invariant(q->size && q->size <= dev->ops->queue_size && !(q->size & (q->size - 1)));
+        invariant(q->done_count <= q->size && bits_in_flight(q) <= q->size);
+    }
+}
+
+static void step(struct fuzz *f, const struct fuzz_target *target)
+{
+    unsigned queue = (unsigned)fuzz_below(f, f->d.dev->ops->queues);
+
+    switch (fuzz_below(f, 32)) {
+    case 0:
+        fuzz_bring_up(f);
+        break;
+    case 1:
+        virtio_pci_reset(f->d.vp);
+        break;
+    case 2:
+        virtio_config_changed(f->d.dev);
+        break;
+    case 3:
+        virtio_ask_service(f->d.dev);
+        break;
+    case 4 ... 5:
+        touch_common(f);
+        break;
+    case 6 ... 7:
+        touch_bar(f);
+        break;
+    case 8:
+        touch_pci(f);
+        break;
+    case 9 ... 13:
+        fuzz_scribble(f, queue);
+        break;
+    case 14 ... 18:
+        fuzz_add(f, queue);
+        break;
+    case 19 ... 22:
+        virtio_notify(f->d.dev, queue);
+        break;
+    case 23 ... 27:
+        if (target->step)
+            target->step(f);
+        break;
+    default:
+        driver_serve(&f->d);
+        break;
+    }
+    check(f);
+}
+
+/* What is running, for the last words. */
+static struct {
+    const char *target;
+    uint64_t seed;
+} now;
+
+static void say_case(void)
+{
+    fprintf(stderr, "the case that failed: %s %" PRIu64 "\n", now.target, now.seed);
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    say_case();
+    signal(SIGABRT, SIG_DFL);
+    abort();
+}
+
+/* A sanitizer that ends the process calls this. */
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+static void catch_ends(void)
+{
+    signal(SIGALRM, on_signal);
+    signal(SIGABRT, on_signal);
+    if (__sanitizer_set_death_callback)
+        __sanitizer_set_death_callback(say_case);
+}
+
+static void run_case(const struct fuzz_target *target, uint64_t seed)
+{
+    static struct fuzz f; /* large */
+    unsigned steps;
+
+    memset(&f, 0, sizeof(f));
+    f.random = seed;
+    now.target = target->name;
+    now.seed = seed;
+    alarm(CASE_SECONDS);
+    driver_start(&f.d, FUZZ_MEMORY);
+    target->create(&f);
+    fuzz_bring_up(&f);
+    steps = (unsigned)fuzz_below(&f, STEPS_MOST);
+    for (unsigned i = 0; i < steps; i++)
+        step(&f, target);
+    driver_stop(&f.d);
+    if (target->destroy)
+        target->destroy(&f);
+    alarm(0);
+}
+
+/* ---- options ---- */
+
+struct options {
+    uint64_t seed, cases, one, seconds;
+    bool has_one;
+    const char *corpus;
+};
+
+static bool parse(int argc, char **argv, struct options *o)
+{
+    *o = (struct options){.seed = 1, .cases = 1000};
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const char *value = argv[i + 1];
+
+        if (!strcmp(argv[i], "--seed")) {
+            o->seed = strtoull(value, NULL, 0);
+        } else if (!strcmp(argv[i], "--cases")) {
+            o->cases = strtoull(value, NULL, 0);
+        } else if (!strcmp(argv[i], "--seconds")) {
+            o->seconds = strtoull(value, NULL, 0);
+        } else if (!strcmp(argv[i], "--case")) {
+            o->one = strtoull(value, NULL, 0);
+            o->has_one = true;
+        } else if (!strcmp(argv[i], "--corpus")) {
+            o->corpus = value;
+        } else {
+            return false;
+        }
+    }
+    return argc % 2 == 1;
+}
+
+/* Lines "target seed", '#' begins a comment. False: cannot be read. */
+static bool run_corpus(const char *path, const struct fuzz_target *targets, size_t count)
+{
+    FILE *file = fopen(path, "r");
+    char line[128], name[32];
+    uint64_t seed;
+
+    if (!file)
+        return false;
+    while (fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "%31s %" SCNu64, name, &seed) != 2 || name[0] == '#')
+            continue;
+        for (size_t i = 0; i < count; i++)
+            if (!strcmp(name, targets[i].name))
+                run_case(&targets[i], seed);
+    }
+    fclose(file);
+    return true;
+}
+
+int fuzz_main(int argc, char **argv, const struct fuzz_target *targets, size_t count)
+{
+    struct options o;
+    time_t end;
+    uint64_t ran = 0;
+
+    if (!parse(argc, argv, &o)) {
+        fprintf(stderr,
+                "usage: %s [--seed N] [--cases N] [--seconds N] [--case SEED] "
+                "[--corpus FILE]\n",
+                argv[0]);
+        return 2;
+    }
+    catch_ends();
+    if (o.corpus && !run_corpus(o.corpus, targets, count)) {
+        fprintf(stderr, "cannot read %s\n", o.corpus);
+        return 2;
+    }
+    end = time(NULL) + (time_t)o.seconds;
+    for (uint64_t i = 0; o.has_one ? i < 1 : o.seconds ? time(NULL) < end : i < o.cases; i++) {
+        uint64_t seed = o.has_one ? o.one : o.seed * UINT64_C(1000000007) + i;
+
+        for (size_t t = 0; t < count; t++) {
+            run_case(&targets[t], seed);
+            ran++;
+        }
+    }
+    printf("%" PRIu64 " cases, none crashed or hung\n", ran);
+    return 0;
+}
