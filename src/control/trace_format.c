@@ -77,8 +77,8 @@ static void add_access(struct text *t, const struct mmu_trace_record *r)
     if (r->hva.v)
         add(t,
             ",\"hva\":\"0x%" PRIx64 "\",\"before\":\"%s\",\"after\":\"%s\",\"rights\":\"%c%c%c\"",
-            r->hva.v, page_state_name(r->before), page_state_name(r->after), r->may_read ? 'r' : '-',
-            r->may_write ? 'w' : '-', r->may_exec ? 'x' : '-');
+            r->hva.v, page_state_name(r->before), page_state_name(r->after),
+            r->may_read ? 'r' : '-', r->may_write ? 'w' : '-', r->may_exec ? 'x' : '-');
     if (r->steps > MMU_STEP_set_entry)
         add(t, ",\"set\":%s", r->set ? "true" : "false");
 }

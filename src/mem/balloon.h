@@ -2,8 +2,8 @@
 /*
  * Pages that the guest gives back: its balloon, and what it reports as free. The guest's frame
  * numbers are taken from its word but never trusted: what is not RAM or is given twice is counted
- * and ignored; a page in use that the guest gives away reads as zeros from then on, which is its own
- * loss.
+ * and ignored; a page in use that the guest gives away reads as zeros from then on, which is its
+ * own loss.
  *
  * Neighbours are collected and given to the host in runs, in whichever direction they come;
  * mem_give_back_flush gives the rest. Called between instructions only (M5).

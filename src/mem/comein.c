@@ -2,8 +2,8 @@
 /*
  * Pages come back: expanded, read from the swap file, or read from a disk image.
  *
- * Neighbours come with them where one read fetches several: pages that follow in guest order and lie
- * in slots that follow, or dropped pages of the blocks that follow. How many is learned: while
+ * Neighbours come with them where one read fetches several: pages that follow in guest order and
+ * lie in slots that follow, or dropped pages of the blocks that follow. How many is learned: while
  * accesses are in sequence, or what was read ahead is used, the window grows; else it shrinks, so
  * that random access pays for one page only. Read-ahead never passes the limit.
  *

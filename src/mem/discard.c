@@ -3,8 +3,8 @@
  * Host pages given back in runs: a system call for one page costs as much as for many, and a huge
  * page of the host's can only be freed as a whole.
  *
- * Pages are collected as runs of neighbours that grow at either end (a balloon counts downwards); at
- * the flush the runs are sorted and joined.
+ * Pages are collected as runs of neighbours that grow at either end (a balloon counts downwards);
+ * at the flush the runs are sorted and joined.
  *
  * Invariants
  *   D1  a frame with FLAG_DISCARD lies in exactly one run and has no host page by its state

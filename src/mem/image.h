@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which pages equal a block of a disk image (the Swap Mapper of [Amit14]): such a page is dropped
- * instead of written to the swap file, and read back from the image. Blocks are 4 KiB, numbered from
- * the image's beginning; disks are numbered by their order on the command line.
+ * instead of written to the swap file, and read back from the image. Blocks are 4 KiB, numbered
+ * from the image's beginning; disks are numbered by their order on the command line.
  *
  *   block device                             here
  *   read of a whole page done: copied,  ---> mem_image_is_equal
@@ -42,9 +42,9 @@ bool mem_image_overwritten(struct guest_mem *mem, unsigned disk, uint64_t first_
                            uint64_t blocks) MUST_USE;
 
 /*
- * A write of the frame's whole content to the block was copied out and begins; `ticket` is handed to
- * write_done, which makes the frame equal to the block if `written` and nothing wrote to the frame
- * or overwrote the block since.
+ * A write of the frame's whole content to the block was copied out and begins; `ticket` is handed
+ * to write_done, which makes the frame equal to the block if `written` and nothing wrote to the
+ * frame or overwrote the block since.
  */
 uint64_t mem_image_write_begins(struct guest_mem *mem, gfn_t gfn, unsigned disk, uint64_t block);
 void mem_image_write_done(struct guest_mem *mem, gfn_t gfn, uint64_t ticket, bool written);

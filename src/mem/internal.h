@@ -240,8 +240,8 @@ void stall_clear(struct guest_mem *mem, enum stall_kind kind);
 void stall_retry(struct guest_mem *mem, uint64_t now_ns);
 
 /*
- * comein.c: a compressed, swapped or image frame becomes resident, perhaps with neighbours. False: a
- * stall was set.
+ * comein.c: a compressed, swapped or image frame becomes resident, perhaps with neighbours. False:
+ * a stall was set.
  */
 bool comein(struct guest_mem *mem, uint64_t index) MUST_USE;
 

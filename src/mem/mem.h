@@ -31,7 +31,7 @@
 #include "base/err.h"
 
 /* clang-format off */
-/* In this order: up to BALLOONED a page reads as zeros, from RESIDENT on it has its own host page. */
+/* In this order: up to BALLOONED a page reads as zeros, from RESIDENT on it has a host page. */
 #define PAGE_STATE_LIST(X)                                                                         \
     X(ABSENT,     "absent",     "never touched, or given back by the guest")                       \
     X(ZERO,       "zero",       "reads as zeros, never written since")                             \

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which means, and how much: pure. A policy sees figures and answers orders; it touches no page, has
- * no clock and keeps its memory in a struct of its owner.
+ * Which means, and how much: pure. A policy sees figures and answers orders; it touches no page,
+ * has no clock and keeps its memory in a struct of its owner.
  *
- * One VM held to a limit (docs/memory.md): free page reporting works by itself; then, lightest first,
- * share, balloon, compress, swap, block.
+ * One VM held to a limit (docs/memory.md): free page reporting works by itself; then, lightest
+ * first, share, balloon, compress, swap, block.
  */
 #ifndef UMBRA_MEM_POLICY_H
 #define UMBRA_MEM_POLICY_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Taking host memory back from a VM without its help: mechanism only. Somebody else decides how much
- * and by which means (policy.h); this file finds the idlest pages and moves them to the lightest
- * place allowed:
+ * Taking host memory back from a VM without its help: mechanism only. Somebody else decides how
+ * much and by which means (policy.h); this file finds the idlest pages and moves them to the
+ * lightest place allowed:
  *
  *   equal to a disk block -> dropped     zeros -> nothing     equal to another page -> shared
  *   compresses well -> compressed store  else -> swap file
@@ -24,7 +24,8 @@ enum mem_means {
 };
 
 /*
- * path:           the swap file, made now with mode 0600 (created new: an old one is removed first);
+ * path:           the swap file, made now with mode 0600 (created new: an old one is removed
+ * first);
  *                 NULL: none
  * bytes:          its size: guest memory less the reservation; sparse
  * compress_bytes: the most host memory the compressed store may take; 0: none

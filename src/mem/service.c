@@ -2,11 +2,11 @@
 /*
  * Orders, and the slices of work that fulfil them.
  *
- *   limit ┬──────────────────────────────────────────────────────────
- *         │ allowance: pages on their way to the swap file
- *   soft  ┼─ a fault that passes this asks for service ──────────────
- *         │ margin: what one service makes free, so that one in so many faults pays
- *         ┼─ down to here
+ *   limit  +--------------------------------------------------
+ *          | allowance: pages on their way to the swap file
+ *   soft   +-- a fault that passes this asks for service ------
+ *          | margin: what one service makes free, so that one in so many faults pays
+ *          +-- down to here
  *
  * So the guest goes on while its pages are written, and the sum stays below the limit all the same:
  * when more than the allowance is on its way, service waits for the file. When nothing can leave any
