@@ -7,8 +7,9 @@
  *   mib N         how much it owns (64)
  *   kinds LETTERS contents, pages.h (zcre)
  *   file PATH     the pages are those of a file, mapped; it is made mib long
- *   order WORD    sequential, random, hot (9 of 10 accesses to a tenth of the pages: runs of 16),
- *                 or read: the file is read from its beginning to its end, over and over
+ *   order WORD    sequential, random, hot (8 of 10 accesses to a fifth of the pages, which lie in
+ *                 runs of 16), or read: the file is read from its beginning to its end, over and
+ *                 over
  *   check WORD    page: every word is looked at, and a write writes them all; word: one (for
  *                 measuring)
  *   writes N      of 100 accesses so many write (25)
@@ -31,11 +32,12 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include "latency.h"
 #include "pages.h"
 
-#define HOT_PART   10u
+#define HOT_PART   5u /* one of so many runs is hot */
 #define HOT_RUN    16u
 #define READ_PAGES 32u
 #define TOLD       10u
@@ -51,7 +53,8 @@ struct owner {
     int fd;
     uint64_t random, next;
     uint64_t mismatches;
-    struct latency latency;
+    struct latency latency; /* in ticks of the CPU's counter */
+    double ns_per_tick;
 };
 
 static __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...)
@@ -79,40 +82,48 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* 64 random bits; one draw an access, so that the guest measures its memory and not itself. */
 static uint64_t draw(struct owner *o)
 {
     o->random ^= o->random << 13;
     o->random ^= o->random >> 7;
     o->random ^= o->random << 17;
-    return o->random >> 11;
+    return o->random * UINT64_C(0x2545f4914f6cdd1d);
 }
 
-static uint64_t hot_or_cold(struct owner *o)
+/* A number below `limit`, of the upper half of the bits. */
+static uint64_t below(uint64_t bits, uint64_t limit)
 {
-    uint64_t runs = o->pages.count / HOT_RUN;
-    uint64_t hot_runs = (runs + HOT_PART - 1) / HOT_PART;
-    uint64_t run = draw(o) % 10 < 9 ? draw(o) % hot_runs * HOT_PART : draw(o) % runs;
-    return (run < runs ? run : 0) * HOT_RUN + draw(o) % HOT_RUN;
+    return (bits >> 32) * limit >> 32;
 }
 
-static uint64_t choose(struct owner *o)
+static uint64_t hot_or_cold(const struct owner *o, uint64_t bits)
+{
+    uint64_t run = below(bits, o->pages.count / HOT_RUN);
+    if ((bits >> 20 & 1023) < 820)
+        run -= run % HOT_PART;
+    return run * HOT_RUN + (bits >> 16) % HOT_RUN;
+}
+
+static uint64_t choose(struct owner *o, uint64_t bits)
 {
     switch (o->options.order[0]) {
     case 's':
-        return o->next++ % o->pages.count;
+        if (++o->next >= o->pages.count)
+            o->next = 0;
+        return o->next;
     case 'h':
-        return hot_or_cold(o);
+        return hot_or_cold(o, bits);
     default:
-        return draw(o) % o->pages.count;
+        return below(bits, o->pages.count);
     }
 }
 
-static void check_page(struct owner *o, uint64_t number, const uint64_t *page)
+static void check_page(struct owner *o, uint64_t number, const uint64_t *page, unsigned word)
 {
     struct mismatch m;
     bool same = o->options.check[0] == 'p' ? pages_match(&o->pages, number, page, &m)
-                                           : pages_match_word(&o->pages, number, page,
-                                                              (unsigned)(draw(o) % PAGE_WORDS), &m);
+                                           : pages_match_word(&o->pages, number, page, word, &m);
     if (!same && o->mismatches++ < TOLD)
         printf("owner: MISMATCH page %llu version %u kind %c word %u: expected %016llx, found "
                "%016llx\n",
@@ -123,19 +134,20 @@ static void check_page(struct owner *o, uint64_t number, const uint64_t *page)
 /* The time of an access is that of its first load or of the write. */
 static void access_page(struct owner *o)
 {
-    uint64_t number = choose(o);
+    uint64_t bits = draw(o), number = choose(o, bits);
+    unsigned word = bits % PAGE_WORDS;
     const uint64_t *page = o->pages.base + number * PAGE_WORDS;
-    bool write = draw(o) % 100 < o->options.writes;
-    uint64_t start = now_ns();
+    bool write = (bits >> 9 & 127) * 100 < o->options.writes * 128;
+    uint64_t start = __rdtsc();
     if (write && o->options.check[0] == 'p')
         pages_write(&o->pages, number);
     else if (write)
         pages_touch(&o->pages, number);
     else
-        (void)*(const volatile uint64_t *)page;
-    latency_add(&o->latency, now_ns() - start);
+        (void)*(const volatile uint64_t *)(page + word);
+    latency_add(&o->latency, __rdtsc() - start);
     if (!write)
-        check_page(o, number, page);
+        check_page(o, number, page, word);
 }
 
 static void read_pages(struct owner *o)
@@ -143,13 +155,13 @@ static void read_pages(struct owner *o)
     static uint64_t buffer[READ_PAGES * PAGE_WORDS];
     uint64_t first = o->next;
     uint64_t count = o->pages.count - first < READ_PAGES ? o->pages.count - first : READ_PAGES;
-    uint64_t start = now_ns();
+    uint64_t start = __rdtsc();
     if (pread(o->fd, buffer, count * PAGE, (off_t)(first * PAGE)) != (ssize_t)(count * PAGE))
         die("cannot read the file: %s", strerror(errno));
-    uint64_t each_ns = (now_ns() - start) / count;
+    uint64_t each = (__rdtsc() - start) / count;
     for (uint64_t i = 0; i < count; i++) {
-        latency_add(&o->latency, each_ns);
-        check_page(o, first + i, buffer + i * PAGE_WORDS);
+        latency_add(&o->latency, each);
+        check_page(o, first + i, buffer + i * PAGE_WORDS, (first + i) % PAGE_WORDS);
     }
     o->next = first + count == o->pages.count ? 0 : first + count;
 }
@@ -157,7 +169,7 @@ static void read_pages(struct owner *o)
 /* Answers how long it took. */
 static double work(struct owner *o, uint64_t seconds)
 {
-    uint64_t start = now_ns(), now = start;
+    uint64_t start = now_ns(), now = start, ticks = __rdtsc();
     memset(&o->latency, 0, sizeof(o->latency));
     while (!told_to_end && (seconds == 0 || now - start < seconds * 1000000000u)) {
         for (unsigned i = 0; i < 16; i++) {
@@ -168,6 +180,7 @@ static double work(struct owner *o, uint64_t seconds)
         }
         now = now_ns();
     }
+    o->ns_per_tick = (double)(now - start) / (double)(__rdtsc() - ticks);
     return (double)(now - start) * 1e-9;
 }
 
@@ -193,6 +206,7 @@ static void own(struct owner *o)
     o->pages.count = bytes / PAGE;
     o->pages.seed = o->options.seed;
     o->pages.kinds = o->options.kinds;
+    o->pages.kind_count = strlen(o->options.kinds);
     o->pages.base = map(&o->options, o->fd, bytes);
     o->pages.version = calloc(o->pages.count, sizeof(*o->pages.version));
     o->pages.touches = calloc(o->pages.count, sizeof(*o->pages.touches));
@@ -214,12 +228,12 @@ static void report(const struct owner *o, double seconds)
 {
     const struct latency *l = &o->latency;
     printf("owner: {\"order\": \"%s\", \"mib\": %llu, \"kinds\": \"%s\", \"file\": %s, "
-           "\"seconds\": %.3f, \"accesses\": %llu, \"accesses_per_s\": %.0f, \"median_ns\": %llu, "
-           "\"p99_ns\": %llu, \"max_ns\": %llu, \"mismatches\": %llu}\n",
+           "\"seconds\": %.3f, \"accesses\": %llu, \"accesses_per_s\": %.0f, \"median_ns\": %.0f, "
+           "\"p99_ns\": %.0f, \"max_ns\": %.0f, \"mismatches\": %llu}\n",
            o->options.order, (unsigned long long)o->options.mib, o->options.kinds,
            o->options.file ? "true" : "false", seconds, (unsigned long long)l->count,
-           (double)l->count / seconds, (unsigned long long)latency_ns(l, 500),
-           (unsigned long long)latency_ns(l, 990), (unsigned long long)l->max_ns,
+           (double)l->count / seconds, (double)latency_ticks(l, 500) * o->ns_per_tick,
+           (double)latency_ticks(l, 990) * o->ns_per_tick, (double)l->max * o->ns_per_tick,
            (unsigned long long)o->mismatches);
 }
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pages.h"
 
-#include <string.h>
-
 #define EQUAL_CONTENTS 16u
 
 static uint64_t mix(uint64_t x)
@@ -21,7 +19,7 @@ static uint64_t base_of(const struct pages *pages, uint64_t number)
 
 char pages_kind(const struct pages *pages, uint64_t number)
 {
-    return pages->kinds[base_of(pages, number) % strlen(pages->kinds)];
+    return pages->kinds[base_of(pages, number) % pages->kind_count];
 }
 
 static uint64_t random_word(uint64_t base, unsigned word)
@@ -41,7 +39,7 @@ struct content {
 static struct content content_of(const struct pages *pages, uint64_t number)
 {
     uint64_t base = base_of(pages, number), touches = pages->touches[number];
-    switch (pages->kinds[base % strlen(pages->kinds)]) {
+    switch (pages->kinds[base % pages->kind_count]) {
     case 'z':
         return (struct content){.touches = touches};
     case 'e':

@@ -20,6 +20,7 @@ struct pages {
     uint64_t count;
     uint64_t seed;
     const char *kinds; /* letters as above; each version of a page takes one of them */
+    uint64_t kind_count;
     uint32_t *version;
     uint32_t *touches; /* added to the first word; a new version sets it to 0 */
 };

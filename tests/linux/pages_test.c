@@ -18,6 +18,7 @@ static void fill(struct pages *pages, const char *kinds)
                             .count = COUNT,
                             .seed = 7,
                             .kinds = kinds,
+                            .kind_count = strlen(kinds),
                             .version = calloc(COUNT, sizeof(uint32_t)),
                             .touches = calloc(COUNT, sizeof(uint32_t))};
     for (uint64_t i = 0; i < COUNT; i++)
