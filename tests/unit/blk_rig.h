@@ -48,12 +48,13 @@ struct rig_segment {
 };
 
 /*
- * bytes:    of the image;  features: that the driver takes of those offered
- * faults:   borrowed
+ * bytes:     of the image;  features: that the driver takes of those offered
+ * in_memory: the image is where nothing waits for a disk, if there is such a place
+ * faults:    borrowed
  */
 struct rig_config {
     uint64_t bytes, features;
-    bool read_only, at_once;
+    bool read_only, at_once, in_memory;
     const struct aio_faults *faults;
 };
 
@@ -84,7 +85,9 @@ static inline void rig_plug(struct rig *rig, const struct rig_config *config)
     const struct mem_image_source source = {.arg = rig, .read = rig_read_image};
     struct blk_config blk = {.at_once = config->at_once};
 
-    *rig = (struct rig){.path = "/tmp/umbra-blk-XXXXXX"};
+    *rig = (struct rig){0};
+    snprintf(rig->path, sizeof(rig->path), "%s/umbra-blk-XXXXXX",
+             config->in_memory && !access("/dev/shm", W_OK) ? "/dev/shm" : "/tmp");
     rig->fd = mkstemp(rig->path);
     invariant(rig->fd >= 0 && !ftruncate(rig->fd, (off_t)config->bytes));
     invariant(aio_create(&rig->aio, 128, config->faults) == ERR_OK);

@@ -273,7 +273,7 @@ static void return_tickets(struct blk_request *r)
 {
     for (unsigned i = 0; i < r->ticket_count; i++)
         mem_image_write_done(r->blk->config.mem, r->tickets[i].gfn, r->tickets[i].ticket,
-                             r->result == 0 && r->sole);
+                             r->result == 0);
     r->ticket_count = 0;
 }
 
