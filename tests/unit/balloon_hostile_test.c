@@ -152,8 +152,8 @@ static void everything(void **state)
 }
 
 /*
- * An array of eight million numbers, several times: each service does its share, the driver gets its
- * chain back at the end, and a reset in the middle ends it.
+ * An array of eight million numbers, several times: each service does its share, the driver gets
+ * its chain back at the end, and a reset in the middle ends it.
  */
 static void endless_array(void **state)
 {
