@@ -2,7 +2,7 @@
 /* Opening, putting, freeing, looking. Invariants S1 to S4: swap_private.h. */
 #include "mem/store/swap.h"
 
-#include <errno.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,6 +176,7 @@ void swap_free_all(struct swap *sw)
         swap_free_entry(sw, entry);
     }
     sw->staged_count = sw->waiting_count = 0;
+    memset(sw->failed, 0, sizeof(sw->failed));
     sw->round_count = sw->round_next = 0;
     if (swap_file_clear(&sw->file)) {
         memset(sw->slots.stale, 0, sw->slots.words * sizeof(uint64_t));
@@ -190,26 +191,24 @@ void swap_free_all(struct swap *sw)
 
 /* ---- trouble ---- */
 
-void swap_note_failure(struct swap *sw, const char *what, int error)
+void swap_note_failure(struct swap *sw, enum swap_way way, int error)
 {
-    char words[128];
+    char buf[128];
+    const char *words = strerror_r(error, buf, sizeof(buf));
+    bool is_word = words[0] && words[1] >= 'a' && words[1] <= 'z'; /* not "RPC ..." */
 
     sw->errors++;
-    sw->has_failed = true;
-    snprintf(sw->trouble, sizeof(sw->trouble), "%s while %s %s",
-             strerror_r(error, words, sizeof(words)), what, sw->file.path);
-    if (sw->trouble[0] >= 'A' && sw->trouble[0] <= 'Z' && sw->trouble[1] >= 'a')
-        sw->trouble[0] = (char)(sw->trouble[0] + ('a' - 'A'));
-}
-
-void swap_note_success(struct swap *sw)
-{
-    sw->has_failed = false;
+    sw->failed[way] = true;
+    snprintf(sw->trouble[way], sizeof(sw->trouble[way]), "%c%s while %s %s",
+             is_word ? tolower((unsigned char)words[0]) : words[0], words[0] ? words + 1 : "",
+             way == SWAP_WRITING ? "writing" : "reading", sw->file.path);
 }
 
 const char *swap_trouble(const struct swap *sw)
 {
-    return sw->has_failed ? sw->trouble : NULL;
+    if (sw->failed[SWAP_WRITING] && sw->staged_count)
+        return sw->trouble[SWAP_WRITING];
+    return sw->failed[SWAP_READING] ? sw->trouble[SWAP_READING] : NULL;
 }
 
 /* ---- looking ---- */
@@ -225,6 +224,7 @@ void swap_get_info(const struct swap *sw, struct swap_info *out)
         .errors = sw->errors,
         .checksum_errors = sw->checksum_errors,
         .sequential_reads = sw->sequential_reads,
+        .in_flight = aio_in_flight(sw->aio),
     };
 }
 

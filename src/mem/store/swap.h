@@ -68,14 +68,16 @@ void swap_work(struct swap *sw, enum swap_flush flush);
 void swap_wait_room(struct swap *sw);
 
 /*
- * In words, while the newest write or read has failed ("no space left on device while writing
- * PATH"); NULL once one succeeds. Writes are tried again by swap_work, at most every 100 ms.
+ * In words, while the newest write has failed and pages wait for being written, or the newest read
+ * has failed ("no space left on device while writing PATH"); else NULL. Writes are tried again by
+ * swap_work, at most every 100 ms.
  */
 const char *swap_trouble(const struct swap *sw);
 
+/* in_flight: writes and holes on their way; the other counts are pages, bytes, and events so far */
 struct swap_info {
     uint64_t slots, used, staged, read_bytes, write_bytes, errors, checksum_errors,
-        sequential_reads;
+        sequential_reads, in_flight;
 };
 void swap_get_info(const struct swap *sw, struct swap_info *out);
 bool swap_check(const struct swap *sw); /* false and err_text() */

@@ -62,6 +62,8 @@ struct swap_slots {
     uint64_t *used, *stale; /* bit per slot */
     uint32_t *slot_of;      /* index -> slot + 1, 0: none; NULL: every index has its own slot */
     uint32_t *index_of;     /* slot -> index, of used slots */
+    uint32_t *cluster_of;   /* group of 64 indexes -> word, and back: only true where both agree */
+    uint32_t *group_of;
     void *area;
     size_t area_bytes;
 };
@@ -99,6 +101,8 @@ static inline void swap_bit_clear(uint64_t *bits, uint64_t n)
 #define SWAP_HOLE_NS   UINT64_C(1000000000) /* a hole is punched at the latest after this */
 #define SWAP_DUE_PAGES (SWAP_STAGING_PAGES / 2)
 #define SWAP_DUE_HOLES 4096
+
+enum swap_way { SWAP_WRITING, SWAP_READING };
 
 enum swap_entry_state { ENTRY_FREE, ENTRY_WAITING, ENTRY_WRITING, ENTRY_ORPHAN };
 
@@ -154,11 +158,12 @@ struct swap {
     uint64_t freed_count; /* stored slots freed, and remains left, since the last hunt for holes */
     uint64_t freed_ns;
     uint64_t hole_cursor;
+    uint64_t punch_retry_ns;
     bool cannot_punch;
 
-    bool has_failed;
+    bool failed[2]; /* by enum swap_way: the newest of that way */
     uint64_t retry_ns;
-    char trouble[PATH_MAX + 160];
+    char trouble[2][PATH_MAX + 160];
 
     uint64_t read_bytes, write_bytes, errors, checksum_errors, sequential_reads;
     uint64_t writes_ended; /* successes and failures, for swap_wait_room */
@@ -175,9 +180,8 @@ static inline uint8_t *swap_read_buffer(const struct swap *sw, unsigned op)
 }
 
 uint64_t swap_now_ns(void);
-/* what: "writing" or "reading"; error: errno */
-void swap_note_failure(struct swap *sw, const char *what, int error);
-void swap_note_success(struct swap *sw);
+/* error: errno */
+void swap_note_failure(struct swap *sw, enum swap_way way, int error);
 void swap_free_entry(struct swap *sw, uint16_t entry);
 /* Remains are at this free slot, or were left there. */
 void swap_note_stale(struct swap *sw, uint32_t slot);

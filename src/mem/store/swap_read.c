@@ -66,11 +66,11 @@ static int read_end(struct swap *sw, unsigned n)
     aio_wait(sw->aio, &op->request);
     error = -op->result;
     if (error) {
-        swap_note_failure(sw, "reading", error);
+        swap_note_failure(sw, SWAP_READING, error);
         return error;
     }
     sw->read_bytes += op->iov.iov_len;
-    swap_note_success(sw);
+    sw->failed[SWAP_READING] = false;
     swap_file_forget(&sw->file, op->request.offset, op->iov.iov_len);
     return 0;
 }
@@ -169,6 +169,6 @@ bool swap_get(struct swap *sw, const uint32_t *slots, void *const *pages, bool *
         read_part(&r, part, used);
     if (r.any_came || !r.any_failed)
         return true;
-    err_note(ERR_IO, "%s", sw->trouble);
+    err_note(ERR_IO, "%s", sw->trouble[SWAP_READING]);
     return false;
 }

@@ -2,8 +2,9 @@
 /*
  * Which page of the file an index gets. Pages that lie beside each other in the guest should lie
  * beside each other here, because they are read back together. A file with a slot for every index
- * gives each its own. A smaller one puts a page beside a neighbour that is there already, else at
- * its place in an empty cluster (64 slots, one word of the bitmap), else anywhere.
+ * gives each its own. In a smaller one a group of 64 indexes takes an empty cluster (64 slots, one
+ * word of the bitmap) when its first page comes and keeps it while a page is there, each index at
+ * its place; where no cluster is empty a page goes beside a neighbour, else anywhere.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -15,11 +16,13 @@
 enum err swap_slots_init(struct swap_slots *s, uint64_t slots, uint64_t pages)
 {
     bool own = slots >= pages;
-    uint64_t words = (slots + 63) / 64;
+    uint64_t words = (slots + 63) / 64, groups = (pages + 63) / 64;
     size_t bits = words * sizeof(uint64_t);
 
     memset(s, 0, sizeof(*s));
-    s->area_bytes = 2 * bits + words * 64 * sizeof(uint32_t) + (own ? 0 : pages * sizeof(uint32_t));
+    s->area_bytes = 2 * bits + words * 64 * sizeof(uint32_t);
+    if (!own)
+        s->area_bytes += (pages + groups + words) * sizeof(uint32_t);
     s->area = mmap(NULL, s->area_bytes, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (s->area == MAP_FAILED) {
@@ -30,7 +33,11 @@ enum err swap_slots_init(struct swap_slots *s, uint64_t slots, uint64_t pages)
     s->used = s->area;
     s->stale = s->used + words;
     s->index_of = (uint32_t *)(s->stale + words);
-    s->slot_of = own ? NULL : s->index_of + words * 64;
+    if (!own) {
+        s->slot_of = s->index_of + words * 64;
+        s->cluster_of = s->slot_of + pages;
+        s->group_of = s->cluster_of + groups;
+    }
     s->slots = slots;
     s->pages = pages;
     s->words = words;
@@ -97,6 +104,22 @@ static bool find_word(struct swap_slots *s, bool fresh)
     return false;
 }
 
+/* The place of this index in the cluster of its group, which takes an empty one if it has none. */
+static uint32_t in_own_cluster(struct swap_slots *s, uint64_t index)
+{
+    uint64_t group = index / 64, cluster = s->cluster_of[group], slot;
+
+    if (!s->used[cluster] || s->group_of[cluster] != group) {
+        if (!s->fresh_words || !find_word(s, true))
+            return SWAP_NO_SLOT;
+        cluster = s->cursor;
+        s->cluster_of[group] = (uint32_t)cluster;
+        s->group_of[cluster] = (uint32_t)group;
+    }
+    slot = cluster * 64 + index % 64;
+    return is_free(s, slot) ? (uint32_t)slot : SWAP_NO_SLOT;
+}
+
 static uint32_t choose(struct swap_slots *s, uint64_t index)
 {
     uint32_t slot;
@@ -107,11 +130,11 @@ static uint32_t choose(struct swap_slots *s, uint64_t index)
         if (is_free(s, index))
             return (uint32_t)index;
     } else {
-        slot = beside_neighbour(s, index);
+        slot = in_own_cluster(s, index);
+        if (slot == SWAP_NO_SLOT)
+            slot = beside_neighbour(s, index);
         if (slot != SWAP_NO_SLOT)
             return slot;
-        if (s->fresh_words && find_word(s, true))
-            return (uint32_t)(s->cursor * 64 + index % 64);
     }
     if (!find_word(s, false))
         return SWAP_NO_SLOT;

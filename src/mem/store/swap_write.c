@@ -85,11 +85,11 @@ static void write_done(struct aio_request *request, int result)
     if (result) {
         sw->round_count = sw->round_next = 0; /* the next one begins with these again */
         sw->retry_ns = swap_now_ns() + SWAP_RETRY_NS;
-        swap_note_failure(sw, "writing", -result);
+        swap_note_failure(sw, SWAP_WRITING, -result);
         return;
     }
     sw->write_bytes += (uint64_t)op->count * PAGE_SIZE;
-    swap_note_success(sw);
+    sw->failed[SWAP_WRITING] = false;
     swap_file_forget(&sw->file, op->request.offset, op->request.bytes);
 }
 
@@ -194,8 +194,8 @@ static void punch_done(struct aio_request *request, int result)
         sw->cannot_punch = true; /* the file does not shrink; nothing else changes */
         return;
     }
-    sw->retry_ns = swap_now_ns() + SWAP_RETRY_NS;
-    swap_note_failure(sw, "giving back space of", -result);
+    sw->errors++; /* no trouble for the guest */
+    sw->punch_retry_ns = swap_now_ns() + SWAP_RETRY_NS;
 }
 
 /* Remains of nobody, from slot on: the first one; slots: none. */
@@ -263,10 +263,10 @@ static bool punch_next_run(struct swap *sw)
 static void punch_due(struct swap *sw, enum swap_flush flush, uint64_t now)
 {
     bool is_hunting = sw->hole_cursor < sw->slots.slots;
-    bool due = flush == SWAP_ALL_NOW || sw->has_failed || sw->freed_count >= SWAP_DUE_HOLES ||
-               now - sw->freed_ns >= SWAP_HOLE_NS;
+    bool due = flush == SWAP_ALL_NOW || sw->failed[SWAP_WRITING] ||
+               sw->freed_count >= SWAP_DUE_HOLES || now - sw->freed_ns >= SWAP_HOLE_NS;
 
-    if (sw->cannot_punch || now < sw->retry_ns)
+    if (sw->cannot_punch || now < sw->punch_retry_ns)
         return;
     if (!is_hunting) {
         if (!sw->freed_count || !due)
@@ -287,7 +287,7 @@ void swap_work(struct swap *sw, enum swap_flush flush)
     aio_reap(sw->aio);
     now = swap_now_ns();
     /* On a full disk holes make room for the writes. */
-    if (sw->has_failed)
+    if (sw->failed[SWAP_WRITING])
         punch_due(sw, flush, now);
     write_due(sw, flush, now);
     punch_due(sw, flush, now);
