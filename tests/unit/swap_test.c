@@ -264,13 +264,13 @@ static void run_model(uint64_t slots, uint64_t seed, unsigned steps)
 static void model_with_own_slots(void **state)
 {
     (void)state;
-    run_model(MODEL_PAGES, 1, 20000);
+    run_model(MODEL_PAGES, 1, 10000);
 }
 
 static void model_with_fewer_slots(void **state)
 {
     (void)state;
-    run_model(MODEL_PAGES / 3 + 7, 2, 20000);
+    run_model(MODEL_PAGES / 3 + 7, 2, 10000);
 }
 
 /* ---- where pages lie ---- */
