@@ -30,7 +30,7 @@ static inline void start(struct fixture *f)
     f->echo.dev = f->d.dev;
 }
 
-/* Queue i sends vector i + 1, configuration changes send vector 0; without MSI-X that means nothing. */
+/* With MSI-X, queue i sends vector i + 1, configuration changes send vector 0. */
 static inline void start_live(struct fixture *f)
 {
     start(f);
