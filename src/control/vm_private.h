@@ -67,6 +67,7 @@ struct vm {
     /* vCPU thread only, host monotonic: when to do what */
     uint64_t next_memory_ns, next_policy_ns, next_stats_ns, io_timer_ns;
     struct policy_state policy;
+    uint64_t stats_seen, balloon_pages_then; /* when the guest last told its figures */
 
     pthread_mutex_t lock; /* all below */
     pthread_cond_t cond;

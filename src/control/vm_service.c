@@ -27,6 +27,7 @@
 #define SECOND_NS      UINT64_C(1000000000)
 #define POLICY_NS      (SECOND_NS / 5)
 #define STATS_NS       SECOND_NS
+#define STATS_PRESS_NS POLICY_NS /* while memory is short */
 #define STALL_RETRY_NS (SECOND_NS / 10)
 
 /* Places in struct balloon_guest_stats. */
@@ -119,6 +120,22 @@ uint64_t vm_process_bytes(struct vm *vm)
     return (uint64_t)pages * PAGE_SIZE;
 }
 
+/*
+ * What the guest said was so when it said it: what went into the balloon since is not there to be
+ * asked for again, and what came out is.
+ */
+static uint64_t since_told(const struct vm *vm, uint64_t told, uint64_t balloon_pages)
+{
+    uint64_t then = vm->balloon_pages_then;
+
+    if (told == UINT64_MAX)
+        return told;
+    if (balloon_pages < then)
+        return told + (then - balloon_pages) * PAGE_SIZE;
+    return told > (balloon_pages - then) * PAGE_SIZE ? told - (balloon_pages - then) * PAGE_SIZE
+                                                     : 0;
+}
+
 static void look(struct vm *vm, uint64_t now, struct policy_input *in)
 {
     struct balloon_info balloon;
@@ -133,6 +150,9 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
      * user's word moves the balloon, not what the guest had free at some moment of the host's.
      */
     knows_guest = balloon.has_stats && balloon.stats.updates && vm->config.clock == CLOCK_HOST;
+    if (balloon.stats.updates != vm->stats_seen)
+        vm->balloon_pages_then = balloon.actual_pages;
+    vm->stats_seen = balloon.stats.updates;
     *in = (struct policy_input){
         .now_ns = now,
         .memory = vm->config.memory_bytes,
@@ -144,9 +164,14 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
         .has_balloon = balloon.has_driver,
         .balloon_pages = balloon.actual_pages,
         .balloon_moved_ns = balloon.moved_ns,
-        .guest_free = knows_guest ? balloon.stats.value[STAT_FREE] : UINT64_MAX,
-        .guest_available = knows_guest ? balloon.stats.value[STAT_AVAILABLE] : UINT64_MAX,
+        .guest_free = UINT64_MAX,
+        .guest_available = UINT64_MAX,
     };
+    if (knows_guest) {
+        in->guest_free = since_told(vm, balloon.stats.value[STAT_FREE], balloon.actual_pages);
+        in->guest_available =
+            since_told(vm, balloon.stats.value[STAT_AVAILABLE], balloon.actual_pages);
+    }
     in->overhead = process > in->host ? process - in->host : 0;
     pthread_mutex_lock(&vm->lock);
     in->user_target = vm->user_resident;
@@ -166,7 +191,7 @@ static void decide(struct vm *vm, uint64_t now)
         board_balloon_set_target(vm->board, d.decided.balloon_target_pages);
     if (is_limited && vm->config.clock == CLOCK_HOST && d.saw.has_balloon &&
         now >= vm->next_stats_ns) {
-        vm->next_stats_ns = now + STATS_NS;
+        vm->next_stats_ns = now + (d.decided.rung == POLICY_NOTHING ? STATS_NS : STATS_PRESS_NS);
         board_balloon_ask_stats(vm->board);
     }
     /* Without a limit and without a wish there is nothing to decide until there is one. */
