@@ -16,6 +16,9 @@
 #include "base/log.h"
 #include "machine/boot/boot.h"
 
+/* Of what a VM may hold, decoded code gets this part at most. */
+#define CODE_SHARE 8
+
 uint64_t vm_host_ns(void)
 {
     struct timespec ts;
@@ -225,6 +228,7 @@ static enum err make_cpu(struct vm *vm)
         .mmu_strategy = vm->config.mmu_strategy,
         .mmu_oracle = vm->config.mmu_oracle,
         .audit_exits = vm->config.audit && UMBRA_DEBUG_BUILD,
+        .code_bytes = vm->config.limit_bytes / CODE_SHARE,
         .budgeted = vm->config.clock == CLOCK_INSTRUCTIONS,
     };
 

@@ -68,6 +68,7 @@ struct cpu_stats {
  * tsc_khz:      frequency of bus->tsc, told to the guest by CPUID
  * apic_id:      this vCPU's local APIC id, told by CPUID
  * features:     CPU_FEATURE_* that the CPU offers
+ * code_bytes:   host memory that decoded or translated code may take; 0: the engine's choice
  * budgeted:     stop exactly at the bus' poll budget (CLOCK_INSTRUCTIONS)
  */
 struct vcpu_config {
@@ -79,6 +80,7 @@ struct vcpu_config {
     enum mmu_strategy mmu_strategy;
     bool mmu_oracle;
     bool audit_exits;
+    uint64_t code_bytes;
     bool budgeted;
 };
 

@@ -351,6 +351,12 @@ enum err qmp_server_create(struct qmp_server **out, struct vm *vm)
     return ERR_OK;
 }
 
+void qmp_server_let_go(struct qmp_server *server)
+{
+    if (server)
+        qmp_trace_forget(&server->trace, server->trace.client);
+}
+
 void qmp_server_destroy(struct qmp_server *server)
 {
     if (!server)

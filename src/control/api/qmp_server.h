@@ -28,6 +28,9 @@ struct qmp_server;
  */
 enum err qmp_server_create(struct qmp_server **out, struct vm *vm) MUST_USE;
 
+/* The VM goes: only destroy may be called after this. NULL is fine. */
+void qmp_server_let_go(struct qmp_server *server);
+
 /*
  * Sends what it can to clients within a moment, closes them and removes the socket. NULL is fine.
  */

@@ -100,6 +100,10 @@ static void die_of_signal(int number)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
+/*
+ * Takes the VM over. Its files go before its socket: whoever sees the connection end (umbra stop) may
+ * start a VM of that name.
+ */
 static int run_vm(struct vm *vm, const struct run_options *options, int *signal_number)
 {
     struct qmp_server *server = NULL;
@@ -108,8 +112,11 @@ static int run_vm(struct vm *vm, const struct run_options *options, int *signal_
     enum err err = qmp_server_create(&server, vm);
     int status;
 
-    if (err == ERR_BUSY || err == ERR_INVAL)
-        return cli_fail(err);
+    if (err == ERR_BUSY || err == ERR_INVAL) {
+        status = cli_fail(err);
+        vm_destroy(vm);
+        return status;
+    }
     if (err)
         fprintf(stderr, "umbra: no control socket, so ps, stat and stop will not see this VM: %s\n",
                 err_text());
@@ -126,6 +133,8 @@ static int run_vm(struct vm *vm, const struct run_options *options, int *signal_
         status = status_of_end(vm, &end);
     }
     status = finish(vm, options, status);
+    qmp_server_let_go(server);
+    vm_destroy(vm);
     qmp_server_destroy(server);
     return status;
 }
@@ -157,7 +166,6 @@ int command_run(int count, char *const *words)
     if (err)
         return cli_fail(err);
     status = run_vm(vm, &options, &signal_number);
-    vm_destroy(vm);
     if (signal_number)
         die_of_signal(signal_number);
     return status;

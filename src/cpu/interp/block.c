@@ -14,6 +14,7 @@
 #include "cpu/interp/run.h"
 
 #define ARENA_BYTES    (UINT64_C(64) << 20)
+#define ARENA_LEAST    (UINT64_C(1) << 20)
 #define CODE_PAGES_MAX 4096u
 #define HASH_BUCKETS   4096u
 
@@ -31,9 +32,10 @@ struct block {
     uint16_t start, end, uops, bytes;
 };
 
+/* limit: bytes of the arena that may be used */
 struct code_cache {
     char *arena;
-    uint64_t used;
+    uint64_t used, limit;
     struct code_page *pool;
     unsigned pool_used;
     struct code_page *free_pages;
@@ -399,7 +401,7 @@ static void make_room(struct interp *c)
     const struct code_cache *k = c->cache;
     bool pages = k->pool_used + 2 <= CODE_PAGES_MAX || (k->free_pages && k->free_pages->hash_next);
 
-    if (k->used + BLOCK_MAX_BYTES > ARENA_BYTES || !pages)
+    if (k->used + BLOCK_MAX_BYTES > k->limit || !pages)
         code_drop_all(c);
 }
 
@@ -477,7 +479,7 @@ static void *reserve(size_t bytes)
     return p == MAP_FAILED ? NULL : p;
 }
 
-enum err code_cache_create(struct interp *c)
+enum err code_cache_create(struct interp *c, uint64_t code_bytes)
 {
     struct mem_observer o = {.arg = c, .unmap = on_unmap, .written = on_written};
     struct code_cache *k = calloc(1, sizeof *k);
@@ -492,6 +494,9 @@ enum err code_cache_create(struct interp *c)
                          (unsigned)(ARENA_BYTES >> 20));
     c->arena = k->arena;
     k->used = 64;
+    k->limit = code_bytes && code_bytes < ARENA_BYTES ? code_bytes : ARENA_BYTES;
+    if (k->limit < ARENA_LEAST)
+        k->limit = ARENA_LEAST;
     return mem_add_observer(c->mem, &o);
 }
 

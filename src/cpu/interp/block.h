@@ -40,7 +40,8 @@ struct code_page {
     unsigned key;
 };
 
-enum err code_cache_create(struct interp *c) MUST_USE;
+/* code_bytes: as in struct vcpu_config */
+enum err code_cache_create(struct interp *c, uint64_t code_bytes) MUST_USE;
 void code_cache_destroy(struct interp *c);
 void code_drop_all(struct interp *c);
 

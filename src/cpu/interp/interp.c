@@ -262,7 +262,7 @@ static enum err create_parts(struct interp *c, const struct vcpu_config *config)
     err = mmu_create(&c->mmu, &mmu);
     if (err)
         return err;
-    err = code_cache_create(c);
+    err = code_cache_create(c, config->code_bytes);
     if (err)
         return err;
     x86_state_reset(&reset);
