@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A span is 64 KiB of host memory cut into objects of one size; the sizes are such that n objects
+ * A span is 32 KiB of host memory cut into objects of one size; the sizes are such that n objects
  * fill a span with nothing left over but rounding. Spans lie in regions of address space; a span
  * whose last object goes is given back to the host and then serves any size.
  *
@@ -20,13 +20,13 @@
 #include "base/addr.h"
 #include "base/invariant.h"
 
-#define SPAN_BYTES    65536u
-#define SPAN_OBJECTS  1024u /* of the smallest size */
-#define REGION_SPANS  1024u
+#define SPAN_BYTES    32768u
+#define SPAN_OBJECTS  512u  /* of the smallest size */
+#define REGION_SPANS  2048u
 #define MAX_REGIONS   (UINT32_MAX / SPAN_OBJECTS / REGION_SPANS) /* 4095: nearly 256 GiB */
 #define LARGEST_BLOCK 3072u /* three quarters of a page: larger ones are not worth it */
 #define HEADER_BYTES  2u
-#define FEWEST        21u /* objects of the largest size in a span */
+#define FEWEST        10u /* objects of the largest size in a span */
 #define GRAIN         8u
 #define MAX_CLASSES   96u
 #define NO_SPAN       UINT32_MAX
@@ -74,12 +74,12 @@ static uint8_t *span_memory(const struct zstore *zs, uint32_t n)
 
 /* ---- making and ending ---- */
 
-/* From the largest to the smallest: steps of one object more while that is coarse, then of 1/16. */
+/* From the largest to the smallest: steps of one object more while that is coarse, then of 1/12. */
 static void make_classes(struct zstore *zs)
 {
     uint32_t bytes = LARGEST_BLOCK + HEADER_BYTES;
 
-    for (uint32_t n = FEWEST; n <= SPAN_OBJECTS; n += n / 16 > 1 ? n / 16 : 1) {
+    for (uint32_t n = FEWEST; n <= SPAN_OBJECTS; n += n / 12 > 1 ? n / 12 : 1) {
         invariant(zs->classes < MAX_CLASSES);
         zs->class[zs->classes++] = (struct class){
             .bytes = SPAN_BYTES / n / GRAIN * GRAIN, .objects = n, .partial = NO_SPAN};
