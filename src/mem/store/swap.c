@@ -177,6 +177,7 @@ void swap_free_all(struct swap *sw)
     }
     sw->staged_count = sw->waiting_count = 0;
     memset(sw->failed, 0, sizeof(sw->failed));
+    sw->retry_ns = 0;
     sw->round_count = sw->round_next = 0;
     if (swap_file_clear(&sw->file)) {
         memset(sw->slots.stale, 0, sw->slots.words * sizeof(uint64_t));

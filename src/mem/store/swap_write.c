@@ -90,6 +90,7 @@ static void write_done(struct aio_request *request, int result)
     }
     sw->write_bytes += (uint64_t)op->count * PAGE_SIZE;
     sw->failed[SWAP_WRITING] = false;
+    sw->retry_ns = 0; /* what failed before this one may go at once */
     swap_file_forget(&sw->file, op->request.offset, op->request.bytes);
 }
 
