@@ -21,7 +21,7 @@ struct slot {
 
 struct aio {
     struct slot slot[SLOTS];
-    unsigned in_flight, delay, count[AIO_ZERO + 1];
+    unsigned in_flight, delay, failures, count[AIO_ZERO + 1];
     uint64_t random;
     const struct aio_faults *faults;
     int event_fd;
@@ -68,9 +68,9 @@ void aio_double_set_seed(struct aio *aio, uint64_t seed)
     aio->random = seed;
 }
 
-unsigned aio_double_count(const struct aio *aio, enum aio_op op)
+void aio_double_set_failures(struct aio *aio, unsigned percent)
 {
-    return aio->count[op];
+    aio->failures = percent;
 }
 
 const char *aio_kind(const struct aio *aio)
@@ -110,7 +110,7 @@ void aio_submit(struct aio *aio, struct aio_request *request)
     aio->count[request->op]++;
     aio->in_flight++;
     aio->slot[i] = (struct slot){.request = request, .result = fault_of(aio, request->op)};
-    if (aio->slot[i].result)
+    if (aio->slot[i].result) /* not tried at all */
         aio->slot[i].steps = HALVES;
 }
 
@@ -163,6 +163,8 @@ static bool step(struct aio *aio, struct slot *slot)
     if (slot->steps < HALVES) {
         if (!slot->result)
             slot->result = carry_out(r, slot->steps);
+        if (!slot->result && chance(aio) % 200 < aio->failures)
+            slot->result = -EIO;
         slot->steps++;
         return false;
     }

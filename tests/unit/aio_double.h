@@ -10,8 +10,8 @@
 
 /* Chance of an aio_reap to leave a request where it is, in percent; 0: all is done at once. */
 void aio_double_set_delay(struct aio *aio, unsigned percent);
+/* Chance of a request to fail, in percent. */
+void aio_double_set_failures(struct aio *aio, unsigned percent);
 void aio_double_set_seed(struct aio *aio, uint64_t seed);
-/* How many requests of the op were submitted. */
-unsigned aio_double_count(const struct aio *aio, enum aio_op op);
 
 #endif
