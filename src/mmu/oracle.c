@@ -299,6 +299,8 @@ void oracle_check(struct oracle *o, const struct mmu_access *access, bool ac,
     o->now++;
     o->mmu->stats.oracle_checks++;
     plain_walk(o->mmu->mem, &o->ctx, o->mmu->maxphyaddr, access->gva, &plain);
+    if (plain.unknown)
+        return;
     bool right = is_right(o, &q, &plain);
     /* A fresh walk that succeeded has left its marks in the guest's tables. */
     if (right && !from_shadow && answer->kind != MMU_GUEST_FAULT)

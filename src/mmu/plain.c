@@ -24,7 +24,7 @@ static bool has_nx(const struct mmu_context *c)
     return has_pae(c) && (c->efer >> 11 & 1);
 }
 
-static uint64_t peek(struct guest_mem *mem, uint64_t gpa, unsigned bytes)
+static uint64_t peek(struct guest_mem *mem, uint64_t gpa, unsigned bytes, struct plain *out)
 {
     uint64_t value = 0;
     hva_t hva;
@@ -37,7 +37,9 @@ static uint64_t peek(struct guest_mem *mem, uint64_t gpa, unsigned bytes)
     case MEM_NOT_RAM:
         return bytes == 8 ? UINT64_MAX : UINT32_MAX;
     default: /* compressed, swapped, ...: looked at where it is */
-        return mem_read_through(mem, gpa_make(gpa), &value, bytes) ? value : 0;
+        if (!mem_read_through(mem, gpa_make(gpa), &value, bytes))
+            out->unknown = true;
+        return value;
     }
 }
 
@@ -86,7 +88,7 @@ static void leaf(struct plain *out, const struct mmu_context *c, uint64_t entry,
 static void walk_2level(struct guest_mem *mem, const struct mmu_context *c, unsigned maxphyaddr,
                         uint64_t gva, struct plain *out)
 {
-    uint64_t pde = peek(mem, (c->cr3 & 0xfffff000) + (gva >> 22 & 0x3ff) * 4, 4);
+    uint64_t pde = peek(mem, (c->cr3 & 0xfffff000) + (gva >> 22 & 0x3ff) * 4, 4, out);
     bool big = (pde & 0x80) && (c->cr4 >> 4 & 1);
     uint64_t reserved = 0;
 
@@ -101,7 +103,7 @@ static void walk_2level(struct guest_mem *mem, const struct mmu_context *c, unsi
         leaf(out, c, pde, (pde & 0xffc00000) | (pde >> 13 & 0xff) << 32, 22, gva);
         return;
     }
-    uint64_t pte = peek(mem, (pde & 0xfffff000) + (gva >> 12 & 0x3ff) * 4, 4);
+    uint64_t pte = peek(mem, (pde & 0xfffff000) + (gva >> 12 & 0x3ff) * 4, 4, out);
     if (use_entry(out, c, pte, 0))
         leaf(out, c, pte, pte & 0xfffff000, 12, gva);
 }
@@ -120,7 +122,7 @@ static void walk_8byte(struct guest_mem *mem, const struct mmu_context *c, unsig
         above |= UINT64_C(1) << 63;
     for (; level > 0; level--) {
         unsigned shift = 12 + 9 * (unsigned)(level - 1);
-        uint64_t entry = peek(mem, table + (gva >> shift & 0x1ff) * 8, 8);
+        uint64_t entry = peek(mem, table + (gva >> shift & 0x1ff) * 8, 8, out);
         bool ps = entry & 0x80;
         uint64_t reserved = above;
         if (level >= 4)

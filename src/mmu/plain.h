@@ -14,6 +14,7 @@
  * faults:   the walk found no translation; why: PF_P | PF_RSVD or 0
  * page:     guest physical address of the 4 KiB page; shift: log2 of the size of the page it is
  *           part of
+ * unknown:  the host failed to read a table, all the rest means nothing
  * accessed: A is set in every entry used; dirty: D of the leaf
  */
 struct plain {
@@ -21,7 +22,7 @@ struct plain {
     uint32_t why;
     uint8_t shift;
     uint8_t pkey;
-    bool faults;
+    bool faults, unknown;
     bool user, write, nx, accessed, dirty, global;
 };
 

@@ -9,6 +9,7 @@
 
 #include "mmu/internal.h"
 #include "mmu_guest.h"
+#include "pressure.h"
 
 #define MIB        UINT64_C(0x100000)
 #define MEMORY     (4 * MIB)
@@ -30,7 +31,9 @@ struct fuzz {
     struct line tlb[LINES];
     uint64_t tlb_hits;
     uint64_t favourite[FAVOURITES];
-    bool calm; /* nearly all entries allow everything: more answers from the shadow */
+    struct pressure pressure;
+    bool at_rest; /* no frame leaves */
+    bool calm;    /* nearly all entries allow everything: more answers from the shadow */
 };
 
 static uint32_t rnd(struct fuzz *f, uint32_t below)
@@ -267,8 +270,13 @@ static void access_once(struct fuzz *f)
     }
     struct mmu_result r;
     memset(&r, 0, sizeof r);
-    mmu_translate(f->g.mmu, &a, ac, &r);
-    assert_int_not_equal(r.kind, MMU_HOST_ERROR);
+    f->pressure.fails = rnd(f, 50) ? 0 : 1 + rnd(f, 3);
+    do {
+        mmu_translate(f->g.mmu, &a, ac, &r);
+        while (mem_stall(f->g.mem))
+            pressure_age(&f->pressure);
+    } while (r.kind == MMU_HOST_ERROR);
+    f->pressure.fails = 0;
     if (r.kind == MMU_MAPPED)
         *line = (struct line){.valid = true, .tag = tag, .page = page, .result = r};
     if (r.kind == MMU_MAPPED && a.kind == MMU_WRITE && (page >> 12) % 3 && r.page_gpa.v >= MIB) {
@@ -299,10 +307,29 @@ static void flush_some(struct fuzz *f)
     }
 }
 
+/* Frames leave: some that equal a disk, or whatever goes somewhere; or all grow older. */
+static void unrest(struct fuzz *f)
+{
+    switch (rnd(f, 4)) {
+    case 0:
+        pressure_age(&f->pressure);
+        break;
+    case 1:
+        pressure_evict(&f->pressure, rnd(f, MEM_MEANS_ALL + 1));
+        break;
+    default:
+        for (unsigned n = rnd(f, 8); n > 0; n--)
+            pressure_drop(&f->pressure, (uint64_t)rnd(f, (MIB >> PAGE_SHIFT) + 16) << PAGE_SHIFT);
+        break;
+    }
+}
+
 static void step(struct fuzz *f)
 {
     unsigned dice = rnd(f, 1000);
     gfn_t data = gfn_make((MIB >> 12) + rnd(f, 16));
+    if (!f->at_rest && !rnd(f, 100))
+        unrest(f);
     if (dice < 880)
         access_once(f);
     else if (dice < 930)
@@ -337,7 +364,9 @@ static void run_seed(uint64_t seed, unsigned steps, enum mmu_strategy strategy,
     assert_non_null(f);
     f->seed = seed;
     f->calm = seed % 2;
+    f->at_rest = seed % 5 == 4;
     assert_int_equal(mem_create(&f->g.mem, MEMORY), ERR_OK);
+    pressure_open(&f->pressure, f->g.mem);
     struct mmu_config config = {
         .mem = f->g.mem,
         .maxphyaddr = 40,
@@ -370,16 +399,22 @@ static void run_seed(uint64_t seed, unsigned steps, enum mmu_strategy strategy,
     if (getenv("FUZZ_SHOW"))
         printf("strategy %d seed %llu: %llu checks, %llu stale, %llu hits, %llu tlb, %llu walks, "
                "%llu pages, "
-               "%llu zapped, %llu table writes, %llu tracked, %llu unsync, %llu of %llu re-read "
+               "%llu zapped, %llu unmapped, %llu reads (shared %llu, swapped %llu), %llu table "
+               "writes, %llu tracked, %llu unsync, %llu of %llu re-read "
                "changed, %llu of %llu prefetched used\n",
                (int)strategy, (unsigned long long)seed, (unsigned long long)s->oracle_checks,
                (unsigned long long)s->oracle_stale_allowed,
                (unsigned long long)s->step2_shadow_hits, (unsigned long long)f->tlb_hits,
                (unsigned long long)s->step4_walks, (unsigned long long)s->shadow_pages_peak,
-               (unsigned long long)s->shadow_pages_zapped, (unsigned long long)s->table_writes,
-               (unsigned long long)s->tables_tracked, (unsigned long long)s->unsyncs,
-               (unsigned long long)s->sync_changes, (unsigned long long)s->sync_reads,
-               (unsigned long long)s->prefetch_used, (unsigned long long)s->prefetched);
+               (unsigned long long)s->shadow_pages_zapped, (unsigned long long)s->frames_unmapped,
+               (unsigned long long)f->pressure.reads,
+               (unsigned long long)mem_reclaim_stats(f->g.mem)->evicted_shared,
+               (unsigned long long)mem_reclaim_stats(f->g.mem)->evicted_swapped,
+               (unsigned long long)s->table_writes, (unsigned long long)s->tables_tracked,
+               (unsigned long long)s->unsyncs, (unsigned long long)s->sync_changes,
+               (unsigned long long)s->sync_reads, (unsigned long long)s->prefetch_used,
+               (unsigned long long)s->prefetched);
+    pressure_close(&f->pressure);
     guest_close(&f->g);
     free(f);
 }
