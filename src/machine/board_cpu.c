@@ -166,6 +166,21 @@ static bool cpu_msr_read(void *arg, uint32_t msr, uint64_t *value)
     return known;
 }
 
+/* What the host cannot give now is written before the next instruction. */
+static void want_service(struct board_cpu *cpu)
+{
+    const struct board_host *host = &cpu->board->config.host;
+
+    if (host->service_wanted)
+        host->service_wanted(host->arg);
+}
+
+void board_cpu_service(struct board_cpu *cpu)
+{
+    if (!kvmclock_service(&cpu->kvmclock))
+        want_service(cpu);
+}
+
 static bool cpu_msr_write(void *arg, uint32_t msr, uint64_t value)
 {
     struct board_cpu *cpu = arg;
@@ -178,6 +193,8 @@ static bool cpu_msr_write(void *arg, uint32_t msr, uint64_t value)
         kvmclock_msr_write(&cpu->kvmclock, msr, value);
     else
         known = false;
+    if (cpu->kvmclock.wall_waits || cpu->kvmclock.system_waits)
+        want_service(cpu);
     board_unlock(cpu->board);
     return known;
 }

@@ -76,6 +76,8 @@ void board_virtio_reset(struct board *board);
 /* board_cpu.c */
 void board_cpu_init(struct board *board, unsigned index, int64_t power_on_wall_ns);
 void board_cpu_reset(struct board_cpu *cpu);
+/* Between two instructions: what the host could not do within one. */
+void board_cpu_service(struct board_cpu *cpu);
 /* Recomputes the INTR line of a CPU and tells the host when it changed. */
 void board_cpu_update_irq(struct board_cpu *cpu);
 /* Delivers a message to the CPUs it names. */

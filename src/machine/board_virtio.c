@@ -161,6 +161,8 @@ void board_service(struct board *board)
     for (unsigned i = 0; i < PCI_SLOTS; i++)
         if (board->virtio[i])
             virtio_pci_service(board->virtio[i]);
+    for (unsigned i = 0; i < board->config.cpus; i++)
+        board_cpu_service(&board->cpu[i]);
     board_unlock(board);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "machine/board.h"
+#include "pressure.h"
 
 #define TSC_KHZ  1000000
 #define LAPIC    UINT64_C(0xfee00000)
@@ -24,6 +25,7 @@ struct fixture {
     unsigned events[3];
     uint32_t code;
     size_t sent;
+    unsigned services;
 };
 
 static void on_serial(void *arg, const uint8_t *bytes, size_t count)
@@ -51,6 +53,11 @@ static void on_event(void *arg, enum board_event event, uint32_t code)
     ((struct fixture *)arg)->code = code;
 }
 
+static void on_service_wanted(void *arg)
+{
+    ((struct fixture *)arg)->services++;
+}
+
 static struct fixture *setup(struct fixture *f, bool debug_exit)
 {
     struct board_config config = {
@@ -61,7 +68,8 @@ static struct fixture *setup(struct fixture *f, bool debug_exit)
                  .serial_out = on_serial,
                  .set_irq = on_irq,
                  .raise_nmi = on_nmi,
-                 .event = on_event},
+                 .event = on_event,
+                 .service_wanted = on_service_wanted},
     };
 
     *f = (struct fixture){.clock = time_create()};
@@ -266,6 +274,30 @@ static void test_kvmclock(void **state)
     teardown(f);
 }
 
+/* Memory that cannot be had now: the page is written when it can, before the guest goes on. */
+static void test_kvmclock_waits_for_memory(void **state)
+{
+    struct fixture storage, *f = setup(&storage, false);
+    struct pressure p;
+    struct pv_time page;
+
+    (void)state;
+    pressure_open(&p, f->mem);
+    assert_true(mem_write(f->mem, gpa_make(0x5000), &f, sizeof(f)));
+    pressure_drop(&p, 0x5000);
+    p.fails = 2;
+    assert_true(f->bus->msr_write(f->bus->arg, 0x4b564d01, 0x5008 | 1));
+    assert_int_equal(f->services, 1);
+    board_service(f->board);
+    assert_int_equal(f->services, 2);
+    board_service(f->board);
+    assert_int_equal(f->services, 2);
+    assert_true(mem_read(f->mem, gpa_make(0x5008), &page, sizeof(page)));
+    assert_true(page.version && !(page.version & 1) && page.mul);
+    pressure_close(&p);
+    teardown(f);
+}
+
 static void test_unowned(void **state)
 {
     struct fixture storage, *f = setup(&storage, false);
@@ -387,8 +419,9 @@ int main(void)
         cmocka_unit_test(test_pic_without_apic), cmocka_unit_test(test_ioapic_path),
         cmocka_unit_test(test_serial_interrupt), cmocka_unit_test(test_resets),
         cmocka_unit_test(test_debug_exit),       cmocka_unit_test(test_pci),
-        cmocka_unit_test(test_kvmclock),         cmocka_unit_test(test_unowned),
-        cmocka_unit_test(test_budget),           cmocka_unit_test(test_wild_accesses),
+        cmocka_unit_test(test_kvmclock),         cmocka_unit_test(test_kvmclock_waits_for_memory),
+        cmocka_unit_test(test_unowned),          cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_wild_accesses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

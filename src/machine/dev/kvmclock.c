@@ -57,33 +57,34 @@ uint64_t kvmclock_msr_read(const struct kvmclock *kc, uint32_t msr)
 
 /*
  * Version protocol: odd while the fields change, even and higher after. The guest that wrote the
- * MSR is the only reader now, but the order is kept for those that come.
+ * MSR is the only reader now, but the order is kept for those that come. False: the host failed.
  */
-static void publish(struct kvmclock *kc, uint64_t gpa, void *page, size_t bytes)
+static bool publish(struct kvmclock *kc, uint64_t gpa, void *page, size_t bytes)
 {
     uint32_t *version = page;
 
+    if (!mem_is_ram(kc->mem, gpa_make(gpa), bytes))
+        return true;
     *version = kc->version + 1;
     if (!mem_write(kc->mem, gpa_make(gpa), version, sizeof(*version)) ||
         !mem_write(kc->mem, gpa_make(gpa), page, bytes))
-        return;
+        return false;
     kc->version += 2;
     *version = kc->version;
-    if (!mem_write(kc->mem, gpa_make(gpa), version, sizeof(*version)))
-        return;
+    return mem_write(kc->mem, gpa_make(gpa), version, sizeof(*version));
 }
 
-static void publish_wall(struct kvmclock *kc)
+static bool publish_wall(struct kvmclock *kc)
 {
     struct wall_clock page = {
         .seconds = (uint32_t)(kc->power_on_wall_ns / SECOND_NS),
         .ns = (uint32_t)(kc->power_on_wall_ns % SECOND_NS),
     };
 
-    publish(kc, kc->wall_msr & ~UINT64_C(3), &page, sizeof(page));
+    return publish(kc, kc->wall_msr & ~UINT64_C(3), &page, sizeof(page));
 }
 
-static void publish_system(struct kvmclock *kc)
+static bool publish_system(struct kvmclock *kc)
 {
     struct system_time page = {.flags = FLAG_TSC_STABLE};
 
@@ -91,19 +92,26 @@ static void publish_system(struct kvmclock *kc)
     page.tsc_timestamp = clock_tsc(kc->clock, kc->tsc_khz);
     page.system_ns = clock_ns_from_ticks(page.tsc_timestamp, kc->tsc_khz);
     kvmclock_scale(kc->tsc_khz, &page.mul, &page.shift);
-    publish(kc, kc->system_msr & ~SYSTEM_ENABLE, &page, sizeof(page));
+    return publish(kc, kc->system_msr & ~SYSTEM_ENABLE, &page, sizeof(page));
 }
 
 void kvmclock_msr_write(struct kvmclock *kc, uint32_t msr, uint64_t value)
 {
     if (msr == KVMCLOCK_MSR_WALL) {
         kc->wall_msr = value;
-        publish_wall(kc);
+        kc->wall_waits = true;
     } else {
         kc->system_msr = value;
-        if (value & SYSTEM_ENABLE)
-            publish_system(kc);
+        kc->system_waits = value & SYSTEM_ENABLE;
     }
+    (void)kvmclock_service(kc);
+}
+
+bool kvmclock_service(struct kvmclock *kc)
+{
+    kc->wall_waits = kc->wall_waits && !publish_wall(kc);
+    kc->system_waits = kc->system_waits && !publish_system(kc);
+    return !kc->wall_waits && !kc->system_waits;
 }
 
 void kvmclock_reset(struct kvmclock *kc)
@@ -111,4 +119,5 @@ void kvmclock_reset(struct kvmclock *kc)
     kc->wall_msr = 0;
     kc->system_msr = 0;
     kc->version = 0;
+    kc->wall_waits = kc->system_waits = false;
 }

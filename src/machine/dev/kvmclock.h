@@ -17,6 +17,7 @@
 #define KVMCLOCK_MSR_WALL   0x4b564d00u
 #define KVMCLOCK_MSR_SYSTEM 0x4b564d01u
 
+/* waits: pages that the host could not give yet */
 struct kvmclock {
     struct guest_mem *mem;
     struct clock *clock;
@@ -24,6 +25,7 @@ struct kvmclock {
     int64_t power_on_wall_ns;
     uint64_t wall_msr, system_msr;
     uint32_t version;
+    bool wall_waits, system_waits;
 };
 
 /* What a 32.32 fixed-point multiply after a shift needs to turn ticks of khz into ns. */
@@ -33,6 +35,9 @@ bool kvmclock_owns_msr(uint32_t msr);
 uint64_t kvmclock_msr_read(const struct kvmclock *kc, uint32_t msr);
 /* A page that is not RAM is not written. */
 void kvmclock_msr_write(struct kvmclock *kc, uint32_t msr, uint64_t value);
+
+/* Between two instructions: writes the pages that wait. False: some still do. */
+bool kvmclock_service(struct kvmclock *kc);
 void kvmclock_reset(struct kvmclock *kc);
 
 #endif
