@@ -9,8 +9,8 @@
  *          +-- down to here
  *
  * So the guest goes on while its pages are written, and the sum stays below the limit all the same:
- * when more than the allowance is on its way, service waits for the file. When nothing can leave any
- * more, the guest waits (stall.c).
+ * when more than the allowance is on its way, service waits for the file. When nothing can leave
+ * any more, the guest waits (stall.c).
  */
 #include <inttypes.h>
 
@@ -211,10 +211,11 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
         swap_work(mem->swap, SWAP_WHEN_DUE);
     stall_retry(mem, now_ns);
     uint64_t next = keep_ages(mem, now_ns);
-    keep_limit(mem);
     next = earlier(next, keep_target(mem, now_ns, deadline));
     equal_scan(mem, now_ns, deadline);
     discard_flush(mem);
+    /* Last: on its way elsewhere a page may take more room for a moment. */
+    keep_limit(mem);
     if (mem->swap)
         swap_work(mem->swap, SWAP_WHEN_DUE);
     if (mem->orders.share_scan_pages_per_s || stores_staged_pages(mem))

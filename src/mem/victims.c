@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who leaves next. Frames are ranked by measured idle age; a list of the highest ranks is made in two
- * passes over all frames (count, then pick) and used up before the next one is made, so a victim
- * costs a small constant however large the guest is.
+ * Who leaves next. Frames are ranked by measured idle age; a list of the highest ranks is made in
+ * two passes over all frames (count, then pick) and used up before the next one is made, so a
+ * victim costs a small constant however large the guest is.
  *
  *   idle for k periods      rank 4 + 2k, and one more for what equals a disk block
  *   code, tables, if old    rank 3
  *   used in this period     rank 2 for what equals a disk block, else 1
  *   code, tables            rank 0
  *
- * A frame that is used after the list was made loses its rank and is passed over. Within a rank, the
- * next list goes on where the last one ended, and neighbours stay neighbours.
+ * A frame that is used after the list was made loses its rank and is passed over. Within a rank,
+ * the next list goes on where the last one ended, and neighbours stay neighbours.
  */
 #include <stdlib.h>
 

@@ -3,7 +3,10 @@
  * Guest memory driven at random under limits far too small for it, against a model that keeps every
  * byte: a guest that reads and writes through cached translations, a disk, a balloon, orders that
  * change, files that fail. Whatever happens, each page holds what the model holds, each cached
- * translation is what memory would answer, the limit holds after each service, and mem_check agrees.
+ * translation is what memory would answer, the limit holds after each service, and mem_check
+ * agrees.
+ *
+ * One file because the model is one struct that all acts share.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -520,6 +523,18 @@ static void contents_survive_failures(void **state)
         drive(seed, &faults, PAGES, 8000);
 }
 
+/* A long run by hand: mem_random_test FIRST_SEED COUNT */
+static void many_seeds(void **state)
+{
+    char **argv = *state;
+    uint64_t first = strtoull(argv[1], NULL, 0), count = strtoull(argv[2], NULL, 0);
+
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        print_message("seed %llu\n", (unsigned long long)seed);
+        drive(seed, NULL, seed % 3 ? PAGES : 48, 30000);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -527,13 +542,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(contents_survive_a_small_file),
         cmocka_unit_test(contents_survive_failures),
     };
+    const struct CMUnitTest by_hand[] = {cmocka_unit_test_prestate(many_seeds, argv)};
 
-    /* A long run by hand: mem_random_test FIRST_SEED COUNT */
-    if (argc == 3) {
-        uint64_t first = strtoull(argv[1], NULL, 0), count = strtoull(argv[2], NULL, 0);
-        for (uint64_t seed = first; seed < first + count; seed++)
-            drive(seed, NULL, seed % 3 ? PAGES : 48, 30000);
-        return 0;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return argc == 3 ? cmocka_run_group_tests(by_hand, NULL, NULL)
+                     : cmocka_run_group_tests(tests, NULL, NULL);
 }
