@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A small QMP client for qmp.sh: connects to a socket, sends each word as it is (no line end
- * added), prints what comes back after each until the server is quiet for a moment.
+ * added), prints what comes back after each until the server is quiet for a moment. A word ~TEXT is
+ * not sent: it waits for that text instead.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -11,6 +12,38 @@
 #include <unistd.h>
 
 #define QUIET_MS 400
+#define WAIT_MS  60000
+
+/*
+ * The last that came, for words that wait: a message that lies across two reads is found, too.
+ */
+static char seen[2 * 65536 + 1];
+
+static void remember(const char *bytes, size_t n)
+{
+    size_t used = strlen(seen), keep = sizeof(seen) - 1 - n < used ? sizeof(seen) - 1 - n : used;
+
+    memmove(seen, seen + used - keep, keep);
+    memcpy(seen + keep, bytes, n);
+    seen[keep + n] = '\0';
+}
+
+/* Prints what comes until `text` was seen since the beginning. False: it does not come. */
+static int wait_for(int fd, const char *text)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char bytes[65536];
+
+    while (!strstr(seen, text)) {
+        ssize_t n = poll(&p, 1, WAIT_MS) > 0 ? read(fd, bytes, sizeof(bytes)) : 0;
+
+        if (n <= 0)
+            return 0;
+        fwrite(bytes, 1, (size_t)n, stdout);
+        remember(bytes, (size_t)n);
+    }
+    return 1;
+}
 
 /* False when the server has closed. */
 static int print_answers(int fd)
@@ -24,6 +57,7 @@ static int print_answers(int fd)
         if (n <= 0)
             return 0;
         fwrite(bytes, 1, (size_t)n, stdout);
+        remember(bytes, (size_t)n);
     }
     return 1;
 }
@@ -40,7 +74,10 @@ int main(int argc, char **argv)
         return 2;
     print_answers(fd);
     for (int i = 2; i < argc; i++) {
-        if (send(fd, argv[i], strlen(argv[i]), MSG_NOSIGNAL) < 0 || !print_answers(fd))
+        if (argv[i][0] == '~') {
+            if (!wait_for(fd, argv[i] + 1))
+                return 1;
+        } else if (send(fd, argv[i], strlen(argv[i]), MSG_NOSIGNAL) < 0 || !print_answers(fd))
             break;
     }
     close(fd);

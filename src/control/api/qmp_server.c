@@ -2,22 +2,18 @@
 #include "control/api/qmp_server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "control/api/json_stream.h"
 #include "control/api/qmp_balloon.h"
 #include "control/api/qmp_commands.h"
+#include "control/api/qmp_socket.h"
 #include "control/api/qmp_trace.h"
-#include "control/paths.h"
 
 /*
  * A client that does not read is cut off when this much waits for it; above half of it we stop
@@ -45,9 +41,7 @@ struct qmp_client {
 
 struct qmp_server {
     struct vm *vm;
-    int listen_fd;
-    char path[SOCKET_PATH_MAX];
-    bool bound;
+    struct qmp_socket socket;
     unsigned resets_told;
     bool host_reset;
     struct qmp_trace trace;
@@ -255,7 +249,7 @@ static void client_read(struct qmp_server *server, struct qmp_client *c)
 
 static void accept_client(struct qmp_server *server)
 {
-    int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(server->socket.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0)
         return;
@@ -272,77 +266,24 @@ static void accept_client(struct qmp_server *server)
     close(fd);
 }
 
-/* ---- the socket ---- */
-
-/* Under the folder's lock: true when nobody listens on `address`. */
-static bool is_stale(const struct sockaddr_un *address)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool stale;
-
-    if (fd < 0)
-        return false;
-    stale =
-        connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED;
-    close(fd);
-    return stale;
-}
-
-static enum err bind_socket(struct qmp_server *server, const char *name)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-    memcpy(address.sun_path, server->path, sizeof(server->path));
-    server->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (server->listen_fd < 0)
-        return err_errno(ERR_IO, "cannot make a socket");
-    if (bind(server->listen_fd, (struct sockaddr *)&address, sizeof(address))) {
-        if (errno != EADDRINUSE)
-            return err_errno(ERR_IO, "cannot make %s", server->path);
-        if (!is_stale(&address))
-            return err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name",
-                           name);
-        if (unlink(server->path) ||
-            bind(server->listen_fd, (struct sockaddr *)&address, sizeof(address)))
-            return err_errno(ERR_IO, "cannot replace %s", server->path);
-    }
-    server->bound = true;
-    /* The folder is closed to others already. */
-    if (chmod(server->path, 0600) || listen(server->listen_fd, QMP_CLIENTS_MAX))
-        return err_errno(ERR_IO, "cannot listen on %s", server->path);
-    return ERR_OK;
-}
+/* ---- beginning and end ---- */
 
 enum err qmp_server_create(struct qmp_server **out, struct vm *vm)
 {
     struct qmp_server *server = calloc(1, sizeof(*server));
     const char *name = vm_get_config(vm)->name;
-    char dir[SOCKET_PATH_MAX];
-    int dir_fd = -1;
     enum err err;
 
     *out = NULL;
     if (!server)
         return err_new(ERR_NOMEM, "no memory for the control socket");
     server->vm = vm;
-    server->listen_fd = -1;
+    server->socket.fd = -1;
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++)
         server->clients[i].fd = -1;
     err = qmp_balloon_init(&server->balloon);
     if (!err)
-        err = paths_socket_dir(dir, sizeof(dir), PATHS_CREATE);
-    if (!err)
-        err = paths_socket(server->path, sizeof(server->path), dir, name);
-    if (!err) {
-        /* Two starts of one name: the lock makes "is it stale? then replace" one step. */
-        dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (dir_fd < 0 || flock(dir_fd, LOCK_EX))
-            err = err_errno(ERR_IO, "cannot lock %s", dir);
-        else
-            err = bind_socket(server, name);
-        if (dir_fd >= 0)
-            close(dir_fd);
-    }
+        err = qmp_socket_open(&server->socket, name);
     if (err) {
         qmp_server_destroy(server);
         return err;
@@ -362,8 +303,7 @@ void qmp_server_destroy(struct qmp_server *server)
     if (!server)
         return;
     /* the name goes first: whoever sees the connection end may start a VM of that name */
-    if (server->bound)
-        unlink(server->path);
+    qmp_socket_unlink(&server->socket);
     qmp_trace_forget(&server->trace, server->trace.client);
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
         struct qmp_client *c = &server->clients[i];
@@ -376,8 +316,7 @@ void qmp_server_destroy(struct qmp_server *server)
         if (c->fd >= 0)
             client_close(c);
     }
-    if (server->listen_fd >= 0)
-        close(server->listen_fd);
+    qmp_socket_close(&server->socket);
     qmp_balloon_fini(&server->balloon);
     free(server);
 }
@@ -386,7 +325,7 @@ size_t qmp_server_pollfds(struct qmp_server *server, struct pollfd *fds)
 {
     size_t count = 0;
 
-    fds[count++] = (struct pollfd){.fd = server->listen_fd, .events = POLLIN};
+    fds[count++] = (struct pollfd){.fd = server->socket.fd, .events = POLLIN};
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
         const struct qmp_client *c = &server->clients[i];
 

@@ -9,6 +9,7 @@
 #include "control/cli/command.h"
 #include "control/paths.h"
 #include "control/size.h"
+#include "control/vm_folder.h"
 
 static int is_socket_name(const struct dirent *entry)
 {
@@ -113,6 +114,7 @@ int command_ps(int count, char *const *words)
     }
     list = json_array();
     err = collect(list);
+    vm_folder_sweep();
     if (!err && json) {
         json_dumpf(list, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');

@@ -101,8 +101,8 @@ static void die_of_signal(int number)
 }
 
 /*
- * Takes the VM over. Its files go before its socket: whoever sees the connection end (umbra stop) may
- * start a VM of that name.
+ * Takes the VM over. Its files go before its socket: whoever sees the connection end (umbra stop)
+ * may start a VM of that name.
  */
 static int run_vm(struct vm *vm, const struct run_options *options, int *signal_number)
 {
