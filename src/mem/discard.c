@@ -51,7 +51,7 @@ static int by_first(const void *a, const void *b)
     return x->first < y->first ? -1 : x->first > y->first;
 }
 
-static void give_back(struct guest_mem *mem, uint64_t first, uint64_t count)
+static void give_back_run(struct guest_mem *mem, uint64_t first, uint64_t count)
 {
     /* Private anonymous memory reads as zeros after MADV_DONTNEED. */
     int rc = madvise(mem_index_ptr(mem, first), count << PAGE_SHIFT, MADV_DONTNEED);
@@ -64,24 +64,33 @@ static void give_back(struct guest_mem *mem, uint64_t first, uint64_t count)
     mem->balloon.host_pages += count;
 }
 
+/* Neighbours in number are none in host memory where a new slot begins. */
+static void give_back(struct guest_mem *mem, uint64_t first, uint64_t count)
+{
+    for (size_t s = 1; s < mem->slot_count; s++) {
+        uint64_t border = mem->slot_first[s];
+        if (first < border && first + count > border) {
+            give_back_run(mem, first, border - first);
+            count -= border - first;
+            first = border;
+        }
+    }
+    if (count)
+        give_back_run(mem, first, count);
+}
+
 void discard_flush(struct guest_mem *mem)
 {
     struct discard *d = &mem->discard;
     uint64_t first = 0, count = 0;
 
-    if (!d->runs)
-        return;
     qsort(d->run, d->runs, sizeof d->run[0], by_first);
     for (unsigned r = 0; r < d->runs; r++) {
-        /* Neighbours in number are none in host memory where a new slot begins. */
-        bool joins = count && d->run[r].first == first + count &&
-                     (mem->slot_count == 1 || d->run[r].first != mem->slot_first[1]);
-        if (joins) {
+        if (d->run[r].first == first + count) {
             count += d->run[r].count;
             continue;
         }
-        if (count)
-            give_back(mem, first, count);
+        give_back(mem, first, count);
         first = d->run[r].first;
         count = d->run[r].count;
     }

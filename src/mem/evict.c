@@ -113,26 +113,34 @@ static bool to_zstore(struct guest_mem *mem, uint64_t index, const void *page, s
     return true;
 }
 
-static bool evict_one(struct guest_mem *mem, uint64_t index, struct ways *w)
+/*
+ * What costs nothing to bring back comes first, for the whole batch: an equal of a page must still
+ * be there when it is its turn.
+ */
+static bool evict_for_nothing(struct guest_mem *mem, uint64_t index, const struct ways *w)
 {
-    const void *page = mem_index_ptr(mem, index);
-    uint32_t slot;
-
-    /* A neighbour in the batch may have taken it along as its equal. */
     if (mem->state[index] != PAGE_RESIDENT)
-        return true;
+        return true; /* it went along with its equal */
     if (image_has(mem, index)) {
         mem->stats.evicted_image++;
         mem->stats.silent_writes_saved++;
         frame_leaves(mem, index, PAGE_IMAGE, 0);
         return true;
     }
-    if (page_is_zero(page)) {
+    if (page_is_zero(mem_index_ptr(mem, index))) {
         mem->stats.evicted_zero++;
         frame_leaves(mem, index, PAGE_ZERO, 0);
         return true;
     }
-    if (w->share && equal_try(mem, index, FRAME_UNMAPPED))
+    return w->share && equal_try(mem, index, FRAME_UNMAPPED);
+}
+
+static bool evict_to_store(struct guest_mem *mem, uint64_t index, struct ways *w)
+{
+    const void *page = mem_index_ptr(mem, index);
+    uint32_t slot;
+
+    if (mem->state[index] != PAGE_RESIDENT)
         return true;
     if (w->compress && to_zstore(mem, index, page, w))
         return true;
@@ -176,8 +184,12 @@ struct evicted evict_batch(struct guest_mem *mem, size_t want)
     if (!count)
         return out;
     mem_notify_unmap_many(mem, gfn, count);
-    for (; done < count && !w.is_busy; done++)
-        out.left += evict_one(mem, index[done], &w);
+    for (size_t i = 0; i < count; i++)
+        out.left += evict_for_nothing(mem, index[i], &w);
+    for (; done < count && !w.is_busy; done++) {
+        bool was_here = mem->state[index[done]] == PAGE_RESIDENT;
+        out.left += evict_to_store(mem, index[done], &w) && was_here;
+    }
     if (w.is_busy)
         mem->victims.next = place[done - 1];
     out.is_busy = w.is_busy;

@@ -119,7 +119,7 @@ static bool is_waiting(struct world *w)
     return mem_stall(w->mem) != NULL;
 }
 
-/* An access of the guest's: through the cache, or by asking. False: the host failed, so it waits. */
+/* An access of the guest's: through the cache, or by asking. NULL: the host failed, it waits. */
 static uint8_t *translate(struct world *w, uint64_t g, enum mem_intent intent)
 {
     struct entry *e = &w->tlb[g];

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Frames that equal disk blocks: when they do, when they cease to, and what that saves. */
+#include "mem_world.h"
+
+static const struct mem_reclaim_stats *stats(const struct mem_world *w)
+{
+    return mem_reclaim_stats(w->mem);
+}
+
+static void dropped_and_read_back(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    world_open(&w, 512, 64, 0, NULL);
+    from_disk(&w, 10, 4, 100);
+    assert_int_equal(mem_track(w.mem, gfn_make(10)), MEM_TRACK_IMAGE);
+    assert_int_equal(w.protects, 4);
+    evict_all(&w, MEM_MEANS_SWAP);
+    assert_int_equal(in_state(&w, PAGE_IMAGE), 4);
+    assert_int_equal(mem_host_bytes(w.mem), 0);
+    assert_int_equal(stats(&w)->evicted_image, 4);
+    assert_int_equal(stats(&w)->silent_writes_saved, 4);
+    assert_int_equal(stats(&w)->swap_write_bytes, 0);
+    for (uint64_t g = 10; g < 14; g++)
+        assert_true(reads_as(&w, g, 1000 + 90 + g));
+    assert_int_equal(stats(&w)->came_from_image + stats(&w)->readahead, 4);
+    assert_int_equal(stats(&w)->image_read_bytes, 4 * PAGE);
+    /* It is still equal, and leaves for nothing again. */
+    evict_all(&w, 0);
+    assert_int_equal(in_state(&w, PAGE_IMAGE), 4);
+    world_close(&w);
+}
+
+static void the_first_write_ends_it(void **state)
+{
+    struct mem_world w;
+    uint8_t page[PAGE];
+    (void)state;
+
+    world_open(&w, 512, 64, 0, NULL);
+    from_disk(&w, 10, 2, 100);
+    content(5, page);
+    assert_true(cpu_fill(&w, 10, MEM_FOR_WRITE, page));
+    assert_int_equal(mem_track(w.mem, gfn_make(10)), 0);
+    evict_all(&w, MEM_MEANS_SWAP);
+    assert_int_equal(state_of(&w, 10), PAGE_SWAPPED);
+    assert_int_equal(state_of(&w, 11), PAGE_IMAGE);
+    assert_true(reads_as(&w, 10, 5));
+    /* A dropped page that is written comes in first. */
+    hva_t hva;
+    bool writable;
+    assert_int_equal(mem_make_resident(w.mem, gfn_make(11), MEM_FOR_WRITE, &hva, &writable),
+                     MEM_OK);
+    assert_true(reads_as(&w, 11, 1101));
+    mem_note_written(w.mem, gpa_make(11 * PAGE), 1);
+    assert_int_equal(mem_track(w.mem, gfn_make(11)), 0);
+    world_close(&w);
+}
+
+static void changed_blocks_come_in_first(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    world_open(&w, 512, 64, 0, NULL);
+    from_disk(&w, 10, 4, 100);
+    from_disk(&w, 20, 1, 100); /* the same block twice */
+    evict_all(&w, 0);
+    assert_int_equal(in_state(&w, PAGE_IMAGE), 5);
+    assert_true(mem_image_overwritten(w.mem, 0, 100, 2));
+    assert_int_equal(state_of(&w, 10), PAGE_RESIDENT);
+    assert_int_equal(state_of(&w, 11), PAGE_RESIDENT);
+    assert_int_equal(state_of(&w, 20), PAGE_RESIDENT);
+    assert_int_equal(mem_track(w.mem, gfn_make(10)) | mem_track(w.mem, gfn_make(20)), 0);
+    assert_int_equal(mem_track(w.mem, gfn_make(13)), MEM_TRACK_IMAGE);
+    assert_true(mem_image_overwritten(w.mem, 1, 102, 2)); /* another disk */
+    assert_int_equal(mem_track(w.mem, gfn_make(13)), MEM_TRACK_IMAGE);
+    assert_true(mem_image_overwritten(w.mem, 0, 0, UINT64_MAX)); /* the whole disk */
+    assert_int_equal(in_state(&w, PAGE_IMAGE), 0);
+    evict_all(&w, MEM_MEANS_SWAP);
+    assert_int_equal(in_state(&w, PAGE_SWAPPED), 5);
+    for (uint64_t g = 10; g < 14; g++)
+        assert_true(reads_as(&w, g, 1090 + g));
+    world_close(&w);
+}
+
+/* Not read back, not overwritten: the device is told no, the guest waits, nothing is lost. */
+static void a_disk_that_fails(void **state)
+{
+    struct mem_world w;
+    hva_t hva;
+    bool writable;
+    (void)state;
+
+    world_open(&w, 512, 0, 0, NULL);
+    from_disk(&w, 10, 4, 100);
+    evict_all(&w, 0);
+    w.disk_fails = true;
+    assert_false(mem_image_overwritten(w.mem, 0, 101, 1));
+    assert_int_equal(state_of(&w, 11), PAGE_IMAGE);
+    assert_int_equal(mem_make_resident(w.mem, gfn_make(12), MEM_FOR_READ, &hva, &writable),
+                     MEM_HOST_ERROR);
+    assert_non_null(strstr(mem_stall(w.mem), "disk.raw"));
+    world_check(&w);
+    serve(&w);
+    assert_non_null(mem_stall(w.mem));
+    assert_int_equal(stats(&w)->stalls, 1);
+    assert_true(stats(&w)->io_errors >= 2);
+    /* Overwriting it asks nothing of the disk. */
+    uint8_t page[PAGE];
+    content(3, page);
+    assert_true(cpu_fill(&w, 13, MEM_FOR_OVERWRITE, page));
+    w.disk_fails = false;
+    usleep(110000); /* tries again no sooner */
+    w.now_ns = UINT64_MAX / 2;
+    mem_service(w.mem, w.now_ns, SEC);
+    assert_null(mem_stall(w.mem));
+    assert_true(reads_as(&w, 12, 1102));
+    assert_true(reads_as(&w, 13, 3));
+    assert_true(mem_image_overwritten(w.mem, 0, 101, 1));
+    assert_true(reads_as(&w, 11, 1101));
+    world_close(&w);
+}
+
+static void writes_under_way(void **state)
+{
+    struct mem_world w;
+    uint8_t page[PAGE];
+    (void)state;
+
+    world_open(&w, 512, 64, 0, NULL);
+    /* Frame 20+k holds what block 20+k will hold. */
+    for (uint64_t k = 0; k < 6; k++) {
+        content(1020 + k, page);
+        assert_true(cpu_fill(&w, 20 + k, MEM_FOR_WRITE, page));
+    }
+    uint64_t ticket[6];
+    for (uint64_t k = 0; k < 6; k++) {
+        assert_true(mem_image_overwritten(w.mem, 0, 20 + k, 1));
+        ticket[k] = mem_image_write_begins(w.mem, gfn_make(20 + k), 0, 20 + k);
+        assert_true(ticket[k] != 0);
+        assert_int_equal(mem_track(w.mem, gfn_make(20 + k)), MEM_TRACK_IMAGE);
+    }
+    content(7, page);
+    assert_true(cpu_fill(&w, 21, MEM_FOR_WRITE, page));          /* written by the CPU */
+    assert_true(mem_write(w.mem, gpa_make(22 * PAGE), page, 8)); /* by a device */
+    assert_true(mem_image_overwritten(w.mem, 0, 23, 1));         /* another write to the block */
+    assert_true(mem_balloon_inflate(w.mem, gfn_make(24)));       /* gone */
+    for (uint64_t k = 0; k < 6; k++)
+        mem_image_write_done(w.mem, gfn_make(20 + k), ticket[k], k != 5); /* 5: failed */
+    mem_image_write_done(w.mem, gfn_make(20), ticket[0], true); /* an old ticket means nothing */
+    mem_image_write_done(w.mem, gfn_make(25), 0, true);
+    mem_image_write_done(w.mem, gfn_make(25), 12345, true);
+    for (uint64_t k = 0; k < 6; k++)
+        assert_int_equal(mem_track(w.mem, gfn_make(20 + k)), k ? 0 : MEM_TRACK_IMAGE);
+    evict_all(&w, MEM_MEANS_SWAP);
+    assert_int_equal(state_of(&w, 20), PAGE_IMAGE);
+    assert_int_equal(in_state(&w, PAGE_IMAGE), 1);
+    assert_true(reads_as(&w, 20, 1020));
+    assert_true(reads_as(&w, 21, 7));
+    assert_true(reads_as(&w, 23, 1023));
+    world_close(&w);
+}
+
+/* One block in all frames: the chain is bounded, the rest goes to the swap file. */
+static void a_guest_that_reads_one_block_everywhere(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    world_open(&w, 512, 512, 0, NULL);
+    for (uint64_t g = 0; g < 400; g++)
+        from_disk(&w, g, 1, 9);
+    evict_all(&w, MEM_MEANS_SWAP);
+    assert_true(in_state(&w, PAGE_IMAGE) > 0 && in_state(&w, PAGE_IMAGE) < 100);
+    assert_true(mem_image_overwritten(w.mem, 0, 9, 1));
+    for (uint64_t g = 0; g < 400; g++)
+        assert_true(reads_as(&w, g, 1009));
+    /* Out of range: believed by nobody. */
+    mem_image_is_equal(w.mem, gfn_make(0), MEM_DISKS_MAX, 1);
+    mem_image_is_equal(w.mem, gfn_make(0), 0, UINT64_MAX);
+    mem_image_is_equal(w.mem, gfn_make(512), 0, 1);
+    assert_int_equal(mem_track(w.mem, gfn_make(0)), 0);
+    assert_int_equal(mem_image_write_begins(w.mem, gfn_make(512), 0, 1), 0);
+    world_close(&w);
+}
+
+/* A file read again in order: one read brings the blocks that follow, wherever their frames are. */
+static void sequence_is_kept(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    world_open(&w, 512, 0, 0, NULL);
+    for (uint64_t b = 0; b < 256; b++)
+        from_disk(&w, b * 37 % 256, 1, b);
+    evict_all(&w, 0);
+    w.disk_reads = 0;
+    for (uint64_t b = 0; b < 256; b++)
+        assert_true(reads_as(&w, b * 37 % 256, 1000 + b));
+    assert_true(w.disk_reads <= 256 / 16 + 6);
+    assert_true(stats(&w)->readahead_used >= 230);
+    world_close(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dropped_and_read_back),
+        cmocka_unit_test(the_first_write_ends_it),
+        cmocka_unit_test(changed_blocks_come_in_first),
+        cmocka_unit_test(a_disk_that_fails),
+        cmocka_unit_test(writes_under_way),
+        cmocka_unit_test(a_guest_that_reads_one_block_everywhere),
+        cmocka_unit_test(sequence_is_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
