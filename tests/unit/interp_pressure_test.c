@@ -80,8 +80,8 @@ static void overwriting_reads_nothing(void **state)
         }
         assert_true(mem_read(g.mem, gpa_make(DATA + 0x8000), page, sizeof page));
         assert_memory_equal(page, want, sizeof page);
-        guest_close(&g);
         pressure_close(&p);
+        guest_close(&g);
     }
 }
 
@@ -134,8 +134,8 @@ static void anything_less_reads(void **state)
             memset(want + less[i].at, 0x41, less[i].count * bytes);
             assert_memory_equal(page, want, sizeof page);
         }
-        guest_close(&g);
         pressure_close(&p);
+        guest_close(&g);
     }
 }
 
@@ -162,8 +162,8 @@ static void the_source_is_not_lost(void **state)
         assert_true(mem_read(g.mem, gpa_make(DATA + 0x8000 + PAGES(k)), page, sizeof page));
         assert_int_equal(page[5], 12 * UINT64_C(0x9e3779b97f4a7c15));
     }
-    guest_close(&g);
     pressure_close(&p);
+    guest_close(&g);
 }
 
 /* A table that is overwritten while the walk goes through it keeps its other entries. */
@@ -184,8 +184,8 @@ static void a_table_is_not_lost(void **state)
     assert_int_equal(get64(&g, PT), 3);
     assert_int_equal(get64(&g, PT + 4088), 3);
     assert_int_equal(p.reads, 1);
-    guest_close(&g);
     pressure_close(&p);
+    guest_close(&g);
 }
 
 /* --- the host fails --- */
@@ -250,8 +250,8 @@ static void instructions_begin_anew(void **state)
     assert_int_equal(get64(&g, DATA + 0x8010), 103);
     assert_int_equal(get64(&g, DATA + 0x8020), 7);
     assert_int_equal(g.vcpu->ops->instructions(g.vcpu) - counted, 9);
-    guest_close(&g);
     pressure_close(&p);
+    guest_close(&g);
 }
 
 static void a_string_goes_on_where_it_was(void **state)
@@ -280,8 +280,8 @@ static void a_string_goes_on_where_it_was(void **state)
     run_through(&g, &p);
     assert_true(mem_read(g.mem, gpa_make(DATA + 0x30010), b, sizeof b));
     assert_memory_equal(a, b, sizeof a);
-    guest_close(&g);
     pressure_close(&p);
+    guest_close(&g);
 }
 
 static int acks;
@@ -330,8 +330,8 @@ static void interrupts_are_not_lost(void **state)
         assert_int_equal(g.s.gpr[RDI], 0x20);
         assert_int_equal(g.s.gpr[RSP], STACK - 40);
         assert_int_equal(g.vcpu->ops->stats(g.vcpu)->interrupts, 1);
-        guest_close(&g);
         pressure_close(&p);
+        guest_close(&g);
     }
 }
 
@@ -354,8 +354,8 @@ static void traps_are_delivered_once(void **state)
     assert_int_equal(g.s.gpr[RBX], 5);
     assert_int_equal(get64(&g, g.s.gpr[RSP]), CODE + 6); /* behind INT3 */
     assert_int_equal(g.vcpu->ops->stats(g.vcpu)->exceptions, 1);
-    guest_close(&g);
     pressure_close(&p);
+    guest_close(&g);
 }
 
 /* STI lets one more instruction through, also if that has to be begun twice. */
@@ -386,8 +386,8 @@ static void the_shadow_of_sti_lasts(void **state)
     assert_int_equal(run_through(&g, &p), 1);
     assert_int_equal(g.s.gpr[RAX], 42);
     assert_int_equal(g.s.gpr[RBX], 0);
-    guest_close(&g);
     pressure_close(&p);
+    guest_close(&g);
 }
 
 /* --- memory asks for service --- */
@@ -449,8 +449,8 @@ static void use_is_seen_through_the_tlb(void **state)
         mem_age_histogram(g.mem, ages);
         assert_int_equal(ages[0], 10 + 1 + 4); /* data, code, tables */
     }
-    guest_close(&g);
     pressure_close(&p);
+    guest_close(&g);
 }
 
 int main(void)
