@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "virtio_fuzz.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/aio.h"
+#include "mem/reclaim.h"
 
 #define STEPS_MOST 300
 
@@ -287,6 +291,20 @@ static void check(struct fuzz *f)
     }
 }
 
+/* Pages go to the swap file, whose reads and writes fail now and then. */
+static void swap_out(struct fuzz *f)
+{
+    const struct mem_orders orders = {
+        .limit_bytes = UINT64_MAX,
+        .target_bytes = fuzz_one_in(f, 2) ? 0 : fuzz_below(f, FUZZ_MEMORY),
+        .means = MEM_MEANS_ALL,
+    };
+
+    mem_set_orders(f->d.mem, &orders);
+    for (uint64_t i = fuzz_below(f, 4); i > 0; i--)
+        mem_service(f->d.mem, f->now_ns += MEM_AGE_PERIOD_NS, 1000000);
+}
+
 static void step(struct fuzz *f, const struct fuzz_target *target)
 {
     unsigned queue = (unsigned)fuzz_below(f, f->d.dev->ops->queues);
@@ -322,7 +340,11 @@ static void step(struct fuzz *f, const struct fuzz_target *target)
     case 19 ... 22:
         virtio_notify(f->d.dev, queue);
         break;
-    case 23 ... 27:
+    case 23:
+        if (f->swaps)
+            swap_out(f);
+        break;
+    case 24 ... 27:
         if (target->step)
             target->step(f);
         break;
@@ -363,9 +385,27 @@ static void catch_ends(void)
         __sanitizer_set_death_callback(say_case);
 }
 
+static void open_stores(struct fuzz *f, struct aio_fault fault[2], const struct aio_faults *faults)
+{
+    char path[64];
+    const struct mem_store_config config = {
+        .path = path, .bytes = FUZZ_MEMORY, .compress_bytes = 0x10000, .faults = faults};
+
+    for (unsigned i = 0; i < 2; i++) {
+        fault[i] = (struct aio_fault){.op = i ? AIO_WRITE : AIO_READ,
+                                      .first = 1 + fuzz_below(f, 20),
+                                      .error = i ? ENOSPC : EIO};
+        fault[i].last = fault[i].first + fuzz_below(f, 30);
+    }
+    snprintf(path, sizeof(path), "/tmp/umbra-fuzz-%d.vswp", (int)getpid());
+    invariant(mem_stores_open(f->d.mem, &config) == ERR_OK);
+}
+
 static void run_case(const struct fuzz_target *target, uint64_t seed)
 {
     static struct fuzz f; /* large */
+    struct aio_fault fault[2];
+    const struct aio_faults faults = {.fault = fault, .count = 2};
     unsigned steps;
 
     memset(&f, 0, sizeof(f));
@@ -374,11 +414,15 @@ static void run_case(const struct fuzz_target *target, uint64_t seed)
     now.seed = seed;
     alarm(CASE_SECONDS);
     driver_start(&f.d, FUZZ_MEMORY);
+    f.swaps = target->swaps && fuzz_one_in(&f, 8);
+    if (f.swaps)
+        open_stores(&f, fault, &faults);
     target->create(&f);
     fuzz_bring_up(&f);
     steps = (unsigned)fuzz_below(&f, STEPS_MOST);
     for (unsigned i = 0; i < steps; i++)
         step(&f, target);
+    invariant(mem_check(f.d.mem));
     driver_stop(&f.d);
     if (target->destroy)
         target->destroy(&f);

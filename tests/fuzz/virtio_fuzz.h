@@ -17,17 +17,20 @@
 
 struct fuzz {
     struct driver d;
-    uint64_t random;
-    void *arg; /* the target's own */
+    uint64_t random, now_ns;
+    bool swaps; /* there is a swap file, which fails at times */
+    void *arg;  /* the target's own */
 };
 
 /*
+ * swaps:   some cases have a swap file, through the real base/aio.h, which fails at times
  * create:  makes the device, plugs it into f->d (driver_plug) and attaches it
  * step:    one random thing of the device's own, for example a plausible request; may be NULL
  * destroy: what the device does not free itself; may be NULL
  */
 struct fuzz_target {
     const char *name;
+    bool swaps;
     void (*create)(struct fuzz *f);
     void (*step)(struct fuzz *f);
     void (*destroy)(struct fuzz *f);

@@ -175,8 +175,8 @@ static void create_rng(struct fuzz *f)
 int main(int argc, char **argv)
 {
     const struct fuzz_target targets[] = {
-        {.name = "queue", .create = create_wild, .destroy = destroy_wild},
-        {.name = "entropy", .create = create_rng},
+        {.name = "queue", .swaps = true, .create = create_wild, .destroy = destroy_wild},
+        {.name = "entropy", .swaps = true, .create = create_rng},
     };
 
     return fuzz_main(argc, argv, targets, sizeof(targets) / sizeof(targets[0]));
