@@ -70,8 +70,8 @@ enum mmu_result_kind {
 };
 
 /*
- * hva:      host address of the 4 KiB page that holds the GVA; without may_write and may_note it may
- *           be a page that several frames are read from
+ * hva:      host address of the 4 KiB page that holds the GVA; without may_write and may_note it
+ *           may be a page that several frames are read from
  * page_gpa: guest physical address of that page
  * gpa:      guest physical address of the GVA itself (also for MMU_DEVICE)
  * may_*:    what a TLB entry of this privilege (access.user, AC state) may allow now; write is

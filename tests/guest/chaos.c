@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A machine like `umbra run` whose memory is never at rest: every few thousand instructions, between
- * two of them, frames leave host memory, at random which, how many and where to, or all grow older;
- * with --fail, pages can often not be read back. The guest must not notice.
+ * A machine like `umbra run` whose memory is never at rest: every few thousand instructions,
+ * between two of them, frames leave host memory, at random which, how many and where to, or all
+ * grow older; with --fail, pages can often not be read back. The guest must not notice.
  *
- *   tests/guest/run --umbra build/tests/guest/chaos --with --shadow=trace --with --seed=7 --with --fail
+ *   tests/guest/run --umbra build/tests/guest/chaos --with --shadow=trace --with --seed=7
  *
  * It takes the options that tests/guest/run gives to umbra, and:
  *   --seed=N           what happens when (1)
  *   --every=N          instructions from one moment to the next, on average (2000)
- *   --fail             reading pages back fails at random; the engine is run again until it succeeds
+ *   --fail             reading pages back fails at random; the engine is run again then
  *   --shadow=NAME --oracle --audit   as umbra run; all is audited at the end anyway
  *   --figures          what happened, on stderr
  */
