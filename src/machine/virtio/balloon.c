@@ -107,6 +107,11 @@ static void config_read(void *arg, size_t offset, void *buf, size_t bytes)
     memcpy(buf, (const char *)&b->reg + offset, bytes);
 }
 
+static bool is_full(const struct balloon *b)
+{
+    return b->reg.actual >= b->reg.num_pages;
+}
+
 /* The driver writes actual, and poison_val; the rest is read-only (5.5.4). */
 static void config_write(void *arg, size_t offset, const void *buf, size_t bytes)
 {
@@ -118,6 +123,8 @@ static void config_write(void *arg, size_t offset, const void *buf, size_t bytes
     b->reg.poison_val = now.poison_val;
     moved = b->reg.actual != now.actual;
     b->reg.actual = now.actual;
+    if (b->held_pages && is_full(b))
+        virtio_ask_service(b->dev);
     if (moved && b->config.changed)
         b->config.changed(b->config.arg);
 }
@@ -131,6 +138,12 @@ static void driver_ok(void *arg, uint64_t features)
     b->moved_ns = balloon_host_ns();
     if (b->reg.num_pages)
         virtio_config_changed(b->dev);
+}
+
+static void give_back(struct balloon *b)
+{
+    b->held_pages = 0;
+    mem_give_back_flush(b->config.mem);
 }
 
 static void service(void *arg, unsigned index)
@@ -149,7 +162,9 @@ static void service(void *arg, unsigned index)
         balloon_serve_stats(b);
     else
         balloon_serve_pages(b, index);
-    mem_give_back_flush(b->config.mem);
+    /* more is about to come from a driver that is on its way */
+    if (index != BALLOON_INFLATE || is_full(b) || b->held_pages >= BALLOON_HOLD_PAGES)
+        give_back(b);
 }
 
 /* Asked for by balloon_ask_stats, and by services that left something for the next. */
@@ -162,6 +177,7 @@ static void poll(void *arg)
         if (b->work[i].busy)
             service(b, i);
     }
+    give_back(b);
 }
 
 /* The driver is gone: what it had in the balloon is nobody's, and its word is void. */
@@ -175,6 +191,7 @@ static void reset(void *arg)
     balloon_stats_reset(b);
     b->reg = (struct balloon_registers){.num_pages = b->reg.num_pages};
     b->poison_val = 0;
+    b->held_pages = 0;
     if (moved && b->config.changed)
         b->config.changed(b->config.arg);
 }

@@ -47,7 +47,7 @@ static enum outcome serve_pfns(struct balloon *b, enum balloon_queue index, stru
             bool moved = index == BALLOON_INFLATE
                              ? mem_balloon_inflate(b->config.mem, gfn_make(pfns[i]))
                              : mem_balloon_deflate(b->config.mem, gfn_make(pfns[i]));
-            (void)moved; /* what is ignored is counted there */
+            b->held_pages += moved && index == BALLOON_INFLATE; /* the rest is counted there */
         }
         b->moved_ns = balloon_host_ns();
         w->done += n;

@@ -60,6 +60,7 @@ struct balloon {
     uint64_t moved_ns;
 
     struct balloon_work work[BALLOON_QUEUES];
+    uint64_t held_pages; /* inflated, but not flushed to the host yet */
 
     bool stats_held, stats_wanted;
     struct balloon_guest_stats stats;
@@ -70,6 +71,9 @@ struct balloon {
 
 /* balloon.c */
 uint64_t balloon_host_ns(void);
+
+/* A driver that inflates sends 1 MiB a chain: several of them make runs worth giving back. */
+#define BALLOON_HOLD_PAGES 1024
 
 /* balloon_pages.c: one service of a queue of pages. */
 void balloon_serve_pages(struct balloon *b, enum balloon_queue index);
