@@ -81,6 +81,8 @@ static json_t *tracked_json(unsigned tracked)
         json_array_append_new(list, json_string("code"));
     if (tracked & MEM_TRACK_TABLE)
         json_array_append_new(list, json_string("table"));
+    if (tracked & MEM_TRACK_IMAGE)
+        json_array_append_new(list, json_string("what a disk image holds"));
     return list;
 }
 
@@ -277,6 +279,8 @@ static json_t *withheld_json(const struct mmu_explain *w)
          "decoded instructions of this frame are kept: a write must be heard of"},
         {MMU_WITHHELD_TABLE,
          "the frame holds a guest table that is followed: a write must be heard of"},
+        {MMU_WITHHELD_IMAGE,
+         "the frame equals a block of a disk image: the first write must be heard of"},
     };
     json_t *list = json_array();
 
