@@ -57,7 +57,7 @@ void pci_add(struct pci *pci, unsigned slot, const struct pci_function *function
 uint32_t pci_in(void *arg, uint16_t port, unsigned bytes);
 void pci_out(void *arg, uint16_t port, unsigned bytes, uint32_t value);
 
-/* The window's side of the bus; offset from PCI_WINDOW. Two functions that overlap: the lower slot. */
+/* The window's side of the bus; offset from PCI_WINDOW. Of two that overlap: the lower slot. */
 uint64_t pci_mmio_read(void *arg, uint64_t offset, unsigned bytes);
 void pci_mmio_write(void *arg, uint64_t offset, unsigned bytes, uint64_t value);
 
