@@ -56,6 +56,7 @@ void loop_block_signals(void)
     loop_signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at the user's size limit: an error of that write */
 }
 
 bool loop_is_plain_file(int fd)

@@ -238,7 +238,10 @@ static void step(struct fuzz *f)
         (void)get_run(f, index, 1 + (unsigned)below(f, below(f, 4) ? 8 : MOST_READ), &asked);
         break;
     case 10 ... 11:
-        swap_work(f->sw, below(f, 2) ? SWAP_WHEN_DUE : SWAP_ALL_NOW);
+        if (below(f, 4))
+            swap_work(f->sw, below(f, 2) ? SWAP_WHEN_DUE : SWAP_ALL_NOW);
+        else
+            swap_punch(f->sw);
         break;
     case 12 ... 14:
         compress_step(f, index);

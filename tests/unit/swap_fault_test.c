@@ -288,6 +288,29 @@ static int hit_size_limit(void *arg)
     return 0;
 }
 
+/* The host refuses a file of this size: one line, and no file is left. */
+static int be_refused(void *arg)
+{
+    struct rlimit small = {PAGE_SIZE, PAGE_SIZE};
+    struct swap *sw;
+    (void)arg;
+
+    signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &small))
+        return 1;
+    if (swap_open(&sw, path, 64 * PAGE_SIZE, 64, NULL) != ERR_IO || sw)
+        return 2;
+    if (!strstr(err_text(), path) || !strstr(err_text(), "--reservation"))
+        return 3;
+    return access(path, F_OK) ? 0 : 4;
+}
+
+static void refused_size(void **state)
+{
+    (void)state;
+    assert_int_equal(forbid_run(be_refused, NULL), 0);
+}
+
 static void size_limit(void **state)
 {
     (void)state;
@@ -304,6 +327,7 @@ int main(void)
         TEST(holes_that_cannot_be),
         TEST(full_file_system),
         TEST(size_limit),
+        TEST(refused_size),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,6 +95,30 @@ static void mode_whatever_the_umask(void **state)
     }
 }
 
+/* By itself, when a cluster has been quiet; what is still there stays. */
+static void shrinks_by_itself(void **state)
+{
+    struct swap *sw = open_swap(256, 256, NULL);
+    (void)state;
+
+    for (unsigned i = 0; i < 256; i++)
+        (void)put(sw, i, i);
+    write_all(sw);
+    assert_true(allocated_bytes() >= 256 * PAGE_SIZE);
+    for (uint32_t i = 0; i < 256; i++)
+        if (i % 32)
+            swap_free(sw, i);
+    for (int i = 0; i < 6000 && allocated_bytes() > 16 * PAGE_SIZE; i++) {
+        usleep(10000);
+        swap_work(sw, SWAP_WHEN_DUE);
+    }
+    assert_true(allocated_bytes() <= 16 * PAGE_SIZE);
+    for (uint32_t i = 0; i < 256; i += 32)
+        assert_page(sw, i, i);
+    check(sw);
+    swap_close(sw);
+}
+
 static void removes_only_its_own(void **state)
 {
     struct swap *sw = open_swap(8, 8, NULL);
@@ -248,8 +272,13 @@ static void past_the_page_cache(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_in_the_way),   TEST(sizes),        TEST(mode_whatever_the_umask),
-        TEST(removes_only_its_own), TEST(no_plaintext), TEST(killed),
+        TEST(what_is_in_the_way),
+        TEST(sizes),
+        TEST(mode_whatever_the_umask),
+        TEST(shrinks_by_itself),
+        TEST(removes_only_its_own),
+        TEST(no_plaintext),
+        TEST(killed),
         TEST(past_the_page_cache),
     };
 

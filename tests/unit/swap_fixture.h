@@ -89,7 +89,7 @@ static inline void punch_all(struct swap *sw)
 {
     struct pollfd p = {.fd = swap_fd(sw), .events = POLLIN};
 
-    swap_work(sw, SWAP_ALL_NOW);
+    swap_punch(sw);
     while (info(sw).in_flight) {
         assert_int_equal(poll(&p, 1, 60000), 1);
         swap_work(sw, SWAP_ALL_NOW);

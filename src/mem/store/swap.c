@@ -73,6 +73,8 @@ enum err swap_open(struct swap **out, const char *path, uint64_t bytes, uint64_t
         swap_close(sw);
         return err;
     }
+    sw->hole_cursor = slots;
+    sw->tick = (uint32_t)(swap_now_ns() >> SWAP_TICK_SHIFT);
     *out = sw;
     return ERR_OK;
 }
@@ -112,6 +114,7 @@ enum swap_put swap_put(struct swap *sw, uint64_t index, const void *page, uint32
     *slot = swap_slots_take(&sw->slots, index);
     invariant(*slot != SWAP_NO_SLOT);
 
+    sw->slots.touched[*slot / 64] = sw->tick;
     sw->free_entry = sw->entry[entry].next;
     sw->entry[entry] = (struct swap_entry){.state = ENTRY_WAITING, .slot = *slot};
     sw->staged[*slot] = entry;
@@ -139,8 +142,7 @@ void swap_free_entry(struct swap *sw, uint16_t entry)
 void swap_note_stale(struct swap *sw, uint32_t slot)
 {
     swap_bit_set(sw->slots.stale, slot);
-    if (!sw->freed_count++)
-        sw->freed_ns = swap_now_ns();
+    sw->freed_count++;
 }
 
 void swap_free(struct swap *sw, uint32_t slot)
@@ -163,6 +165,7 @@ void swap_free(struct swap *sw, uint32_t slot)
                 swap_note_stale(sw, slot);
         }
     }
+    sw->slots.touched[slot / 64] = sw->tick;
     swap_slots_give(&sw->slots, slot);
 }
 
@@ -182,6 +185,7 @@ void swap_free_all(struct swap *sw)
     if (swap_file_clear(&sw->file)) {
         memset(sw->slots.stale, 0, sw->slots.words * sizeof(uint64_t));
         sw->freed_count = 0;
+        sw->hole_cursor = sw->slots.slots;
     } else {
         for (uint64_t word = 0; word < sw->slots.words; word++)
             sw->slots.stale[word] |= sw->slots.used[word];

@@ -5,7 +5,8 @@
  * only in this process (AES-256-XTS, tweak = slot): after a kill nothing of the guest can be read
  * there. Each page has a checksum in memory: what comes back is what went in, or an error.
  *
- *   swap_put --> staged --(cluster written)--> stored --swap_get/free--> gone, hole punched in runs
+ *   swap_put --> staged --(cluster written)--> stored --swap_get/free--> gone, holes punched in
+ *   runs
  *                  \--swap_get/free (no I/O)--> gone
  *
  * A write that fails (ENOSPC, EIO) leaves its pages staged and is tried again; nothing is lost.
@@ -63,6 +64,12 @@ void swap_free_all(struct swap *sw);
 /* Begins what is due and reaps what is done; flush: also clusters that are not full yet. */
 enum swap_flush { SWAP_WHEN_DUE, SWAP_ALL_NOW };
 void swap_work(struct swap *sw, enum swap_flush flush);
+
+/*
+ * Begins to give every hole back to the file system at once. By itself swap_work does so with
+ * clusters in which nothing was put or freed for two seconds, and with all when writing fails.
+ */
+void swap_punch(struct swap *sw);
 
 /* Waits until at least one staged page has been written, or a write has failed. */
 void swap_wait_room(struct swap *sw);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parts of the swap store: file, cipher, slots, writer, reader.
+ * The parts of the swap store: file, cipher, slots, writer, holes, reader.
  *
  * A slot is one page of the file. What is true of it, and where it is written down:
  *
@@ -61,6 +61,7 @@ struct swap_slots {
     uint64_t cursor;        /* word where the last search for room ended */
     uint64_t *used, *stale; /* bit per slot */
     uint32_t *slot_of;      /* index -> slot + 1, 0: none; NULL: every index has its own slot */
+    uint32_t *touched;      /* per word: tick of the newest put or free */
     uint32_t *index_of;     /* slot -> index, of used slots */
     uint32_t *cluster_of;   /* group of 64 indexes -> word, and back: only true where both agree */
     uint32_t *group_of;
@@ -97,10 +98,14 @@ static inline void swap_bit_clear(uint64_t *bits, uint64_t n)
 #define SWAP_READ_OPS  4  /* reads in flight, of up to a cluster each */
 #define SWAP_NO_ENTRY  0  /* entries count from 1 */
 #define SWAP_RETRY_NS  UINT64_C(100000000)
-#define SWAP_LATE_NS   UINT64_C(50000000)   /* a staged page is written at the latest after this */
-#define SWAP_HOLE_NS   UINT64_C(1000000000) /* a hole is punched at the latest after this */
-#define SWAP_DUE_PAGES (SWAP_STAGING_PAGES / 2)
-#define SWAP_DUE_HOLES 4096
+#define SWAP_LATE_NS   UINT64_C(50000000)  /* a staged page is written at the latest after this */
+#define SWAP_HUNT_NS   UINT64_C(500000000) /* between two looks for holes */
+#define SWAP_PUNCH_OPS 8                   /* of the operations in flight, for holes */
+
+/* Time in the tables is in ticks of 2^28 ns, a quarter of a second. */
+#define SWAP_TICK_SHIFT  28
+#define SWAP_QUIET_TICKS 8
+#define SWAP_DUE_PAGES   (SWAP_STAGING_PAGES / 2)
 
 enum swap_way { SWAP_WRITING, SWAP_READING };
 
@@ -155,9 +160,13 @@ struct swap {
     unsigned writes_in_flight;
     struct swap_read_op read_op[SWAP_READ_OPS];
 
-    uint64_t freed_count; /* stored slots freed, and remains left, since the last hunt for holes */
-    uint64_t freed_ns;
-    uint64_t hole_cursor;
+    /* A hunt for holes goes through the file once, with pauses while punches are on their way. */
+    uint64_t hole_cursor; /* slots: no hunt is on */
+    uint64_t hunt_ns;     /* when the newest began */
+    uint64_t freed_count; /* not 0: remains that this hunt does not see */
+    bool hunts_all;       /* this one: also in clusters that are not quiet */
+    unsigned punches_in_flight;
+    uint32_t tick;
     uint64_t punch_retry_ns;
     bool cannot_punch;
 
@@ -185,6 +194,10 @@ void swap_note_failure(struct swap *sw, enum swap_way way, int error);
 void swap_free_entry(struct swap *sw, uint16_t entry);
 /* Remains are at this free slot, or were left there. */
 void swap_note_stale(struct swap *sw, uint32_t slot);
+struct swap_op *swap_op_get(struct swap *sw); /* NULL: all are busy */
+void swap_op_submit(struct swap_op *op, enum aio_op what);
+bool swap_op_overlaps(const struct swap_op *op, uint64_t first, uint64_t count);
+void swap_holes_work(struct swap *sw, uint64_t now);
 bool swap_ops_check(const struct swap *sw);
 
 #endif

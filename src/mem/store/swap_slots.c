@@ -20,7 +20,7 @@ enum err swap_slots_init(struct swap_slots *s, uint64_t slots, uint64_t pages)
     size_t bits = words * sizeof(uint64_t);
 
     memset(s, 0, sizeof(*s));
-    s->area_bytes = 2 * bits + words * 64 * sizeof(uint32_t);
+    s->area_bytes = 2 * bits + words * 65 * sizeof(uint32_t);
     if (!own)
         s->area_bytes += (pages + groups + words) * sizeof(uint32_t);
     s->area = mmap(NULL, s->area_bytes, PROT_READ | PROT_WRITE,
@@ -32,7 +32,8 @@ enum err swap_slots_init(struct swap_slots *s, uint64_t slots, uint64_t pages)
     }
     s->used = s->area;
     s->stale = s->used + words;
-    s->index_of = (uint32_t *)(s->stale + words);
+    s->touched = (uint32_t *)(s->stale + words);
+    s->index_of = s->touched + words;
     if (!own) {
         s->slot_of = s->index_of + words * 64;
         s->cluster_of = s->slot_of + pages;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From staging to the file, and holes. Staged pages are written in rounds: a round is what waits at
+ * From staging to the file. Staged pages are written in rounds: a round is what waits at
  * its beginning, in the order of the file, as runs of up to a cluster; what comes meanwhile waits
  * for the next round. So the disk sees ascending offsets and runs as long as there are, and each
  * page waits for two rounds at most.
@@ -12,7 +12,7 @@
 #include "base/invariant.h"
 #include "mem/store/swap_private.h"
 
-static struct swap_op *op_get(struct swap *sw)
+struct swap_op *swap_op_get(struct swap *sw)
 {
     for (unsigned i = 0; i < SWAP_OPS; i++)
         if (!sw->op[i].is_busy)
@@ -20,7 +20,7 @@ static struct swap_op *op_get(struct swap *sw)
     return NULL;
 }
 
-static bool overlaps(const struct swap_op *op, uint64_t first, uint64_t count)
+bool swap_op_overlaps(const struct swap_op *op, uint64_t first, uint64_t count)
 {
     return op->is_busy && first < (uint64_t)op->first + op->count && op->first < first + count;
 }
@@ -29,12 +29,12 @@ static bool overlaps(const struct swap_op *op, uint64_t first, uint64_t count)
 static bool is_in_flight(const struct swap *sw, uint32_t slot)
 {
     for (unsigned i = 0; i < SWAP_OPS; i++)
-        if (overlaps(&sw->op[i], slot, 1))
+        if (swap_op_overlaps(&sw->op[i], slot, 1))
             return true;
     return false;
 }
 
-static void op_submit(struct swap_op *op, enum aio_op what)
+void swap_op_submit(struct swap_op *op, enum aio_op what)
 {
     struct swap *sw = op->sw;
 
@@ -126,7 +126,7 @@ static uint16_t round_peek(struct swap *sw, uint32_t *slot)
 
 static bool write_next_run(struct swap *sw)
 {
-    struct swap_op *op = op_get(sw);
+    struct swap_op *op = swap_op_get(sw);
     uint16_t entry;
     uint32_t slot = SWAP_NO_SLOT;
 
@@ -156,7 +156,7 @@ static bool write_next_run(struct swap *sw)
     op->request.iov_count = op->count;
     op->request.done = write_done;
     sw->writes_in_flight++;
-    op_submit(op, AIO_WRITE);
+    swap_op_submit(op, AIO_WRITE);
     return true;
 }
 
@@ -179,107 +179,7 @@ static void write_due(struct swap *sw, enum swap_flush flush, uint64_t now)
     }
 }
 
-/* ---- holes ---- */
-
-static void punch_done(struct aio_request *request, int result)
-{
-    struct swap_op *op = request->arg;
-    struct swap *sw = op->sw;
-
-    op->is_busy = false;
-    if (!result)
-        return;
-    for (unsigned i = 0; i < op->count; i++)
-        swap_note_stale(sw, op->first + i);
-    if (result == -EOPNOTSUPP || result == -ENOSYS) {
-        sw->cannot_punch = true; /* the file does not shrink; nothing else changes */
-        return;
-    }
-    sw->errors++; /* no trouble for the guest */
-    sw->punch_retry_ns = swap_now_ns() + SWAP_RETRY_NS;
-}
-
-/* Remains of nobody, from slot on: the first one; slots: none. */
-static uint64_t next_stale(const struct swap *sw, uint64_t slot)
-{
-    uint64_t word = slot / 64, bits;
-
-    if (slot >= sw->slots.slots)
-        return sw->slots.slots;
-    bits = sw->slots.stale[word] & ~sw->slots.used[word] & ~UINT64_C(0) << slot % 64;
-    while (!bits && ++word < sw->slots.words)
-        bits = sw->slots.stale[word] & ~sw->slots.used[word];
-    return bits ? word * 64 + (unsigned)__builtin_ctzll(bits) : sw->slots.slots;
-}
-
-static bool is_stale(const struct swap *sw, uint64_t slot)
-{
-    return slot < sw->slots.slots && swap_bit(sw->slots.stale, slot) &&
-           !swap_bit(sw->slots.used, slot);
-}
-
-/* The first slot from here on that an operation in flight covers; slots: none. */
-static uint64_t next_in_flight(const struct swap *sw, uint64_t slot)
-{
-    uint64_t nearest = sw->slots.slots;
-
-    for (unsigned i = 0; i < SWAP_OPS; i++) {
-        const struct swap_op *op = &sw->op[i];
-        if (overlaps(op, slot, 1))
-            return slot;
-        if (op->is_busy && op->first > slot && op->first < nearest)
-            nearest = op->first;
-    }
-    return nearest;
-}
-
-/* One hole from the cursor on; false: none is left, or all operations are busy. */
-static bool punch_next_run(struct swap *sw)
-{
-    struct swap_op *op = op_get(sw);
-    uint64_t first, end, limit;
-
-    if (!op)
-        return false;
-    first = next_stale(sw, sw->hole_cursor);
-    sw->hole_cursor = first;
-    if (first >= sw->slots.slots)
-        return false;
-    limit = next_in_flight(sw, first);
-    if (limit == first) { /* its write has not ended: the end of that write counts it again */
-        sw->hole_cursor++;
-        return true;
-    }
-    for (end = first; end < limit && is_stale(sw, end); end++)
-        swap_bit_clear(sw->slots.stale, end);
-    sw->hole_cursor = end;
-    op->first = (uint32_t)first;
-    op->count = (uint32_t)(end - first);
-    op->request.iov_count = 0;
-    op->request.done = punch_done;
-    op_submit(op, AIO_PUNCH);
-    return true;
-}
-
-static void punch_due(struct swap *sw, enum swap_flush flush, uint64_t now)
-{
-    bool is_hunting = sw->hole_cursor < sw->slots.slots;
-    bool due = flush == SWAP_ALL_NOW || sw->failed[SWAP_WRITING] ||
-               sw->freed_count >= SWAP_DUE_HOLES || now - sw->freed_ns >= SWAP_HOLE_NS;
-
-    if (sw->cannot_punch || now < sw->punch_retry_ns)
-        return;
-    if (!is_hunting) {
-        if (!sw->freed_count || !due)
-            return;
-        sw->hole_cursor = 0;
-        sw->freed_count = 0;
-    }
-    while (punch_next_run(sw))
-        ;
-}
-
-/* ---- both ---- */
+/* ---- all ---- */
 
 void swap_work(struct swap *sw, enum swap_flush flush)
 {
@@ -287,11 +187,13 @@ void swap_work(struct swap *sw, enum swap_flush flush)
 
     aio_reap(sw->aio);
     now = swap_now_ns();
+    sw->tick = (uint32_t)(now >> SWAP_TICK_SHIFT);
     /* On a full disk holes make room for the writes. */
     if (sw->failed[SWAP_WRITING])
-        punch_due(sw, flush, now);
+        swap_holes_work(sw, now);
     write_due(sw, flush, now);
-    punch_due(sw, flush, now);
+    if (!sw->failed[SWAP_WRITING])
+        swap_holes_work(sw, now);
     aio_flush(sw->aio);
 }
 
@@ -311,7 +213,7 @@ bool swap_ops_check(const struct swap *sw)
     for (unsigned i = 0; i < SWAP_OPS; i++) {
         const struct swap_op *op = &sw->op[i];
         for (unsigned k = 0; op->is_busy && k < i; k++) {
-            if (overlaps(&sw->op[k], op->first, op->count)) {
+            if (swap_op_overlaps(&sw->op[k], op->first, op->count)) {
                 err_note(ERR_INTERNAL, "swap: two operations in flight on slot %u", op->first);
                 return false;
             }

@@ -21,7 +21,7 @@
 #include "base/invariant.h"
 
 #define SPAN_BYTES    32768u
-#define SPAN_OBJECTS  512u  /* of the smallest size */
+#define SPAN_OBJECTS  512u /* of the smallest size */
 #define REGION_SPANS  2048u
 #define MAX_REGIONS   (UINT32_MAX / SPAN_OBJECTS / REGION_SPANS) /* 4095: nearly 256 GiB */
 #define LARGEST_BLOCK 3072u /* three quarters of a page: larger ones are not worth it */
