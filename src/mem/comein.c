@@ -2,10 +2,11 @@
 /*
  * Pages come back: expanded, read from the swap file, or read from a disk image.
  *
- * Neighbours come with them where one read fetches several: pages that follow in guest order and
- * lie in slots that follow, or dropped pages of the blocks that follow. How many is learned: while
- * accesses are in sequence, or what was read ahead is used, the window grows; else it shrinks, so
- * that random access pays for one page only. Read-ahead never passes the limit.
+ * Neighbours come with them, read at the same time: the next pages in guest order that are in the
+ * swap file too (pages between them may be elsewhere), or dropped pages of the blocks that follow.
+ * How many is learned: while accesses are in sequence, or what was read ahead is used, the window
+ * grows; else it shrinks, so that random access pays for one page only. Read-ahead never passes the
+ * limit.
  *
  * Invariants
  *   C1  a frame changes its state only after its bytes are complete in its host page
@@ -33,6 +34,9 @@ void latency_note(struct guest_mem *mem, enum mem_latency which, uint64_t ns)
 
 /* --- read-ahead --- */
 
+#define AHEAD_SPAN 64 /* frames after the one that is wanted are looked at */
+#define AHEAD_NEAR 16
+
 void ahead_used(struct guest_mem *mem, uint64_t index)
 {
     enum ahead_kind kind = mem->flag[index] & FLAG_AHEAD_IMAGE ? AHEAD_IMAGE : AHEAD_SWAP;
@@ -42,13 +46,19 @@ void ahead_used(struct guest_mem *mem, uint64_t index)
     mem->stats.readahead_used++;
 }
 
-/* How many pages to read at `at`, itself counted, and in which direction. */
-static unsigned ahead_window(struct guest_mem *mem, enum ahead_kind kind, uint64_t at, int *step)
+/*
+ * How many pages to read at `at`, itself counted, and in which direction. In sequence means: not
+ * further from what was read last than `near`.
+ */
+static unsigned ahead_window(struct guest_mem *mem, enum ahead_kind kind, uint64_t at,
+                             uint64_t near, int *step)
 {
     struct ahead *a = &mem->ahead[kind];
     uint64_t own = mem_own_pages(mem);
     uint64_t room = own < mem->trigger_pages ? mem->trigger_pages - own : 0;
-    bool follows = at == a->last + 1, precedes = at + 1 == a->first;
+    bool has_last = a->window > 0;
+    bool follows = has_last && at > a->last && at - a->last <= near;
+    bool precedes = has_last && at < a->first && a->first - at <= near;
 
     *step = precedes && !follows ? -1 : 1;
     if (follows || precedes)
@@ -91,12 +101,24 @@ static void from_zstore(struct guest_mem *mem, uint64_t index)
 
 /* --- swap file --- */
 
-static bool is_neighbour(const struct guest_mem *mem, uint64_t index, uint64_t at, int step,
-                         unsigned k)
+/*
+ * The frames to read with `index`, itself the first, in the order of `step`. Frames between them
+ * that are not in the file are passed over.
+ */
+static unsigned swap_neighbours(const struct guest_mem *mem, uint64_t index, int step,
+                                unsigned window, uint64_t frames[AHEAD_MAX])
 {
-    return at < mem->total_pages && mem->state[at] == PAGE_SWAPPED &&
-           mem->place[at] == mem->place[index] + (uint32_t)(step * (int)k) &&
-           !swap_is_staged(mem->swap, mem->place[at]);
+    unsigned count = 1;
+
+    frames[0] = index;
+    for (unsigned k = 1; k <= AHEAD_SPAN && count < window; k++) {
+        uint64_t at = index + (uint64_t)((int64_t)step * (int)k);
+        if (at >= mem->total_pages)
+            break;
+        if (mem->state[at] == PAGE_SWAPPED && !swap_is_staged(mem->swap, mem->place[at]))
+            frames[count++] = at;
+    }
+    return count;
 }
 
 static bool swap_failed(struct guest_mem *mem, uint64_t index, bool was_read)
@@ -117,38 +139,38 @@ static bool swap_failed(struct guest_mem *mem, uint64_t index, bool was_read)
 
 static bool from_swap(struct guest_mem *mem, uint64_t index)
 {
+    uint64_t frames[AHEAD_MAX] = {index};
     uint32_t slots[AHEAD_MAX];
     void *pages[AHEAD_MAX];
     bool ok[AHEAD_MAX] = {false};
     uint64_t begin = mem_clock_ns();
     bool staged = swap_is_staged(mem->swap, mem->place[index]);
-    int step = 1;
-    unsigned window = staged ? 1 : ahead_window(mem, AHEAD_SWAP, index, &step), count = 1;
+    unsigned count = 1;
 
-    while (count < window &&
-           is_neighbour(mem, index, index + (uint64_t)(int64_t)(step * (int)count), step, count))
-        count++;
-    uint64_t first = step > 0 ? index : index - (count - 1);
+    if (!staged) {
+        int step;
+        unsigned window = ahead_window(mem, AHEAD_SWAP, index, AHEAD_NEAR, &step);
+        count = swap_neighbours(mem, index, step, window, frames);
+        mem->ahead[AHEAD_SWAP].first = step > 0 ? index : frames[count - 1];
+        mem->ahead[AHEAD_SWAP].last = step > 0 ? frames[count - 1] : index;
+    }
     for (unsigned i = 0; i < count; i++) {
-        own_page_ready(mem, first + i);
-        slots[i] = mem->place[first + i];
-        pages[i] = mem_index_ptr(mem, first + i);
+        own_page_ready(mem, frames[i]);
+        slots[i] = mem->place[frames[i]];
+        pages[i] = mem_index_ptr(mem, frames[i]);
     }
     bool was_read = swap_get(mem->swap, slots, pages, ok, count);
+    if (!ok[0] && count > 1) /* alone, so that the answer is about this page */
+        was_read = swap_get(mem->swap, slots, pages, ok, 1);
     for (unsigned i = 0; i < count; i++) {
-        uint64_t at = first + i;
-        if (!was_read || !ok[i]) {
-            discard_add(mem, at);
+        if (!ok[i]) {
+            discard_add(mem, frames[i]);
             continue;
         }
         swap_free(mem->swap, slots[i]);
-        arrived(mem, at, at != index, AHEAD_SWAP);
+        arrived(mem, frames[i], i > 0, AHEAD_SWAP);
     }
     discard_flush(mem);
-    if (!staged) {
-        mem->ahead[AHEAD_SWAP].first = first;
-        mem->ahead[AHEAD_SWAP].last = first + count - 1;
-    }
     stores_sync_stats(mem);
     uint64_t ns = mem_clock_ns() - begin;
     mem->stats.fault_ns += ns;
@@ -199,7 +221,7 @@ static bool from_image(struct guest_mem *mem, uint64_t index)
     int step;
 
     image_where(mem, index, &disk, &block);
-    unsigned window = ahead_window(mem, AHEAD_IMAGE, image_key(disk, block), &step);
+    unsigned window = ahead_window(mem, AHEAD_IMAGE, image_key(disk, block), 1, &step);
     while (step > 0 && count < window) {
         frames[count] = image_find_dropped(mem, disk, block + count);
         if (frames[count] == MEM_NO_INDEX)
