@@ -23,6 +23,7 @@
 #include "mem/policy.h"
 
 #define LOOK_MS       100
+#define LOOK_EARLY_MS 20 /* within the first second: small balloons are quick */
 #define PLAIN_LINE_NS UINT64_C(1000000000)
 #define PAGE_BYTES    UINT64_C(4096)
 /* A guest that says it has less than this free has nothing to give. */
@@ -278,8 +279,9 @@ static enum err show(struct balloon_run *run)
 static bool wait_a_moment(struct balloon_run *run)
 {
     struct pollfd fd = {.fd = run->signal_fd, .events = POLLIN};
+    bool early = now_ns() - run->began_ns < PLAIN_LINE_NS;
 
-    run->interrupted = poll(&fd, 1, LOOK_MS) > 0;
+    run->interrupted = poll(&fd, 1, early ? LOOK_EARLY_MS : LOOK_MS) > 0;
     return !run->interrupted;
 }
 
