@@ -383,7 +383,7 @@ static inline void driver_write_chain(struct driver *d, gpa_t table, unsigned en
     }
 }
 
-/* A chain of readable, then writable buffers. Descriptors are taken round robin. Answers the head. */
+/* A chain of readable, then writable buffers, from the next descriptors. Answers the head. */
 static inline uint16_t driver_add(struct driver *d, unsigned index,
                                   const struct virtq_buffer *buffers, unsigned readable,
                                   unsigned writable)
