@@ -228,7 +228,9 @@ static enum err make_cpu(struct vm *vm)
         .mmu_strategy = vm->config.mmu_strategy,
         .mmu_oracle = vm->config.mmu_oracle,
         .audit_exits = vm->config.audit && UMBRA_DEBUG_BUILD,
-        .code_bytes = vm->config.limit_bytes / CODE_SHARE,
+        /* what a limit changes must not reach a guest that counts instructions */
+        .code_bytes =
+            vm->config.clock == CLOCK_INSTRUCTIONS ? 0 : vm->config.limit_bytes / CODE_SHARE,
         .budgeted = vm->config.clock == CLOCK_INSTRUCTIONS,
     };
 

@@ -13,6 +13,15 @@ check "there is output" grep -q "init reached" "$tmp/out1"
 check "the same instruction count" \
     [ "$(field "$tmp/stats1" instructions)" = "$(field "$tmp/stats2" instructions)" ]
 
+# Memory that is taken from the guest and comes back is nothing that it could see.
+boot 300 --memory 128M --clock instructions --append "console=ttyS0 panic=-1 umbra.demo" --stats "$tmp/stats3" \
+    --limit 90M --inject swap-write=ENOSPC@3-6
+check "under a limit: status 0" [ "$status" = 0 ]
+check "pages were compressed or swapped" [ "$(field "$tmp/stats3" evicted_compressed)" -gt 0 ]
+check "the same console output under a limit" cmp "$tmp/out1" "$tmp/out"
+check "the same instruction count under a limit" \
+    [ "$(field "$tmp/stats1" instructions)" = "$(field "$tmp/stats3" instructions)" ]
+
 # Console input from a file is part of "the same input".
 printf 'echo sum $((40 + 2))\nexit\n' > "$tmp/input"
 for i in 1 2; do

@@ -13,7 +13,8 @@
  * QEMU).
  * error_class, error_text: set when the command fails
  * balloon:                 the server's part of the balloon
- * raw:                     JSON text that the reply carries in place of the result; freed by the server
+ * raw:                     JSON text that the reply carries in place of the result; freed by the
+ *                          server
  * event:                   name of an event to send to all clients after the reply, or NULL
  */
 struct qmp_balloon;
