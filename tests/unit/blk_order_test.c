@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Overlapping reads, writes and discards in flight, carried out in halves and in random order by
- * aio_double.h, while the guest writes to its pages and all that may be dropped is dropped: what the
- * guest's memory and the image hold must stay what the model says.
+ * Overlapping reads, writes and discards in flight, carried out in halves, in random order, by
+ * aio_double.h, while the guest writes to its pages and all that may be dropped is dropped: what
+ * the guest's memory and the image hold must stay what the model says.
  *
  *   a page     changes only by the guest's hand or by a read into it that is in flight
  *   a block    that one change at a time touched holds what that change brought
