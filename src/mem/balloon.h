@@ -35,6 +35,10 @@ struct mem_balloon_stats {
 bool mem_balloon_inflate(struct guest_mem *mem, gfn_t gfn);
 bool mem_balloon_deflate(struct guest_mem *mem, gfn_t gfn);
 
+/* The same for many, whose translations are dropped together. Answer how many moved. */
+uint64_t mem_balloon_inflate_many(struct guest_mem *mem, const gfn_t *gfns, size_t count);
+uint64_t mem_balloon_deflate_many(struct guest_mem *mem, const gfn_t *gfns, size_t count);
+
 enum mem_free_word { MEM_FREE_REPORTED, MEM_FREE_HINTED };
 
 /* Becomes absent. Pages outside RAM are ignored. */

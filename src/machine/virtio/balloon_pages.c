@@ -33,6 +33,7 @@ static enum outcome serve_pfns(struct balloon *b, enum balloon_queue index, stru
     struct virtq *q = &b->dev->queue[index];
     uint64_t total = w->chain.readable_bytes / PFN_BYTES;
     uint32_t pfns[PFN_BATCH];
+    gfn_t gfns[PFN_BATCH];
 
     while (w->done < total) {
         uint64_t n = total - w->done;
@@ -43,12 +44,12 @@ static enum outcome serve_pfns(struct balloon *b, enum balloon_queue index, stru
         n = n < *budget ? n : *budget;
         if (!virtq_read(q, &w->chain, w->done * PFN_BYTES, pfns, n * PFN_BYTES))
             return HOST_FAILED;
-        for (uint64_t i = 0; i < n; i++) {
-            bool moved = index == BALLOON_INFLATE
-                             ? mem_balloon_inflate(b->config.mem, gfn_make(pfns[i]))
-                             : mem_balloon_deflate(b->config.mem, gfn_make(pfns[i]));
-            b->held_pages += moved && index == BALLOON_INFLATE; /* the rest is counted there */
-        }
+        for (uint64_t i = 0; i < n; i++)
+            gfns[i] = gfn_make(pfns[i]);
+        if (index == BALLOON_INFLATE)
+            b->held_pages += mem_balloon_inflate_many(b->config.mem, gfns, n);
+        else
+            mem_balloon_deflate_many(b->config.mem, gfns, n);
         b->moved_ns = balloon_host_ns();
         w->done += n;
         *budget -= n;
