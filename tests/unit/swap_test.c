@@ -55,9 +55,9 @@ struct model {
 static void model_get(struct model *m, uint64_t start, unsigned count)
 {
     static uint64_t memory[300][PAGE_SIZE / 8];
-    uint32_t slots[300];
+    uint32_t slots[300] = {0};
     uint64_t index[300];
-    void *pages[300];
+    void *pages[300] = {NULL};
     bool ok[300];
     unsigned n = 0;
 
