@@ -43,7 +43,7 @@ struct chaos {
     enum mmu_strategy strategy;
     uint32_t features;
     uint64_t seed, every, next, host_ns, moments, failures, stalls;
-    bool fail, oracle, audit, figures;
+    bool fail, oracle, audit, figures, service;
     enum end end;
     uint32_t code;
     uint8_t *disk; /* a block for each frame */
@@ -117,6 +117,15 @@ static void on_event(void *arg, enum board_event event, uint32_t code)
     m->end = event == BOARD_DEBUG_EXIT ? ENDED_DEBUG_EXIT : ENDED_WELL;
     m->code = code;
     m->engine->kick(m->vcpu);
+}
+
+static void service_wanted(void *arg)
+{
+    struct chaos *m = arg;
+
+    m->service = true;
+    if (m->vcpu)
+        m->engine->kick(m->vcpu);
 }
 
 /* The board's poll; when the next moment has come, the engine is left. */
@@ -220,6 +229,10 @@ static void run(struct chaos *m)
     struct x86_state state;
 
     while (m->end == RUNNING) {
+        if (m->service) {
+            m->service = false;
+            board_service(m->board);
+        }
         if (instructions(m) >= m->next)
             moment(m);
         switch (m->engine->run(m->vcpu)) {
@@ -257,7 +270,8 @@ static void create(struct chaos *m)
                                           .serial_out = serial_out,
                                           .set_irq = set_irq,
                                           .raise_nmi = raise_nmi,
-                                          .event = on_event}};
+                                          .event = on_event,
+                                          .service_wanted = service_wanted}};
     struct vcpu_config cpu = {.bus = &m->bus,
                               .tsc_khz = TSC_KHZ,
                               .features = m->features,
