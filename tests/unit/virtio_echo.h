@@ -17,7 +17,10 @@
 #define ECHO_F_ONE        (UINT64_C(1) << 0)
 #define ECHO_F_TWO        (UINT64_C(1) << 1)
 
-/* keep: chains are taken and not given back;  idle: not even taken */
+/*
+ * keep: chains are taken and not given back;  idle: not even taken;  between: called for each chain
+ * that was given back, for guests that are not held
+ */
 struct echo {
     struct virtio_device *dev;
     struct virtq_chain chain;
@@ -25,6 +28,8 @@ struct echo {
     bool keep, idle;
     unsigned chains, oks, resets, polls, destroyed;
     uint16_t last_head;
+    void (*between)(void *arg);
+    void *between_arg;
 };
 
 static inline uint64_t echo_features(void *arg)
@@ -92,6 +97,8 @@ static inline void echo_service(void *arg, unsigned index)
             break;
         }
         virtq_push(q, echo->chain.head, written);
+        if (echo->between)
+            echo->between(echo->between_arg);
     }
     virtio_queue_done(echo->dev, index);
 }

@@ -187,6 +187,12 @@ static void pci_cfg_refuses_wild_windows(void **state)
         driver_pci_read(&f.d, cap + 16, 4);
         assert_int_equal(driver_status(&f.d), VIRTIO_ACKNOWLEDGE);
     }
+    /* not aligned, where bytes would be taken */
+    driver_pci_write(&f.d, cap + 4, 1, 0);
+    driver_pci_write(&f.d, cap + 8, 4, (uint32_t)(f.d.config - f.d.common) + 1);
+    driver_pci_write(&f.d, cap + 12, 4, 2);
+    driver_pci_write(&f.d, cap + 16, 4, 0xffffffff);
+    assert_int_equal(f.echo.config[1], 0);
     stop(&f);
 }
 

@@ -29,7 +29,7 @@ struct fixture {
     char path[64];
 };
 
-static void start(struct fixture *f, const struct aio_faults *faults)
+static void start(struct fixture *f, uint64_t features, const struct aio_faults *faults)
 {
     const struct mem_store_config config = {.path = f->path, .bytes = MEMORY, .faults = faults};
 
@@ -40,7 +40,7 @@ static void start(struct fixture *f, const struct aio_faults *faults)
     assert_int_equal(mem_stores_open(f->d.mem, &config), ERR_OK);
     driver_plug(&f->d, &echo_ops, &f->echo);
     f->echo.dev = f->d.dev;
-    assert_true(driver_negotiate(&f->d, VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX));
+    assert_true(driver_negotiate(&f->d, VIRTIO_F_VERSION_1 | features));
     /* far from each other, so that reading ahead brings in one of them only */
     driver_place_queue(&f->d, 0, 16, gpa_make(0x10000), gpa_make(0x50000), gpa_make(0x90000));
     driver_put16(&f->d, gpa_make(0x90800), 1); /* a page of zeros would need no reading */
@@ -97,17 +97,19 @@ static void chains_wait_until_memory_is_back(void **state)
     unsigned stalls = 0;
 
     (void)state;
-    for (unsigned i = 0; i < 60; i++) {
-        const struct aio_fault fault = {
-            .op = AIO_READ, .first = 1 + i % 20, .last = 3 + i % 20 + 2 * (i / 20), .error = EIO};
+    for (unsigned i = 0; i < 120; i++) {
+        const struct aio_fault fault = {.op = AIO_READ,
+                                        .first = 1 + i / 2 % 20,
+                                        .last = 3 + i / 2 % 20 + 2 * (i / 60),
+                                        .error = EIO};
         const struct aio_faults faults = {.fault = &fault, .count = 1};
         struct virtq_buffer b[REQUESTS][2];
         struct fixture f;
         uint32_t head, written;
-        unsigned served = 0;
+        unsigned served = 0, requests = i % 3 ? REQUESTS : 1;
 
-        start(&f, &faults);
-        for (unsigned k = 0; k < REQUESTS; k++)
+        start(&f, i % 2 ? VIRTIO_F_EVENT_IDX : 0, &faults);
+        for (unsigned k = 0; k < requests; k++)
             fill(&f, b[k], k);
         swap_all_out(&f);
         f.d.wanted = 0;
@@ -119,7 +121,7 @@ static void chains_wait_until_memory_is_back(void **state)
         }
         assert_true(served < 100);
         stalls += served - 1;
-        for (unsigned k = 0; k < REQUESTS; k++) {
+        for (unsigned k = 0; k < requests; k++) {
             uint8_t bytes[BYTES], want[BYTES];
 
             assert_true(driver_used(&f.d, 0, &head, &written));
