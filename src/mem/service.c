@@ -121,20 +121,29 @@ static enum reclaimed reclaim(struct guest_mem *mem, uint64_t goal, uint64_t dea
     return RECLAIM_DONE;
 }
 
+static const char *why_no_space(const struct guest_mem *mem)
+{
+    struct swap_info info;
+
+    if (!may_swap(mem))
+        return "swapping is not allowed";
+    swap_get_info(mem->swap, &info);
+    return info.used < info.slots ? "what is left must stay" : "the swap file is full";
+}
+
 static void stall_for_space(struct guest_mem *mem)
 {
     const char *trouble = mem->swap ? swap_trouble(mem->swap) : NULL;
-    unsigned long long mib = mem->orders.limit_bytes >> 20;
 
     if (trouble)
         stall_set(mem, STALL_SPACE, MEM_NO_INDEX, "%s: the guest goes on when that is possible",
                   trouble);
     else
-        stall_set(
-            mem, STALL_SPACE, MEM_NO_INDEX,
-            "the guest holds its limit of %llu MiB of host memory and nothing more can leave: "
-            "%s; raise the limit and it goes on",
-            mib, may_swap(mem) ? "the swap file is full" : "swapping is not allowed");
+        stall_set(mem, STALL_SPACE, MEM_NO_INDEX,
+                  "the guest holds its limit of %" PRIu64
+                  " MiB of host memory and nothing more can "
+                  "leave: %s; raise the limit and it goes on",
+                  mem->orders.limit_bytes >> 20, why_no_space(mem));
 }
 
 static void keep_limit(struct guest_mem *mem)
