@@ -329,6 +329,7 @@ void aio_submit(struct aio *aio, struct aio_request *r)
     r->moved_bytes = 0;
     r->stage = 0;
     r->is_orphan = false;
+    r->is_taken = true;
     r->result = 0;
     aio->in_flight++;
     for (size_t i = 0; faults && i < faults->count; i++) {
@@ -381,6 +382,7 @@ unsigned aio_reap(struct aio *aio)
         for (struct aio_waiter *w = aio->waiters; w; w = w->next)
             w->is_done = w->is_done || w->request == r;
         aio->in_flight--;
+        r->is_taken = false;
         count++;
         r->done(r, r->result);
     }
@@ -407,6 +409,8 @@ void aio_wait(struct aio *aio, const struct aio_request *request)
 {
     struct aio_waiter waiter = {.request = request, .next = aio->waiters};
 
+    if (!request->is_taken)
+        return;
     aio->waiters = &waiter;
     while (!waiter.is_done && aio->in_flight)
         aio_wait_some(aio);

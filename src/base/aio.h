@@ -39,6 +39,7 @@ struct aio_request {
     struct iovec rest;
     unsigned stage; /* ZERO: how far down its list of means */
     bool is_orphan; /* its thread seems to have ended */
+    bool is_taken;  /* submitted, and not yet done */
     int result;
 };
 
@@ -85,7 +86,10 @@ void aio_flush(struct aio *aio);
  */
 unsigned aio_reap(struct aio *aio);
 
-/* Waits until the request has completed (its done was called), reaping others on the way. */
+/*
+ * Waits until the request has completed (its done was called), reaping others on the way; returns
+ * at once when it has before. A request that was never submitted is to be all zeros.
+ */
 void aio_wait(struct aio *aio, const struct aio_request *request);
 
 /* Waits until something has completed and reaps; returns at once when nothing is in flight. */
