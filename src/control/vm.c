@@ -16,8 +16,12 @@
 #include "base/log.h"
 #include "machine/boot/boot.h"
 
-/* Of what a VM may hold, decoded code gets this part at most. */
-#define CODE_SHARE 8
+/*
+ * Of what a VM may hold, decoded code gets this part at most, but never less than what a running
+ * kernel needs.
+ */
+#define CODE_SHARE 32
+#define CODE_LEAST (UINT64_C(8) << 20)
 
 uint64_t vm_host_ns(void)
 {
@@ -217,6 +221,16 @@ static enum err make_machine(struct vm *vm)
     return board_create(&vm->board, &board_config);
 }
 
+static uint64_t code_bytes(const struct vm *vm)
+{
+    uint64_t share = vm->config.limit_bytes / CODE_SHARE;
+
+    /* What a limit changes must not reach a guest that counts instructions. */
+    if (vm->config.clock == CLOCK_INSTRUCTIONS)
+        return 0;
+    return share < CODE_LEAST ? CODE_LEAST : share;
+}
+
 static enum err make_cpu(struct vm *vm)
 {
     struct vcpu_config config = {
@@ -228,9 +242,7 @@ static enum err make_cpu(struct vm *vm)
         .mmu_strategy = vm->config.mmu_strategy,
         .mmu_oracle = vm->config.mmu_oracle,
         .audit_exits = vm->config.audit && UMBRA_DEBUG_BUILD,
-        /* what a limit changes must not reach a guest that counts instructions */
-        .code_bytes =
-            vm->config.clock == CLOCK_INSTRUCTIONS ? 0 : vm->config.limit_bytes / CODE_SHARE,
+        .code_bytes = code_bytes(vm),
         .budgeted = vm->config.clock == CLOCK_INSTRUCTIONS,
     };
 

@@ -106,6 +106,10 @@ static bool to_zstore(struct guest_mem *mem, uint64_t index, const void *page, s
         put = zstore_put(mem->zstore, page, &id);
     mem->stats.refused_full += put == ZSTORE_FULL;
     mem->stats.refused_compress += put == ZSTORE_POOR;
+    if (put == ZSTORE_POOR)
+        mem->flag[index] |= FLAG_POOR;
+    else if (put == ZSTORE_OK)
+        mem->flag[index] &= (uint8_t)~FLAG_POOR;
     if (put != ZSTORE_OK)
         return false;
     mem->stats.evicted_compressed++;

@@ -93,6 +93,7 @@ struct victims {
     unsigned lowest_rank;
     uint64_t hand;
     uint64_t age_scan; /* when it was made */
+    bool spares_poor;
     bool made;
 };
 
@@ -162,6 +163,8 @@ struct guest_mem {
 #define FLAG_DISCARD 1
 /* Read ahead from a disk image, not from the swap file. */
 #define FLAG_AHEAD_IMAGE 2
+/* Did not compress well when it left last: costs a slow way back. */
+#define FLAG_POOR 4
 
 /* Address space that costs nothing until it is touched; NULL. */
 void *mem_reserve(uint64_t bytes, int prot);

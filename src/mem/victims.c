@@ -4,10 +4,15 @@
  * two passes over all frames (count, then pick) and used up before the next one is made, so a
  * victim costs a small constant however large the guest is.
  *
- *   idle for k periods      rank 4 + 2k, and one more for what equals a disk block
- *   code, tables, if old    rank 3
- *   used in this period     rank 2 for what equals a disk block, else 1
+ *   idle for k periods      rank 5 + 2k, and one more for what equals a disk block
+ *   code, tables, if old    rank 4
+ *   used in this period     rank 3 for what equals a disk block, else 2
+ *   the same, poor          rank 1
  *   code, tables            rank 0
+ *
+ * A page that did not compress (poor) goes to the file: its way back takes twenty times as long as
+ * that of a compressed one, and it gains half as much again. So while the compressed store has
+ * room, it must have been idle for POOR_FACTOR times as long.
  *
  * A frame that is used after the list was made loses its rank and is passed over. Within a rank,
  * the next list goes on where the last one ended, and neighbours stay neighbours.
@@ -16,22 +21,32 @@
 
 #include "mem/internal.h"
 
-#define RANKS         (4 + 2 * AGE_MAX + 2)
+#define RANKS         (5 + 2 * AGE_MAX + 2)
+#define POOR_FACTOR   8
 #define TRACKED_OLD   30
 #define LIST_MIN      1024
 #define LIST_MAX      65536
 #define LIST_FRACTION 16
 
-static unsigned rank_of(const struct guest_mem *mem, uint64_t index)
+static unsigned rank_of(const struct guest_mem *mem, const struct victims *v, uint64_t index)
 {
     unsigned age = mem->age[index] & AGE_MAX;
     bool is_file = image_has(mem, index);
+    bool is_spared = v->spares_poor && !is_file && mem->flag[index] & FLAG_POOR;
 
     if (mem->track[index] & (MEM_TRACK_CODE | MEM_TRACK_TABLE))
-        return age >= TRACKED_OLD ? 3 : 0;
+        return age >= TRACKED_OLD ? 4 : 0;
+    if (is_spared)
+        age /= POOR_FACTOR;
     if (!age)
-        return 1 + is_file;
-    return 4 + 2 * age + is_file;
+        return is_spared ? 1 : 2 + is_file;
+    return 5 + 2 * age + is_file;
+}
+
+static bool store_has_room(const struct guest_mem *mem)
+{
+    return mem->zstore && mem->orders.means & MEM_MEANS_COMPRESS &&
+           zstore_bytes(mem->zstore) < mem->compress_limit_bytes / 16 * 15;
 }
 
 static bool make_room(struct victims *v, uint64_t pages)
@@ -73,7 +88,7 @@ static void pick(struct guest_mem *mem, struct victims *v, size_t next[RANKS], s
         uint64_t i = begin + n < total ? begin + n : begin + n - total;
         if (mem->state[i] != v->from)
             continue;
-        unsigned rank = rank_of(mem, i);
+        unsigned rank = rank_of(mem, v, i);
         if (rank < v->lowest_rank || next[rank] >= end)
             continue;
         v->index[next[rank]++] = (uint32_t)i;
@@ -90,11 +105,12 @@ void victims_remake(struct guest_mem *mem, struct victims *v)
     v->made = true;
     v->age_scan = mem->stats.age_scans;
     v->next = v->count = 0;
+    v->spares_poor = store_has_room(mem);
     if (!make_room(v, mem->ledger.pages[v->from]))
         return;
     for (uint64_t i = 0; i < mem->total_pages; i++) {
         if (mem->state[i] == v->from)
-            count[rank_of(mem, i)]++;
+            count[rank_of(mem, v, i)]++;
     }
     v->count = lay_out(v, count, next);
     pick(mem, v, next, v->count);
@@ -106,7 +122,7 @@ uint64_t victims_next(struct guest_mem *mem, struct victims *v)
         victims_remake(mem, v);
     while (v->next < v->count) {
         uint64_t i = v->index[v->next++];
-        if (mem->state[i] == v->from && rank_of(mem, i) >= v->lowest_rank)
+        if (mem->state[i] == v->from && rank_of(mem, v, i) >= v->lowest_rank)
             return i;
     }
     return MEM_NO_INDEX;

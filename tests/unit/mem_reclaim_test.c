@@ -196,6 +196,52 @@ static void old_code_before_hot_data(void **state)
     world_close(&w);
 }
 
+static void what_does_not_compress_stays_longer(void **state)
+{
+    struct mem_world w;
+    uint8_t page[PAGE];
+    (void)state;
+
+    world_open(&w, 512, 512, 256 * PAGE, NULL);
+    fill_frames(&w, 0, 50); /* noise */
+    for (uint64_t g = 50; g < 150; g++) {
+        memset(page, (int)g, PAGE);
+        assert_true(cpu_fill(&w, g, MEM_FOR_WRITE, page));
+    }
+    order(&w, ANY, 30, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
+    for (int i = 0; i < 200 && mem_host_bytes(w.mem) > 30 * PAGE; i++)
+        serve(&w);
+    for (uint64_t g = 0; g < 50; g++)
+        assert_int_equal(state_of(&w, g), PAGE_SWAPPED);
+    order(&w, ANY, ANY, 0);
+    for (uint64_t g = 0; g < 150; g++)
+        (void)reads_as(&w, g, g);
+    /* Now it is known. The noise is idle longer, and stays all the same. */
+    for (int i = 0; i < 4; i++)
+        age_once(&w);
+    for (uint64_t g = 50; g < 150; g++)
+        mem_note_used(w.mem, gfn_make(g));
+    age_once(&w);
+    order(&w, ANY, 70, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
+    serve(&w);
+    for (uint64_t g = 0; g < 50; g++)
+        assert_int_equal(state_of(&w, g), PAGE_RESIDENT);
+    assert_true(in_state(&w, PAGE_COMPRESSED) > 70);
+    /* Eight times as long, and it leaves before the others. */
+    order(&w, ANY, ANY, 0);
+    for (uint64_t g = 0; g < 150; g++)
+        (void)reads_as(&w, g, g);
+    for (int i = 0; i < 40; i++)
+        age_once(&w);
+    for (uint64_t g = 50; g < 150; g++)
+        mem_note_used(w.mem, gfn_make(g));
+    age_once(&w);
+    order(&w, ANY, 110, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
+    serve(&w);
+    assert_true(in_state(&w, PAGE_SWAPPED) >= 40);
+    world_close(&w);
+}
+
 /* --- limits --- */
 
 static void a_limit_holds(void **state)
@@ -404,6 +450,7 @@ int main(void)
         cmocka_unit_test(file_pages_before_others_of_their_age),
         cmocka_unit_test(tables_and_code_last_and_pinned_never),
         cmocka_unit_test(old_code_before_hot_data),
+        cmocka_unit_test(what_does_not_compress_stays_longer),
         cmocka_unit_test(a_limit_holds),
         cmocka_unit_test(a_target_is_reached_and_kept),
         cmocka_unit_test(a_full_store_flows_into_the_file),
