@@ -29,6 +29,7 @@
 struct loop {
     struct vm *vm;
     struct qmp_server *server;
+    struct member *member;
     struct terminal *terminal;
     struct escape escape;
     int signal_fd;
@@ -228,7 +229,7 @@ static void tell_stall(struct loop *l)
 
 /* ---- the loop ---- */
 
-enum { FD_WAKE, FD_TIMER, FD_SIGNAL, FD_IN, FD_OUT, FD_IO, FD_FIXED = FD_IO + VM_IOS };
+enum { FD_WAKE, FD_TIMER, FD_SIGNAL, FD_IN, FD_OUT, FD_POOL, FD_IO, FD_FIXED = FD_IO + VM_IOS };
 
 static size_t collect(struct loop *l, struct pollfd *fds)
 {
@@ -241,6 +242,7 @@ static size_t collect(struct loop *l, struct pollfd *fds)
     fds[FD_SIGNAL] = (struct pollfd){.fd = l->signal_fd, .events = POLLIN};
     fds[FD_IN] = (struct pollfd){.fd = want_in ? STDIN_FILENO : -1, .events = POLLIN};
     fds[FD_OUT] = (struct pollfd){.fd = l->out_used ? STDOUT_FILENO : -1, .events = POLLOUT};
+    fds[FD_POOL] = l->member ? member_pollfd(l->member) : (struct pollfd){.fd = -1};
     vm_io_fds(l->vm, io);
     for (unsigned i = 0; i < VM_IOS; i++)
         fds[FD_IO + i] = (struct pollfd){.fd = io[i], .events = POLLIN};
@@ -255,7 +257,7 @@ static enum err turn(struct loop *l)
 
     fetch_output(l);
     count = collect(l, fds);
-    if (poll(fds, count, -1) < 0)
+    if (poll(fds, count, l->member ? member_timeout_ms(l->member) : -1) < 0)
         return errno == EINTR ? ERR_OK : err_errno(ERR_IO, "poll");
     if (fds[FD_WAKE].revents) {
         vm_wake_seen(l->vm);
@@ -273,6 +275,8 @@ static enum err turn(struct loop *l)
         if (fds[FD_IO + i].revents)
             vm_io_ready(l->vm, (enum vm_io)i);
     }
+    if (l->member)
+        member_serve(l->member, fds[FD_POOL].revents);
     tell_stall(l);
     if (l->server) {
         qmp_server_handle(l->server, fds + FD_FIXED, count - FD_FIXED);
@@ -310,10 +314,10 @@ static void tell_end(struct loop *l)
     qmp_server_tell_end(l->server, reason, by_guest);
 }
 
-enum err loop_run(struct vm *vm, struct qmp_server *server, struct terminal *terminal,
-                  int *ended_by_signal)
+enum err loop_run(struct vm *vm, struct qmp_server *server, struct member *member,
+                  struct terminal *terminal, int *ended_by_signal)
 {
-    struct loop l = {.vm = vm, .server = server, .terminal = terminal};
+    struct loop l = {.vm = vm, .server = server, .member = member, .terminal = terminal};
     enum err err = ERR_OK;
     sigset_t set;
 

@@ -70,6 +70,18 @@ enum err paths_socket(char *buf, size_t buf_bytes, const char *dir, const char *
     return ERR_OK;
 }
 
+enum err paths_pool_socket(char *buf, size_t buf_bytes, const char *name, enum paths_create create)
+{
+    char dir[SOCKET_PATH_MAX];
+    enum err err = paths_check_name(name);
+
+    if (!err)
+        err = paths_socket_dir(dir, sizeof(dir), create);
+    if (!err && (size_t)snprintf(buf, buf_bytes, "%s/%s.pool", dir, name) >= buf_bytes)
+        err = err_new(ERR_INVAL, "the pool's name '%s' is too long", name);
+    return err;
+}
+
 enum err paths_guest_file(char *buf, size_t buf_bytes, const char *file)
 {
     const char *cache = getenv("XDG_CACHE_HOME");

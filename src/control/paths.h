@@ -27,6 +27,10 @@ enum err paths_socket_dir(char *buf, size_t buf_bytes, enum paths_create create)
 /* "DIR/NAME.sock"; ERR_INVAL when that is too long for a socket's address. */
 enum err paths_socket(char *buf, size_t buf_bytes, const char *dir, const char *name) MUST_USE;
 
+/* The socket of the manager of pool `name`: "DIR/NAME.pool"; the name is checked as a VM's is. */
+enum err paths_pool_socket(char *buf, size_t buf_bytes, const char *name,
+                           enum paths_create create) MUST_USE;
+
 /*
  * A file of the cached guest: ${XDG_CACHE_HOME:-~/.cache}/umbra/guest/FILE. ERR_NOTFOUND: no home
  * folder.

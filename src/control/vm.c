@@ -290,6 +290,7 @@ enum err vm_create(struct vm **out, const struct vm_config *config)
     vm->wake_fd = vm->timer_fd = vm->io_timer_fd = vm->statm_fd = -1;
     vm->folder = VM_FOLDER_NONE;
     vm->user_resident = vm->user_balloon = VM_ANY;
+    vm->limit_bytes = vm->config.limit_bytes;
     vm->engine = engine_find(config->engine);
     if (!vm->engine) {
         free(vm);

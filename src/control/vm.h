@@ -57,6 +57,7 @@ struct vm_disk {
  * compress_bytes: host memory that compressed pages may take; VM_ANY: a half of the limit, or a
  *                 quarter of guest memory
  * swap_dir:       where the swap file lies; NULL: the VM's own folder (vm_folder.h)
+ * counts_ages:    the policy's figures tell active pages, too (for a pool)
  * inject:         made-up failures of the host, for tests
  */
 struct vm_config {
@@ -79,6 +80,7 @@ struct vm_config {
     size_t disk_count;
     uint64_t limit_bytes, reservation_bytes, compress_bytes;
     const char *swap_dir;
+    bool counts_ages;
     struct inject inject;
 };
 
@@ -162,6 +164,12 @@ struct vm_stall vm_stall(struct vm *vm);
  */
 void vm_want_resident(struct vm *vm, uint64_t bytes, uint64_t within_ns);
 void vm_want_balloon(struct vm *vm, uint64_t bytes);
+
+/* Beside its memory a guest's machine holds at most about this much. */
+#define VM_OVERHEAD_MOST (UINT64_C(128) << 20)
+
+/* The most host memory that the VM may hold from now on, in place of config.limit_bytes. */
+void vm_set_limit(struct vm *vm, uint64_t bytes);
 
 /* What the policy saw and decided last. saw.now_ns is 0 before the first time. */
 struct vm_decision {

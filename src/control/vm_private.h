@@ -82,7 +82,7 @@ struct vm {
     bool policy_wanted;   /* the user's wishes have changed */
     bool io_told[VM_IOS]; /* was readable: not to be polled until it was served */
     struct vm_stall stall;
-    uint64_t user_resident, user_balloon, user_deadline_ns;
+    uint64_t user_resident, user_balloon, user_deadline_ns, limit_bytes;
     unsigned balloon_changes;
     struct vm_decision decision;
     uint64_t timer_armed_ns;

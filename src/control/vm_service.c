@@ -86,6 +86,14 @@ void vm_want_balloon(struct vm *vm, uint64_t bytes)
     ask(vm, &vm->policy_wanted);
 }
 
+void vm_set_limit(struct vm *vm, uint64_t bytes)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm->limit_bytes = bytes;
+    pthread_mutex_unlock(&vm->lock);
+    ask(vm, &vm->policy_wanted);
+}
+
 struct vm_decision vm_decision(struct vm *vm)
 {
     struct vm_decision decision;
@@ -136,6 +144,20 @@ static uint64_t since_told(const struct vm *vm, uint64_t told, uint64_t balloon_
                                                      : 0;
 }
 
+#define ACTIVE_PERIODS 5
+
+/* For the manager of a pool: how much is used, and how much comes back. */
+static void count_ages(struct vm *vm, struct policy_input *in)
+{
+    const struct mem_reclaim_stats *s = mem_reclaim_stats(vm->mem);
+    uint64_t pages[MEM_AGES];
+
+    mem_age_histogram(vm->mem, pages);
+    for (unsigned i = 0; i < ACTIVE_PERIODS; i++)
+        in->active_bytes += pages[i] * PAGE_SIZE;
+    in->came_in_pages = s->came_from_compressed + s->came_from_swap + s->came_from_image;
+}
+
 static void look(struct vm *vm, uint64_t now, struct policy_input *in)
 {
     struct balloon_info balloon;
@@ -156,7 +178,6 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
     *in = (struct policy_input){
         .now_ns = now,
         .memory = vm->config.memory_bytes,
-        .limit = vm->config.limit_bytes,
         .host = mem_host_bytes(vm->mem),
         .compressed = stores.compressed_bytes,
         .compressed_limit = stores.compressed_limit_bytes,
@@ -172,8 +193,11 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
         in->guest_available =
             since_told(vm, balloon.stats.value[STAT_AVAILABLE], balloon.actual_pages);
     }
+    if (vm->config.counts_ages)
+        count_ages(vm, in);
     in->overhead = process > in->host ? process - in->host : 0;
     pthread_mutex_lock(&vm->lock);
+    in->limit = vm->limit_bytes;
     in->user_target = vm->user_resident;
     in->user_balloon = vm->user_balloon;
     pthread_mutex_unlock(&vm->lock);
@@ -181,10 +205,11 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
 
 static void decide(struct vm *vm, uint64_t now)
 {
-    bool is_limited = vm->config.limit_bytes != VM_ANY;
     struct vm_decision d;
+    bool is_limited;
 
     look(vm, now, &d.saw);
+    is_limited = d.saw.limit != VM_ANY;
     policy_decide(&vm->policy, &d.saw, &d.decided);
     mem_set_orders(vm->mem, &d.decided.orders);
     if (d.saw.has_balloon)

@@ -17,7 +17,8 @@
  * memory:      what the guest believes it has;  limit: host memory it may hold (UINT64_MAX: any)
  * overhead:    what the process holds beside pages and stores
  * host:        mem_host_bytes
- * ledger:      pages by state
+ * ledger:      pages by state;  came_in_pages: how many came back from stores and files so far
+ * active_bytes: own pages used within the last five seconds
  * compressed:  what the compressed store takes
  * user_target: resident size asked by the user, UINT64_MAX: none;  user_balloon: the same for the
  *              balloon (the guest's size after it)
@@ -26,6 +27,7 @@ struct policy_input {
     uint64_t now_ns;
     uint64_t memory, limit, overhead, host, compressed, compressed_limit;
     struct mem_ledger ledger;
+    uint64_t came_in_pages, active_bytes;
     uint64_t user_target, user_balloon;
     bool has_balloon;
     uint64_t balloon_pages;    /* in the balloon now */

@@ -56,7 +56,13 @@ refuses "--engine kvm" "not built yet" run --engine kvm
 refuses "--engine warp" "unknown value" run --engine warp
 refuses "--shadow eager" "unknown value" run --shadow eager
 refuses "--clock sundial" "unknown value" run --clock sundial
-refuses "--pool" "not built yet" run --pool web
+refuses "--pool with --limit" "exclude each other" run --pool web --limit 300M
+refuses "--shares without a pool" "need --pool" run --shares 3
+refuses "--shares 0" "no number" run --pool web --shares 0
+refuses "--minimum over --memory" "more than --memory" run --pool web --memory 256M --minimum 300M
+refuses "--pool with a slash" "cannot be" run --pool a/b
+refuses "host without memory" "give the pool some memory" host
+refuses "host --tax 100" "no percentage" host --memory 1G --tax 100
 refuses "--disk that is not there" "no such file" run --disk "$tmp/none.img"
 refuses "--disk that is a folder" "folder" run --disk "$tmp/folder"
 refuses "--disk that is empty" "empty" run --disk "$tmp/empty"

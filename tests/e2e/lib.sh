@@ -35,6 +35,11 @@ skip_all() {
     exit 77
 }
 
+# A limit counts all that the process holds.
+need_no_sanitizer() {
+    ! grep -qa '__asan_init\|__tsan_init' "$umbra" || skip_all "a sanitizer's own memory would count as the VM's"
+}
+
 need_guest() {
     [ -s "$guest/vmlinuz" ] && [ -s "$guest/initrd.img" ] || skip_all "no cached guest (make guest)"
 }

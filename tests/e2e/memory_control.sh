@@ -3,6 +3,7 @@
 # What a user asks of guest memory and gets told about it: limit, swap file, stall, umbra swap and explain.
 # The guest fills its memory with marks and checks them, for ever (tests/guest/memory_marks.c).
 . "$(dirname "$0")/lib.sh"
+need_no_sanitizer
 kernel=${GUESTS:?set GUESTS to the folder of the guest images}/memory_marks.elf
 client=${QMP_SESSION:?set QMP_SESSION to the helper program}
 caps='{"execute":"qmp_capabilities"}'

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every page from 4 MiB on gets words that follow from its number and a readable mark in its middle,
+ * Every page from 4 MiB on gets words that follow from its number, a readable mark in its middle,
  * and must still hold them later. Twice on a machine of 16 MiB; on a larger one for ever: something
  * to press for memory, or to kill, from the first millisecond on (tests/e2e/memory_kill.sh).
  */

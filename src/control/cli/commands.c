@@ -10,6 +10,7 @@ const struct command commands[] = {
     {"ps", "list the running VMs", command_ps},
     {"explain", "say where a VM's memory went", command_explain},
     {"stat", "show a VM's counters", command_stat},
+    {"host", "manage a pool of VMs: who gets how much memory", command_host},
     {"stop", "end a VM", command_stop},
     {"swap", "take host memory back from a VM, without its help", command_swap},
     {"trace", "follow faults and flushes step by step", command_trace},

@@ -104,7 +104,8 @@ static void die_of_signal(int number)
  * Takes the VM over. Its files go before its socket: whoever sees the connection end (umbra stop)
  * may start a VM of that name.
  */
-static int run_vm(struct vm *vm, const struct run_options *options, int *signal_number)
+static int run_vm(struct vm *vm, struct member *member, const struct run_options *options,
+                  int *signal_number)
 {
     struct qmp_server *server = NULL;
     struct terminal terminal;
@@ -114,6 +115,7 @@ static int run_vm(struct vm *vm, const struct run_options *options, int *signal_
 
     if (err == ERR_BUSY || err == ERR_INVAL) {
         status = cli_fail(err);
+        member_leave(member);
         vm_destroy(vm);
         return status;
     }
@@ -125,7 +127,7 @@ static int run_vm(struct vm *vm, const struct run_options *options, int *signal_
             vm_boot_protocol(vm), terminal.is_in_tty ? "; Ctrl-A X ends it, Ctrl-A H helps" : "");
     err = vm_start(vm);
     if (!err)
-        err = loop_run(vm, server, &terminal, signal_number);
+        err = loop_run(vm, server, member, &terminal, signal_number);
     if (err) {
         status = cli_fail(err);
     } else {
@@ -133,6 +135,7 @@ static int run_vm(struct vm *vm, const struct run_options *options, int *signal_
         status = status_of_end(vm, &end);
     }
     status = finish(vm, options, status);
+    member_leave(member);
     qmp_server_let_go(server);
     vm_destroy(vm);
     qmp_server_destroy(server);
@@ -143,6 +146,7 @@ int command_run(int count, char *const *words)
 {
     struct run_options options;
     struct vm *vm = NULL;
+    struct member *member = NULL;
     bool want_help;
     int signal_number = 0, status;
     enum err err = run_options_parse(&options, count, words, host_memory_bytes(), &want_help);
@@ -163,9 +167,14 @@ int command_run(int count, char *const *words)
         options.vm.input_file = STDIN_FILENO;
     loop_block_signals();
     err = vm_create(&vm, &options.vm);
-    if (err)
-        return cli_fail(err);
-    status = run_vm(vm, &options, &signal_number);
+    if (!err && options.pool.pool)
+        err = member_join(&member, vm, &options.pool);
+    if (err) {
+        status = cli_fail(err);
+        vm_destroy(vm);
+        return status;
+    }
+    status = run_vm(vm, member, &options, &signal_number);
     if (signal_number)
         die_of_signal(signal_number);
     return status;

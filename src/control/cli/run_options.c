@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/cli/run_options.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,7 +45,11 @@ const struct option_spec run_option_specs[] = {
      "--memory)",
      false},
     {"inject", "FAULTS", "test mode: failures of files, as swap-write=ENOSPC@100-200", false},
-    {"pool", "NAME", "", true},
+    {"pool", "NAME", "join the pool of this name (umbra host), which sets the limit", false},
+    {"minimum", "SIZE", "in a pool: never asked for what brings it under this (default 64M)",
+     false},
+    {"startup", "SIZE", "in a pool: what it needs to boot (default: --memory)", false},
+    {"shares", "N", "in a pool: its weight among others (default: its MiB of memory)", false},
     {NULL, NULL, NULL, false},
 };
 
@@ -177,6 +183,57 @@ static enum err set_chosen(struct run_options *o, const struct option_spec *spec
     return err;
 }
 
+/* Beside its guest the machine needs this much: program, decoded code, shadow tables. */
+static uint64_t least_limit(uint64_t memory_bytes)
+{
+    return RUN_LIMIT_BASE + (memory_bytes / 64 >> 20 << 20);
+}
+
+static enum err set_pool_option(struct run_options *o, const struct option_spec *spec,
+                                const char *value)
+{
+    char *end;
+
+    if (is(spec, "minimum"))
+        return set_size(value, &o->pool.minimum_bytes);
+    if (is(spec, "startup"))
+        return set_size(value, &o->pool.startup_bytes);
+    if (is(spec, "pool")) {
+        o->pool.pool = value;
+        o->vm.counts_ages = true;
+        return paths_check_name(value);
+    }
+    o->pool.shares = strtoul(value, &end, 10);
+    if (end == value || *end || value[0] == '-' || !o->pool.shares || o->pool.shares > UINT32_MAX)
+        return err_new(ERR_INVAL, "--shares: '%.40s' is no number from 1 to 4294967295", value);
+    return ERR_OK;
+}
+
+/* What is not said follows from the size; what is said for no pool is a mistake. */
+static enum err check_pool(struct run_options *o)
+{
+    struct member_config *pool = &o->pool;
+
+    if (!pool->pool && (pool->minimum_bytes || pool->startup_bytes || pool->shares))
+        return err_new(ERR_INVAL, "--minimum, --startup and --shares need --pool NAME");
+    if (!pool->pool)
+        return ERR_OK;
+    if (o->vm.limit_bytes != VM_ANY)
+        return err_new(ERR_INVAL, "--limit and --pool exclude each other: the pool sets the limit");
+    if (!pool->minimum_bytes)
+        pool->minimum_bytes = least_limit(o->vm.memory_bytes);
+    if (pool->minimum_bytes < least_limit(o->vm.memory_bytes))
+        return err_new(ERR_INVAL, "--minimum is too little: the machine alone needs %" PRIu64 "M",
+                       least_limit(o->vm.memory_bytes) >> 20);
+    if (!pool->startup_bytes)
+        pool->startup_bytes = o->vm.memory_bytes;
+    if (pool->minimum_bytes > o->vm.memory_bytes)
+        return err_new(ERR_INVAL, "--minimum is more than --memory");
+    if (!pool->shares)
+        pool->shares = o->vm.memory_bytes >> 20;
+    return ERR_OK;
+}
+
 static enum err set_memory_option(struct run_options *o, const struct option_spec *spec,
                                   const char *value)
 {
@@ -190,14 +247,10 @@ static enum err set_memory_option(struct run_options *o, const struct option_spe
         return inject_parse(value, &o->vm.inject);
     if (is(spec, "disk"))
         return add_disk(o, value);
+    if (is(spec, "pool") || is(spec, "minimum") || is(spec, "startup") || is(spec, "shares"))
+        return set_pool_option(o, spec, value);
     o->vm.swap_dir = value;
     return ERR_OK;
-}
-
-/* Beside its guest the machine needs this much: program, decoded code, shadow tables. */
-static uint64_t least_limit(uint64_t memory_bytes)
-{
-    return RUN_LIMIT_BASE + (memory_bytes / 64 >> 20 << 20);
 }
 
 /* What only makes sense together. */
@@ -288,7 +341,8 @@ enum err run_options_parse(struct run_options *out, int count, char *const *word
     err = options_parse(run_option_specs, count, words, &sink, want_help);
     if (err || *want_help)
         return err;
-    return check_sizes(&out->vm, host_bytes);
+    err = check_sizes(&out->vm, host_bytes);
+    return err ? err : check_pool(out);
 }
 
 enum err run_options_use_cached_guest(struct run_options *o)

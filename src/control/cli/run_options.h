@@ -4,6 +4,7 @@
 #define UMBRA_CONTROL_CLI_RUN_OPTIONS_H
 
 #include "control/options.h"
+#include "control/pool/member.h"
 #include "control/vm.h"
 
 #define RUN_MEMORY_DEFAULT (UINT64_C(512) << 20)
@@ -15,6 +16,7 @@
 /* vm.name, vm.kernel, vm.initrd, vm.disks may point into the buffers. */
 struct run_options {
     struct vm_config vm;
+    struct member_config pool; /* pool NULL: none */
     const char *stats_path;
     bool has_kernel, has_initrd, has_append;
     char name[32];

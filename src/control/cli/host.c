@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* umbra host: the manager of a pool of VMs. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "control/cli/command.h"
+#include "control/paths.h"
+#include "control/pool/manager.h"
+#include "control/size.h"
+
+#define POOL_MIN_BYTES (UINT64_C(64) << 20)
+
+static const struct option_spec specs[] = {
+    {"memory", "SIZE", "host memory that all VMs of the pool may hold together", false},
+    {"name", "NAME", "name of the pool (default: host)", false},
+    {"tax", "PERCENT", "idle-memory tax (default 75: an idle page costs four times an active one)",
+     false},
+    {NULL, NULL, NULL, false},
+};
+
+static enum err set_tax(const char *value, unsigned *percent)
+{
+    char *end;
+    unsigned long n = strtoul(value, &end, 10);
+
+    if (end == value || *end || n > 99)
+        return err_new(ERR_INVAL, "--tax: '%s' is no percentage from 0 to 99", value);
+    *percent = (unsigned)n;
+    return ERR_OK;
+}
+
+static enum err set_option(void *arg, const struct option_spec *spec, const char *value)
+{
+    struct manager_config *config = arg;
+
+    if (!strcmp(spec->name, "memory"))
+        return size_parse(value, &config->bytes);
+    if (!strcmp(spec->name, "tax"))
+        return set_tax(value, &config->tax_percent);
+    config->name = value;
+    return paths_check_name(value);
+}
+
+static int open_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static void print_help(void)
+{
+    printf("umbra host --memory SIZE [options]\n\n"
+           "Manages a pool of VMs: shares host memory out to all that run with --pool NAME, by "
+           "what they\nuse, their shares and their minimums. Ctrl-C ends it; the VMs go on under "
+           "their last leases.\n\nOptions:\n");
+    options_print(specs, stdout);
+}
+
+int command_host(int count, char *const *words)
+{
+    struct manager_config config = {.name = "host", .tax_percent = 75};
+    const struct option_sink sink = {.arg = &config, .set = set_option};
+    struct manager *manager = NULL;
+    bool want_help;
+    enum err err = options_parse(specs, count, words, &sink, &want_help);
+    char size[16];
+    int end_fd;
+
+    if (!err && want_help) {
+        print_help();
+        return STATUS_OK;
+    }
+    if (!err && config.bytes < POOL_MIN_BYTES)
+        err = err_new(ERR_INVAL, "give the pool some memory: --memory SIZE, at least 64M");
+    if (err)
+        return cli_fail(err);
+    end_fd = open_signals();
+    if (end_fd < 0)
+        return cli_fail(err_errno(ERR_IO, "cannot wait for signals"));
+    err = manager_create(&manager, &config);
+    if (!err) {
+        fprintf(stderr, "umbra: pool %s: %s for all VMs with --pool %s; Ctrl-C ends it\n",
+                config.name, size_format(size, sizeof(size), config.bytes), config.name);
+        err = manager_run(manager, end_fd);
+    }
+    manager_destroy(manager);
+    close(end_fd);
+    return err ? cli_fail(err) : STATUS_OK;
+}

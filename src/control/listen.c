@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 64
+
+/* Under the folder's lock: true when nobody listens on `address`. */
+static bool is_stale(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool stale;
+
+    if (fd < 0)
+        return false;
+    stale =
+        connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED;
+    close(fd);
+    return stale;
+}
+
+static enum err bind_path(struct listener *l)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    memcpy(address.sun_path, l->path, sizeof(l->path));
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l->fd < 0)
+        return err_errno(ERR_IO, "cannot make a socket");
+    if (bind(l->fd, (struct sockaddr *)&address, sizeof(address))) {
+        if (errno != EADDRINUSE)
+            return err_errno(ERR_IO, "cannot make %s", l->path);
+        if (!is_stale(&address))
+            return err_new(ERR_BUSY, "%s is in use", l->path);
+        if (unlink(l->path) || bind(l->fd, (struct sockaddr *)&address, sizeof(address)))
+            return err_errno(ERR_IO, "cannot replace %s", l->path);
+        l->replaced = true;
+    }
+    l->is_bound = true;
+    /* The folder is closed to others already. */
+    if (chmod(l->path, 0600) || listen(l->fd, BACKLOG))
+        return err_errno(ERR_IO, "cannot listen on %s", l->path);
+    return ERR_OK;
+}
+
+enum err listener_open(struct listener *l, const char *path)
+{
+    char dir[SOCKET_PATH_MAX];
+    char *slash;
+    enum err err;
+    int dir_fd;
+
+    *l = (struct listener){.fd = -1};
+    snprintf(l->path, sizeof(l->path), "%s", path);
+    snprintf(dir, sizeof(dir), "%s", path);
+    slash = strrchr(dir, '/');
+    if (slash)
+        *slash = '\0';
+    /* Two starts of one name: the lock makes "is it stale? then replace" one step. */
+    dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0 || flock(dir_fd, LOCK_EX))
+        err = err_errno(ERR_IO, "cannot lock %s", dir);
+    else
+        err = bind_path(l);
+    if (dir_fd >= 0)
+        close(dir_fd);
+    if (err)
+        listener_close(l);
+    return err;
+}
+
+void listener_close(struct listener *l)
+{
+    if (l->is_bound)
+        unlink(l->path);
+    if (l->fd >= 0)
+        close(l->fd);
+    *l = (struct listener){.fd = -1};
+}

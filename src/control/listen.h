@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A UNIX socket that listens under a name, of which there is one owner at a time. */
+#ifndef UMBRA_CONTROL_LISTEN_H
+#define UMBRA_CONTROL_LISTEN_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "control/paths.h"
+
+/* fd -1: not open. replaced: the socket of an owner that died without a goodbye was there. */
+struct listener {
+    int fd;
+    char path[SOCKET_PATH_MAX];
+    bool is_bound, replaced;
+};
+
+/*
+ * Mode 0600, non-blocking; the path's folder exists and is our own. ERR_BUSY: somebody listens
+ * there.
+ */
+enum err listener_open(struct listener *listener, const char *path) MUST_USE;
+
+/* Removes the name first: whoever sees a connection end may take it. */
+void listener_close(struct listener *listener);
+
+#endif

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Invariants
+ *   G1  a lease that may be in force with a VM (sent, or the last it confirmed) is counted until
+ *       the VM confirms a smaller one
+ *   G2  a new lease is sent only when the one before was confirmed
+ *   G3  after a restart that was no goodbye nobody grows until former members had time to come back
+ */
+#include "control/pool/manager.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/addr.h"
+#include "control/listen.h"
+#include "control/pool/member_record.h"
+#include "mem/pool_policy.h"
+
+#define RECORDS_MAX 600
+#define SECOND_NS   UINT64_C(1000000000)
+#define PERIOD_NS   (SECOND_NS / 4)
+#define GRACE_NS    (2 * SECOND_NS)
+#define MIB_PAGES   UINT64_C(256)
+/* A VM may grow by so much before it has to ask. */
+#define SLACK_PAGES (4 * MIB_PAGES)
+
+struct manager {
+    struct manager_config config;
+    struct pool pool;
+    struct listener listener;
+    uint64_t decided_ns, grace_until_ns;
+    bool is_urgent;
+    struct pool_answer answer;
+    struct record record[RECORDS_MAX];
+    /* of one decision */
+    struct pool_vm vms[RECORDS_MAX];
+    struct record *of[RECORDS_MAX];
+    size_t count;
+    struct record *serving; /* whose message is being taken */
+};
+
+static uint64_t host_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * SECOND_NS + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t mib(uint64_t pages)
+{
+    return pages / MIB_PAGES;
+}
+
+/* ---- members ---- */
+
+static void forget(struct manager *m, struct record *r)
+{
+    if (r->kind == RECORD_MEMBER) {
+        fprintf(stderr, "umbra: pool %s: %s has left\n", m->config.name, r->name);
+        m->is_urgent = true;
+    }
+    pool_link_close(&r->link);
+    *r = (struct record){.link = {.fd = -1}};
+}
+
+static void collect(struct manager *m)
+{
+    m->count = 0;
+    for (size_t i = 0; i < RECORDS_MAX; i++) {
+        struct record *r = &m->record[i];
+
+        if (r->kind != RECORD_MEMBER)
+            continue;
+        m->of[m->count] = r;
+        m->vms[m->count] = r->vm;
+        m->vms[m->count++].lease =
+            r->sent_lease > r->acked_lease ? r->sent_lease : r->acked_lease; /* G1 */
+    }
+}
+
+static void refuse(struct record *r, const char *why)
+{
+    pool_link_send(&r->link, json_pack("{s:{s:s}}", "refused", "why", why));
+    r->kind = RECORD_STRANGER;
+    if (r->link.fd >= 0)
+        shutdown(r->link.fd, SHUT_WR);
+}
+
+static void join(struct manager *m, struct record *r, const json_t *message)
+{
+    char why[200];
+
+    if (!record_join(r, message)) {
+        refuse(r, "the manager does not understand this VM: are both of one version?");
+        return;
+    }
+    for (size_t i = 0; i < RECORDS_MAX; i++) {
+        const struct record *other = &m->record[i];
+
+        if (other != r && other->kind == RECORD_MEMBER && !strcmp(other->name, r->name)) {
+            refuse(r, "a VM of this name is in the pool already");
+            return;
+        }
+    }
+    collect(m);
+    if (!pool_admits(&m->pool, m->vms, m->count, r->vm.minimum)) {
+        snprintf(why, sizeof(why),
+                 "the pool of %" PRIu64 " MiB cannot keep a minimum of %" PRIu64
+                 " MiB free beside those of its %zu VMs: use a smaller --minimum, or end a VM",
+                 mib(m->pool.config.pages), mib(r->vm.minimum), m->count);
+        refuse(r, why);
+        return;
+    }
+    r->kind = RECORD_MEMBER;
+    m->is_urgent = true;
+    fprintf(stderr, "umbra: pool %s: %s has joined\n", m->config.name, r->name);
+}
+
+static void take(void *arg, const json_t *message)
+{
+    struct manager *m = arg;
+    struct record *r = m->serving;
+    const json_t *body;
+
+    if ((body = json_object_get(message, "join")) && r->kind == RECORD_STRANGER) {
+        join(m, r, body);
+    } else if ((body = json_object_get(message, "report")) && r->kind == RECORD_MEMBER) {
+        if (!record_report(r, body))
+            pool_link_close(&r->link);
+        /* It met its lease: do not let it wait for the next period. */
+        m->is_urgent |= r->vm.wanted > r->vm.held && r->vm.held + MIB_PAGES > r->acked_lease;
+    } else {
+        pool_link_close(&r->link);
+    }
+}
+
+/* ---- decisions ---- */
+
+static void explain(const struct manager *m, struct record *r)
+{
+    const struct pool_vm *vm = &r->vm;
+
+    if (vm->lease < vm->held)
+        snprintf(r->why, sizeof(r->why),
+                 "gives back %" PRIu64 " of %" PRIu64 " MiB: %" PRIu64
+                 " MiB are missing elsewhere and %" PRIu64 " MiB are its part",
+                 mib(vm->held - vm->lease), mib(vm->held), mib(m->answer.shortage),
+                 mib(vm->entitled));
+    else if (vm->wanted > vm->lease)
+        snprintf(r->why, sizeof(r->why),
+                 "wants %" PRIu64 " MiB, has %" PRIu64 ": its part is %" PRIu64, mib(vm->wanted),
+                 mib(vm->held), mib(vm->entitled));
+    else
+        snprintf(r->why, sizeof(r->why), "has what it wants: %" PRIu64 " MiB", mib(vm->held));
+}
+
+static void send_lease(struct manager *m, struct record *r, uint64_t lease)
+{
+    if (r->sent_seq != r->acked_seq || (r->sent_seq && lease == r->sent_lease)) /* G2 */
+        return;
+    r->sent_lease = lease;
+    r->sent_seq++;
+    pool_link_send(&r->link,
+                   json_pack("{s:{s:I, s:I, s:s, s:s}}", "lease", "seq", (json_int_t)r->sent_seq,
+                             "bytes", (json_int_t)(lease * PAGE_SIZE), "state",
+                             pool_state_name(m->answer.state), "why", r->why));
+}
+
+static void decide(struct manager *m, uint64_t now)
+{
+    enum pool_state before = m->pool.state;
+
+    m->decided_ns = now;
+    m->is_urgent = false;
+    if (now < m->grace_until_ns) /* G3 */
+        return;
+    collect(m);
+    pool_decide(&m->pool, m->vms, m->count, &m->answer);
+    for (size_t i = 0; i < m->count; i++) {
+        struct record *r = m->of[i];
+
+        r->vm.lease = m->vms[i].lease;
+        r->vm.entitled = m->vms[i].entitled;
+        explain(m, r);
+        send_lease(m, r, m->vms[i].lease);
+    }
+    if (m->pool.state != before)
+        fprintf(stderr,
+                "umbra: pool %s: %s, %" PRIu64 " of %" PRIu64 " MiB are free, %" PRIu64
+                " MiB are missing\n",
+                m->config.name, pool_state_name(m->pool.state), mib(m->answer.free),
+                mib(m->pool.config.pages), mib(m->answer.shortage));
+}
+
+/* ---- the loop ---- */
+
+static void accept_one(struct manager *m)
+{
+    int fd = accept4(m->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0)
+        return;
+    for (size_t i = 0; i < RECORDS_MAX; i++) {
+        struct record *r = &m->record[i];
+
+        if (r->kind != RECORD_FREE)
+            continue;
+        r->kind = RECORD_STRANGER;
+        r->link.fd = fd;
+        return;
+    }
+    close(fd);
+}
+
+enum err manager_run(struct manager *m, int end_fd)
+{
+    struct pollfd fds[RECORDS_MAX + 2];
+    struct record *of[RECORDS_MAX + 2];
+
+    for (;;) {
+        uint64_t now = host_ns(), due = m->decided_ns + PERIOD_NS;
+        nfds_t count = 0;
+        int timeout;
+
+        if (m->is_urgent || now >= due) {
+            decide(m, now);
+            due = now + PERIOD_NS;
+        }
+        fds[count++] = (struct pollfd){.fd = end_fd, .events = POLLIN};
+        fds[count++] = (struct pollfd){.fd = m->listener.fd, .events = POLLIN};
+        for (size_t i = 0; i < RECORDS_MAX; i++) {
+            struct record *r = &m->record[i];
+
+            if (r->kind != RECORD_FREE && r->link.fd < 0)
+                forget(m, r);
+            if (r->kind == RECORD_FREE)
+                continue;
+            of[count] = r;
+            fds[count++] = (struct pollfd){.fd = r->link.fd, .events = pool_link_events(&r->link)};
+        }
+        timeout = m->is_urgent ? 0 : (int)((due - now) / 1000000) + 1;
+        if (poll(fds, count, timeout) < 0) {
+            if (errno == EINTR)
+                continue;
+            return err_errno(ERR_IO, "cannot wait for the VMs of the pool");
+        }
+        if (fds[0].revents)
+            return ERR_OK;
+        for (nfds_t i = 2; i < count; i++) {
+            if (!fds[i].revents)
+                continue;
+            m->serving = of[i];
+            pool_link_serve(&of[i]->link, fds[i].revents, take, m);
+        }
+        if (fds[1].revents)
+            accept_one(m);
+    }
+}
+
+enum err manager_create(struct manager **out, const struct manager_config *config)
+{
+    struct manager *m = calloc(1, sizeof(*m));
+    const struct pool_config pool = {.pages = config->bytes / PAGE_SIZE,
+                                     .tax_percent = config->tax_percent,
+                                     .slack_pages = SLACK_PAGES};
+    char path[SOCKET_PATH_MAX];
+    enum err err;
+
+    *out = NULL;
+    if (!m)
+        return err_new(ERR_NOMEM, "no memory for the manager");
+    m->config = *config;
+    m->listener.fd = -1;
+    for (size_t i = 0; i < RECORDS_MAX; i++)
+        m->record[i].link.fd = -1;
+    pool_init(&m->pool, &pool);
+    err = paths_pool_socket(path, sizeof(path), config->name, PATHS_CREATE);
+    if (!err)
+        err = listener_open(&m->listener, path);
+    if (err == ERR_BUSY)
+        err = err_new(ERR_BUSY, "a manager of pool '%s' is running already", config->name);
+    if (err) {
+        manager_destroy(m);
+        return err;
+    }
+    if (m->listener.replaced)
+        m->grace_until_ns = host_ns() + GRACE_NS;
+    *out = m;
+    return ERR_OK;
+}
+
+void manager_destroy(struct manager *m)
+{
+    if (!m)
+        return;
+    listener_close(&m->listener);
+    for (size_t i = 0; i < RECORDS_MAX; i++) {
+        pool_link_close(&m->record[i].link);
+    }
+    free(m);
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/pool/member.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/paths.h"
+#include "control/pool/link.h"
+
+#define MS          UINT64_C(1000000)
+#define REPORT_NS   (250 * MS)
+#define PRESSED_NS  (50 * MS)
+#define REJOIN_NS   (1000 * MS)
+#define JOIN_WAIT_S 10
+#define MIB         (UINT64_C(1) << 20)
+
+struct member {
+    struct vm *vm;
+    struct member_config config;
+    struct pool_link link;
+    uint64_t lease, seq;
+    uint64_t next_report_ns, next_join_ns;
+    uint64_t came_in, came_in_ns; /* pages that came back so far, when that was counted */
+    uint64_t demand;              /* bytes wanted beyond the lease, as last reckoned */
+    bool is_told_lost;
+    char refused[240];
+};
+
+static uint64_t host_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- what is reported ---- */
+
+/* The limit is kept with a margin (mem_service), so a VM that is this near has met its lease. */
+static bool has_met_lease(const struct member *m, uint64_t held)
+{
+    return held + m->lease / 12 + 2 * MIB >= m->lease;
+}
+
+/* Guest pages that hold something but have no host page of their own. */
+static uint64_t away_bytes(const struct vm_decision *d)
+{
+    const uint64_t *pages = d->saw.ledger.pages;
+
+    return (pages[PAGE_COMPRESSED] + pages[PAGE_SWAPPED] + pages[PAGE_IMAGE] + pages[PAGE_SMART]) *
+           PAGE_SIZE;
+}
+
+/*
+ * A VM that is near its lease wants twice what came back to it in the last second, at least some
+ * MiB: growth follows use, not what the guest could touch at most.
+ */
+static uint64_t wanted_bytes(struct member *m, const struct vm_decision *d, uint64_t held,
+                             uint64_t now)
+{
+    uint64_t maximum = d->saw.memory + d->saw.overhead;
+
+    if (!has_met_lease(m, held))
+        return held;
+    if (now - m->came_in_ns >= 1000 * MS) {
+        uint64_t more = (d->saw.came_in_pages - m->came_in) * PAGE_SIZE;
+
+        m->demand = 2 * more;
+        m->came_in = d->saw.came_in_pages;
+        m->came_in_ns = now;
+    }
+    uint64_t demand = m->demand > 16 * MIB ? m->demand : 16 * MIB;
+    uint64_t untouched = d->saw.ledger.pages[PAGE_ABSENT] + d->saw.ledger.pages[PAGE_ZERO];
+
+    return min_u64(held + min_u64(demand, away_bytes(d) + untouched * PAGE_SIZE), maximum);
+}
+
+static void report(struct member *m)
+{
+    struct vm_decision d = vm_decision(m->vm);
+    uint64_t now = host_ns(), held = vm_process_bytes(m->vm);
+
+    pool_link_send(&m->link,
+                   json_pack("{s:{s:I, s:I, s:I, s:I, s:I}}", "report", "seq", (json_int_t)m->seq,
+                             "held", (json_int_t)held, "active",
+                             (json_int_t)min_u64(held, d.saw.active_bytes + d.saw.overhead),
+                             "wanted", (json_int_t)wanted_bytes(m, &d, held, now), "lease",
+                             (json_int_t)m->lease));
+    m->next_report_ns = now + (has_met_lease(m, held) ? PRESSED_NS : REPORT_NS);
+}
+
+/* ---- what comes back ---- */
+
+static void take(void *arg, const json_t *message)
+{
+    struct member *m = arg;
+    const json_t *body;
+
+    if ((body = json_object_get(message, "lease"))) {
+        json_int_t bytes = json_integer_value(json_object_get(body, "bytes"));
+
+        if (bytes < 0)
+            return;
+        m->lease = (uint64_t)bytes;
+        m->seq = (uint64_t)json_integer_value(json_object_get(body, "seq"));
+        vm_set_limit(m->vm, m->lease);
+        m->next_report_ns = 0; /* confirms it */
+    } else if ((body = json_object_get(message, "refused"))) {
+        const char *why = json_string_value(json_object_get(body, "why"));
+
+        snprintf(m->refused, sizeof(m->refused), "%s", why ? why : "no reason given");
+    }
+}
+
+/* ---- the connection ---- */
+
+static enum err no_manager(const struct member *m, int error)
+{
+    return err_new(ERR_NOTFOUND,
+                   "cannot reach the manager of pool '%s': %s; start it with: umbra host --name %s "
+                   "--memory SIZE",
+                   m->config.pool, strerror(error), m->config.pool);
+}
+
+static enum err open_link(struct member *m)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    enum err err = paths_pool_socket(address.sun_path, sizeof(address.sun_path), m->config.pool,
+                                     PATHS_MUST_EXIST);
+    int fd;
+
+    if (err)
+        return err == ERR_NOTFOUND ? no_manager(m, ENOENT) : err;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return err_errno(ERR_IO, "cannot make a socket");
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address))) {
+        err = no_manager(m, errno);
+        close(fd);
+        return err;
+    }
+    m->link = (struct pool_link){.fd = fd};
+    m->seq = 0;
+    const struct vm_config *vm = vm_get_config(m->vm);
+    pool_link_send(&m->link,
+                   json_pack("{s:{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}}", "join", "name",
+                             vm->name, "uuid", vm_uuid(m->vm), "pid", (json_int_t)getpid(),
+                             "minimum", (json_int_t)m->config.minimum_bytes, "maximum",
+                             (json_int_t)(vm->memory_bytes + VM_OVERHEAD_MOST), "startup",
+                             (json_int_t)m->config.startup_bytes, "shares",
+                             (json_int_t)m->config.shares, "lease", (json_int_t)m->lease));
+    return ERR_OK;
+}
+
+enum err member_join(struct member **out, struct vm *vm, const struct member_config *config)
+{
+    struct member *m = calloc(1, sizeof(*m));
+    enum err err;
+
+    *out = NULL;
+    if (!m)
+        return err_new(ERR_NOMEM, "no memory for the pool's member");
+    m->vm = vm;
+    m->config = *config;
+    m->link.fd = -1;
+    err = open_link(m);
+    for (unsigned tenths = 0; !err && !m->lease && !m->refused[0]; tenths++) {
+        struct pollfd fd = {.fd = m->link.fd, .events = pool_link_events(&m->link)};
+
+        if (tenths == JOIN_WAIT_S * 10 || m->link.fd < 0)
+            err = err_new(ERR_IO, "the manager of pool '%s' does not answer", config->pool);
+        else if (poll(&fd, 1, 100) > 0)
+            pool_link_serve(&m->link, fd.revents, take, m);
+    }
+    if (!err && m->refused[0])
+        err = err_new(ERR_INVAL, "pool '%s': %s", config->pool, m->refused);
+    if (err) {
+        member_leave(m);
+        return err;
+    }
+    *out = m;
+    return ERR_OK;
+}
+
+void member_leave(struct member *m)
+{
+    if (!m)
+        return;
+    pool_link_close(&m->link);
+    free(m);
+}
+
+struct pollfd member_pollfd(const struct member *m)
+{
+    return (struct pollfd){.fd = m->link.fd,
+                           .events = m->link.fd < 0 ? 0 : pool_link_events(&m->link)};
+}
+
+int member_timeout_ms(const struct member *m)
+{
+    uint64_t now = host_ns(), due = m->link.fd < 0 ? m->next_join_ns : m->next_report_ns;
+
+    return due <= now ? 0 : (int)((due - now) / MS) + 1;
+}
+
+void member_serve(struct member *m, short revents)
+{
+    uint64_t now = host_ns();
+    const char *name = vm_get_config(m->vm)->name;
+
+    if (m->link.fd >= 0 && revents)
+        pool_link_serve(&m->link, revents, take, m);
+    if (m->link.fd < 0) {
+        if (!m->is_told_lost) {
+            m->is_told_lost = true;
+            m->next_join_ns = now + REJOIN_NS;
+            fprintf(
+                stderr,
+                "umbra: VM %s: the manager of pool %s is gone; its last lease of %llu MiB stays "
+                "in force\n",
+                name, m->config.pool, (unsigned long long)(m->lease / MIB));
+        }
+        if (now < m->next_join_ns)
+            return;
+        m->next_join_ns = now + REJOIN_NS;
+        if (open_link(m))
+            return;
+        m->is_told_lost = false;
+        m->next_report_ns = 0;
+        fprintf(stderr, "umbra: VM %s: back in pool %s\n", name, m->config.pool);
+    }
+    if (now >= m->next_report_ns)
+        report(m);
+}

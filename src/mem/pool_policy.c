@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Three parts: entitlements (equal prices between bounds), what is asked of those above theirs,
+ * what is granted from what is free.
+ */
+#include "mem/pool_policy.h"
+
+#include <math.h>
+
+#include "base/invariant.h"
+
+/* Kept free, per mille of the pool: in the middle of "clear". */
+#define RESERVE_PER_MILLE 50u
+/* Back up only this much above a threshold. */
+#define HYSTERESIS_PER_MILLE 20u
+/* Less over its entitlement than this is left to a VM: its figures are not that exact. */
+#define TOLERANCE_PER_MILLE 2u
+#define BISECTIONS          100
+
+static const unsigned threshold_per_mille[POOL_STATES] = {
+    [POOL_HIGH] = 60, [POOL_CLEAR] = 40, [POOL_SOFT] = 20, [POOL_HARD] = 10, [POOL_LOW] = 0,
+};
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t sub(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+const char *pool_state_name(enum pool_state state)
+{
+    static const char *const names[POOL_STATES] = {"high", "clear", "soft", "hard", "low"};
+
+    return names[state];
+}
+
+void pool_init(struct pool *pool, const struct pool_config *config)
+{
+    invariant(config->pages && config->tax_percent < 100);
+    *pool = (struct pool){.config = *config, .state = POOL_HIGH};
+}
+
+/* What one page costs the VM per share: (f + k (1 - f)) / S. */
+static double page_cost(const struct pool *pool, const struct pool_vm *vm)
+{
+    double k = 100.0 / (100 - pool->config.tax_percent);
+    double f = vm->held ? fmin(1.0, (double)vm->active / (double)vm->held) : 1.0;
+
+    return (f + k * (1.0 - f)) / (double)max_u64(vm->shares, 1);
+}
+
+double pool_price(const struct pool *pool, const struct pool_vm *vm, uint64_t pages)
+{
+    return pages ? 1.0 / ((double)pages * page_cost(pool, vm)) : INFINITY;
+}
+
+static uint64_t reserve_pages(const struct pool *pool)
+{
+    return pool->config.pages / 1000 * RESERVE_PER_MILLE;
+}
+
+/* ---- host state ---- */
+
+static uint64_t threshold(const struct pool *pool, enum pool_state state, unsigned more)
+{
+    return pool->config.pages / 1000 * (threshold_per_mille[state] + more);
+}
+
+static enum pool_state next_state(const struct pool *pool, uint64_t free)
+{
+    enum pool_state state = pool->state;
+
+    while (state < POOL_LOW && free <= threshold(pool, state, 0))
+        state++;
+    while (state > POOL_HIGH && free > threshold(pool, state - 1, HYSTERESIS_PER_MILLE))
+        state--;
+    return state;
+}
+
+/* ---- entitlements ---- */
+
+static uint64_t wish(const struct pool_vm *vm)
+{
+    return min_u64(vm->wanted, vm->maximum);
+}
+
+/* Its own whatever others want; what it does not want is lent. */
+static uint64_t right(const struct pool_vm *vm)
+{
+    return min_u64(vm->minimum, wish(vm));
+}
+
+/* Nobody can take this from it: its right, and what it holds under its minimum unwanted. */
+static uint64_t floor_of(const struct pool_vm *vm)
+{
+    return max_u64(right(vm), min_u64(vm->minimum, vm->held));
+}
+
+/* All entitlements when a page's price is 1 / level for everybody; answers their sum. */
+static uint64_t entitle_at(const struct pool *pool, struct pool_vm *vms, size_t count, double level)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        double pages = level / page_cost(pool, &vms[i]);
+        uint64_t whole = pages < (double)(UINT64_C(1) << 52) ? (uint64_t)pages : UINT64_MAX;
+
+        vms[i].entitled = max_u64(min_u64(whole, wish(&vms[i])), floor_of(&vms[i]));
+        sum += vms[i].entitled;
+    }
+    return sum;
+}
+
+static void entitle(const struct pool *pool, struct pool_vm *vms, size_t count)
+{
+    uint64_t have = sub(pool->config.pages, reserve_pages(pool));
+    double low = 0, high = 1;
+
+    if (entitle_at(pool, vms, count, INFINITY) <= have)
+        return;
+    while (entitle_at(pool, vms, count, high) <= have && high < 1e300)
+        high *= 2;
+    for (unsigned i = 0; i < BISECTIONS; i++) {
+        double middle = low + (high - low) / 2;
+
+        if (entitle_at(pool, vms, count, middle) <= have)
+            low = middle;
+        else
+            high = middle;
+    }
+    (void)entitle_at(pool, vms, count, low);
+}
+
+/* ---- movement ---- */
+
+/* What a VM holds over its entitlement, and may be asked for. */
+static uint64_t excess(const struct pool_vm *vm)
+{
+    uint64_t over = sub(vm->held, vm->entitled);
+
+    return over > vm->held / 1000 * TOLERANCE_PER_MILLE ? over : 0;
+}
+
+/* Everybody above gives the same part of its excess. */
+static uint64_t ask_back(struct pool_vm *vms, size_t count, uint64_t shortage)
+{
+    uint64_t all = 0, asked = 0;
+
+    for (size_t i = 0; i < count; i++)
+        all += excess(&vms[i]);
+    if (!all)
+        return 0;
+    double part = fmin(1.0, (double)shortage / (double)all);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t back = (uint64_t)((double)excess(&vms[i]) * part);
+
+        if (!back)
+            continue;
+        vms[i].lease = vms[i].held - back;
+        asked += back;
+    }
+    return asked;
+}
+
+/* What a VM may hold already and may keep: slack only while nobody misses it. */
+static uint64_t keep(const struct pool *pool, const struct pool_vm *vm, bool is_short)
+{
+    uint64_t use = max_u64(vm->held, vm->entitled) + (is_short ? 0 : pool->config.slack_pages);
+
+    return max_u64(vm->held, min_u64(vm->lease, min_u64(use, vm->maximum)));
+}
+
+static uint64_t missing_of(const struct pool_vm *vm)
+{
+    return sub(vm->entitled, max_u64(vm->held, vm->lease));
+}
+
+/* Minimums come first and may use the reserve; then each gets the same part of what it misses. */
+static void grant(const struct pool *pool, struct pool_vm *vms, size_t count, uint64_t free)
+{
+    uint64_t missing = 0, spare;
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t by_right = min_u64(sub(right(&vms[i]), vms[i].lease), free);
+
+        vms[i].lease += by_right;
+        free -= by_right;
+    }
+    for (size_t i = 0; i < count; i++)
+        missing += missing_of(&vms[i]);
+    spare = sub(free, reserve_pages(pool));
+    double part = missing ? fmin(1.0, (double)spare / (double)missing) : 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t more = min_u64((uint64_t)((double)missing_of(&vms[i]) * part), spare);
+
+        vms[i].lease += more;
+        spare -= more;
+    }
+    for (size_t i = 0; i < count; i++) { /* what is left, as slack */
+        uint64_t top = min_u64(max_u64(vms[i].held, vms[i].entitled) + pool->config.slack_pages,
+                               vms[i].maximum);
+        uint64_t slack = min_u64(spare / (count - i), sub(top, vms[i].lease));
+
+        if (vms[i].lease < vms[i].held)
+            continue;
+        vms[i].lease += slack;
+        spare -= slack;
+    }
+}
+
+void pool_decide(struct pool *pool, struct pool_vm *vms, size_t count, struct pool_answer *answer)
+{
+    uint64_t held = 0, taken = 0, missing = 0;
+
+    *answer = (struct pool_answer){0};
+    entitle(pool, vms, count);
+    for (size_t i = 0; i < count; i++) {
+        held += vms[i].held;
+        taken += max_u64(vms[i].held, vms[i].lease);
+        missing += sub(vms[i].entitled, vms[i].held);
+    }
+    answer->free = sub(pool->config.pages, held);
+    pool->state = answer->state = next_state(pool, answer->free);
+    answer->shortage = sub(missing + reserve_pages(pool), answer->free);
+    for (size_t i = 0; i < count; i++)
+        vms[i].lease = keep(pool, &vms[i], answer->shortage > 0);
+    if (answer->shortage)
+        answer->asked = ask_back(vms, count, answer->shortage);
+    grant(pool, vms, count, sub(pool->config.pages, taken));
+}
+
+bool pool_admits(const struct pool *pool, const struct pool_vm *vms, size_t count,
+                 uint64_t minimum_pages)
+{
+    uint64_t sum = minimum_pages;
+
+    for (size_t i = 0; i < count; i++)
+        sum += vms[i].minimum;
+    return sum <= sub(pool->config.pages, reserve_pages(pool));
+}

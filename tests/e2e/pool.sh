@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Two guests in a pool smaller than their sizes: together they never hold more than the pool, whatever happens to
+# its manager, and nothing of theirs is lost.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/linux.sh"
+need_modules
+pool_mib=320
+
+make_guest << 'END'
+#!/bin/sh
+/owner mib 160 kinds ccr order random seconds 0 & owner=$!
+read line
+kill -TERM $owner
+wait $owner
+END
+
+start_manager() {
+    "$umbra" host --name web --memory ${pool_mib}M 2>> "$tmp/host" &
+    manager=$!
+    wait_for 10 test -S "$XDG_RUNTIME_DIR/umbra/web.pool"
+}
+
+start_member() { # NAME OPTIONS...
+    local name=$1
+    shift
+    mkfifo "$tmp/keys-$name"
+    "$umbra" run --name "$name" --pool web --memory 256M --no-reboot --audit --initrd "$tmp/initrd" \
+        --append "console=ttyS0 quiet panic=-1" --swap-dir "$tmp/$name" "$@" \
+        <> "$tmp/keys-$name" > "$tmp/out-$name" 2> "$tmp/err-$name" &
+}
+
+joined() { [ "$(grep -c "$1 has joined" "$tmp/host")" -ge "${2:-1}" ]; }
+filled() { grep -q "owner: filled" "$tmp/out-$1"; }
+resident() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status" 2> /dev/null || echo 0; }
+
+peak=0
+sample() { # COUNT: what both hold together, in KiB
+    local now
+    for _ in $(seq "$1"); do
+        now=$(($(resident "$a") + $(resident "$b")))
+        [ $now -le $peak ] || peak=$now
+        sleep 0.05
+    done
+}
+
+mkdir "$tmp/a" "$tmp/b" "$tmp/c"
+: > "$tmp/host"
+run 20 run --name c --pool web --memory 256M --initrd "$tmp/initrd"
+check "a pool without a manager: status 2" [ "$status" = 2 ]
+check "and the way to start it" grep -q "umbra host --name web" "$tmp/err"
+
+start_manager
+run 20 host --name web --memory 1G
+check "a second manager of the name: status 2" [ "$status" = 2 ]
+check "and says so" grep -q "is running already" "$tmp/err"
+
+start_member a
+a=$!
+start_member b
+b=$!
+check "both join" wait_for 30 joined a
+check "the second, too" wait_for 30 joined b
+run 20 run --name c --pool web --memory 256M --minimum 250M --initrd "$tmp/initrd"
+check "a minimum that does not fit: status 2" [ "$status" = 2 ]
+check "and why" grep -q "cannot keep a minimum of 250 MiB" "$tmp/err"
+run 20 run --name a --pool web --memory 256M --initrd "$tmp/initrd" --swap-dir "$tmp/c"
+check "a name that is in use is refused" [ "$status" != 0 ]
+
+check "a guest fills its memory" wait_for 200 filled a
+check "and the other" wait_for 200 filled b
+sample 60
+kill -KILL "$manager"
+wait "$manager" 2> /dev/null
+sample 20
+check "a VM tells that its manager is gone" wait_for 20 grep -q "its last lease of" "$tmp/err-a"
+start_manager
+check "both come back to the next manager" wait_for 30 joined a 2
+check "the second, too" wait_for 30 joined b 2
+sample 60
+echo > "$tmp/keys-a"
+wait "$a"
+check "the first ends well" [ $? = 0 ]
+check "the manager sees it leave" wait_for 10 grep -q "a has left" "$tmp/host"
+sample 20
+echo > "$tmp/keys-b"
+wait "$b"
+check "the second ends well" [ $? = 0 ]
+kill "$manager"
+wait "$manager"
+check "the manager ends well" [ $? = 0 ]
+check "its socket is gone" [ ! -e "$XDG_RUNTIME_DIR/umbra/web.pool" ]
+for name in a b; do
+    check "no page of $name differs" grep -q '"mismatches": 0}' "$tmp/out-$name"
+    check "audit of $name" grep -q "audit: memory and shadow tables agree" "$tmp/err-$name"
+done
+check "together they never held more than the pool and 5 %" [ $peak -le $((pool_mib * 1024 * 105 / 100)) ]
+echo "     pool $pool_mib MiB; both together at the peak $((peak / 1024)) MiB of guests with 512 MiB"
+[ "$failed" = 0 ] || tail -n 5 "$tmp"/host "$tmp"/err-? "$tmp"/out-?
+finish

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The policy of many VMs in a simulated host: every tick each VM grows towards its demand as far as
+ * its lease lets it, gives back what it is asked at its own pace, and reports (some of them lies).
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mem/pool_policy.h"
+
+#define MIB_PAGES UINT64_C(256)
+#define VMS       300
+
+struct sim_vm {
+    uint64_t demand; /* would hold if it could */
+    double active;   /* part of what it holds that it uses */
+    uint64_t pace;   /* pages it can give back or take in a tick */
+    bool lies;
+};
+
+struct sim {
+    struct pool pool;
+    struct pool_vm vm[VMS];
+    struct sim_vm real[VMS];
+    size_t count;
+    uint64_t seed;
+    uint64_t under_before[VMS];
+};
+
+static uint64_t rnd(struct sim *s, uint64_t below)
+{
+    s->seed = s->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (s->seed >> 33) % below;
+}
+
+static void begin(struct sim *s, uint64_t pages, unsigned tax, uint64_t seed)
+{
+    const struct pool_config config = {
+        .pages = pages, .tax_percent = tax, .slack_pages = 4 * MIB_PAGES};
+
+    memset(s, 0, sizeof(*s));
+    s->seed = seed;
+    pool_init(&s->pool, &config);
+}
+
+static void add(struct sim *s, uint64_t minimum, uint64_t maximum, uint64_t shares, uint64_t demand,
+                double active)
+{
+    size_t i = s->count++;
+
+    s->vm[i] = (struct pool_vm){.minimum = minimum, .maximum = maximum, .shares = shares};
+    s->real[i] = (struct sim_vm){.demand = demand, .active = active, .pace = 16 * MIB_PAGES};
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void report(struct sim *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct pool_vm *vm = &s->vm[i];
+
+        vm->wanted = least(s->real[i].demand, vm->maximum);
+        vm->active = (uint64_t)((double)vm->held * s->real[i].active);
+        if (s->real[i].lies) {
+            vm->active = rnd(s, 2) ? UINT64_MAX : 0;
+            vm->wanted = rnd(s, 2) ? UINT64_MAX : 0;
+        }
+    }
+}
+
+static void live(struct sim *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct pool_vm *vm = &s->vm[i];
+        uint64_t to = least(s->real[i].demand, vm->lease);
+
+        if (vm->lease < vm->held)
+            vm->held -= least(vm->held - vm->lease, s->real[i].pace);
+        else if (to > vm->held)
+            vm->held += least(to - vm->held, s->real[i].pace);
+    }
+}
+
+static void tick(struct sim *s, struct pool_answer *answer)
+{
+    uint64_t most = 0, asked = 0;
+
+    report(s);
+    pool_decide(&s->pool, s->vm, s->count, answer);
+    for (size_t i = 0; i < s->count; i++) {
+        const struct pool_vm *vm = &s->vm[i];
+
+        most += vm->held > vm->lease ? vm->held : vm->lease;
+        assert_true(vm->lease <= vm->maximum || vm->lease <= vm->held);
+        if (vm->lease < vm->held) {
+            assert_true(vm->lease >= vm->minimum); /* P2 */
+            assert_true(vm->held > vm->entitled);  /* P4 */
+            assert_true(vm->lease >= vm->entitled);
+            asked += vm->held - vm->lease;
+        }
+    }
+    assert_true(most <= s->pool.config.pages); /* P1 */
+    assert_true(asked == answer->asked);
+    assert_true(asked <= answer->shortage + answer->shortage / 10); /* P3 */
+    live(s);
+}
+
+static void everybody_gets_what_there_is_enough_of(void **unused)
+{
+    static struct sim s;
+    struct pool_answer answer;
+
+    (void)unused;
+    begin(&s, 4096 * MIB_PAGES, 75, 1);
+    for (unsigned i = 0; i < 4; i++)
+        add(&s, 64 * MIB_PAGES, 1024 * MIB_PAGES, 100, (256 + 64 * i) * MIB_PAGES, 0.5);
+    for (unsigned t = 0; t < 200; t++) {
+        tick(&s, &answer);
+        assert_true(answer.asked == 0);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(s.vm[i].held == s.real[i].demand);
+    assert_int_equal(answer.state, POOL_HIGH);
+}
+
+/* Prices of all whose entitlement lies between their bounds. */
+static void assert_formula_holds(const struct sim *s, double error)
+{
+    double low = INFINITY, high = 0;
+
+    for (size_t i = 0; i < s->count; i++) {
+        const struct pool_vm *vm = &s->vm[i];
+        double price = pool_price(&s->pool, vm, vm->held);
+
+        if (s->real[i].lies || vm->held <= vm->minimum + vm->minimum / 50 ||
+            vm->entitled >= vm->wanted)
+            continue;
+        low = fmin(low, price);
+        high = fmax(high, price);
+    }
+    assert_true(high > 0);
+    assert_true(high / low <= 1 + error);
+}
+
+static void an_idle_page_costs_four_times_an_active_one(void **unused)
+{
+    static struct sim s;
+    struct pool_answer answer;
+
+    (void)unused;
+    for (unsigned tax = 0; tax <= 75; tax += 75) {
+        begin(&s, 1000 * MIB_PAGES, tax, 1);
+        add(&s, 16 * MIB_PAGES, 900 * MIB_PAGES, 100, 900 * MIB_PAGES, 0.0);
+        for (unsigned t = 0; t < 100; t++)
+            tick(&s, &answer); /* the idle one has all of it before the busy one comes */
+        add(&s, 16 * MIB_PAGES, 900 * MIB_PAGES, 100, 900 * MIB_PAGES, 1.0);
+        for (unsigned t = 0; t < 300; t++)
+            tick(&s, &answer);
+        assert_formula_holds(&s, 0.03);
+        double ratio = (double)s.vm[1].held / (double)s.vm[0].held;
+        assert_true(fabs(ratio - (tax ? 4.0 : 1.0)) < (tax ? 0.15 : 0.04));
+    }
+}
+
+static void three_hundred_vms_with_changing_demands(void **unused)
+{
+    static struct sim s;
+    struct pool_answer answer;
+
+    (void)unused;
+    begin(&s, 64 * 1024 * MIB_PAGES, 75, 42);
+    for (unsigned i = 0; i < VMS; i++) {
+        uint64_t maximum = (256 + rnd(&s, 768)) * MIB_PAGES;
+
+        add(&s, 32 * MIB_PAGES + rnd(&s, 64) * MIB_PAGES, maximum, 1 + rnd(&s, 1000),
+            rnd(&s, maximum), (double)rnd(&s, 100) / 100);
+        s.real[i].pace = (4 + rnd(&s, 32)) * MIB_PAGES;
+    }
+    for (unsigned round = 0; round < 20; round++) {
+        unsigned changes = 0;
+        enum pool_state before = s.pool.state;
+
+        for (unsigned i = 0; i < 60; i++) {
+            size_t v = rnd(&s, VMS);
+            s.real[v].demand = rnd(&s, s.vm[v].maximum);
+            s.real[v].active = (double)rnd(&s, 100) / 100;
+        }
+        for (unsigned t = 0; t < 300; t++) {
+            tick(&s, &answer);
+            if (t > 150 && answer.state != before)
+                changes++;
+            before = answer.state;
+        }
+        assert_true(changes <= 2);
+        if (answer.shortage)
+            assert_formula_holds(&s, 0.05);
+    }
+}
+
+static void lies_move_nobody_under_its_minimum(void **unused)
+{
+    static struct sim s;
+    struct pool_answer answer;
+
+    (void)unused;
+    begin(&s, 10 * 1024 * MIB_PAGES, 75, 7);
+    for (unsigned i = 0; i < 40; i++) {
+        add(&s, 200 * MIB_PAGES, 1000 * MIB_PAGES, 100, 900 * MIB_PAGES, 0.5);
+        s.real[i].lies = i % 2;
+    }
+    for (unsigned t = 0; t < 2000; t++) {
+        tick(&s, &answer);
+        for (unsigned i = 0; i < 40; i++) {
+            if (s.under_before[i] >= s.vm[i].minimum)
+                assert_true(s.vm[i].held >= s.vm[i].minimum);
+            s.under_before[i] = s.vm[i].held;
+        }
+    }
+}
+
+static void admission_keeps_all_minimums_possible(void **unused)
+{
+    static struct sim s;
+
+    (void)unused;
+    begin(&s, 1000 * MIB_PAGES, 75, 1);
+    add(&s, 500 * MIB_PAGES, 900 * MIB_PAGES, 100, 900 * MIB_PAGES, 0.5);
+    assert_true(pool_admits(&s.pool, s.vm, s.count, 400 * MIB_PAGES));
+    assert_false(pool_admits(&s.pool, s.vm, s.count, 500 * MIB_PAGES));
+}
+
+static void states_go_down_at_once_and_up_with_a_margin(void **unused)
+{
+    static struct sim s;
+    struct pool_answer answer;
+    enum pool_state before;
+    unsigned changes = 0;
+
+    (void)unused;
+    begin(&s, 1000 * MIB_PAGES, 75, 1);
+    add(&s, 16 * MIB_PAGES, 1000 * MIB_PAGES, 100, 1000 * MIB_PAGES, 0.5);
+    s.vm[0].held = 965 * MIB_PAGES; /* 35 per mille free: soft */
+    report(&s);
+    pool_decide(&s.pool, s.vm, s.count, &answer);
+    assert_int_equal(answer.state, POOL_SOFT);
+    before = answer.state;
+    for (unsigned t = 0; t < 1000; t++) { /* around the threshold of 40 per mille */
+        s.vm[0].held = (t % 2 ? 962 : 952) * MIB_PAGES;
+        report(&s);
+        pool_decide(&s.pool, s.vm, s.count, &answer);
+        changes += answer.state != before;
+        before = answer.state;
+    }
+    assert_int_equal(changes, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everybody_gets_what_there_is_enough_of),
+        cmocka_unit_test(an_idle_page_costs_four_times_an_active_one),
+        cmocka_unit_test(three_hundred_vms_with_changing_demands),
+        cmocka_unit_test(lies_move_nobody_under_its_minimum),
+        cmocka_unit_test(admission_keeps_all_minimums_possible),
+        cmocka_unit_test(states_go_down_at_once_and_up_with_a_margin),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
