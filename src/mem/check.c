@@ -100,7 +100,7 @@ static bool check_shared(const struct guest_mem *mem)
     bool agree = id != NULL;
 
     if (!id)
-        return false;
+        return wrong("the host refuses memory for the check");
     for (unsigned i = 0; i < left->count; i++)
         id[count++] = left->id[(left->first + i) % SHARES_LEFT_MAX];
     qsort(id, count, sizeof *id, by_number);
@@ -118,8 +118,10 @@ static bool check_stores(const struct guest_mem *mem)
 {
     struct swap_info info = {0};
 
-    if (mem->share ? !check_shared(mem) : mem->ledger.pages[PAGE_SHARED] != 0)
-        return wrong(mem->share ? err_text() : "pages are shared, but nothing holds them");
+    if (!mem->share && mem->ledger.pages[PAGE_SHARED])
+        return wrong("pages are shared, but nothing holds them");
+    if (mem->share && !check_shared(mem))
+        return false;
     if ((mem->zstore ? zstore_pages(mem->zstore) : 0) != mem->ledger.pages[PAGE_COMPRESSED] ||
         !are_distinct(mem, PAGE_COMPRESSED))
         return wrong("the compressed store does not hold what frames say");
