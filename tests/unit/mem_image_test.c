@@ -163,6 +163,31 @@ static void writes_under_way(void **state)
     world_close(&w);
 }
 
+/* More writes under way than the book has room for: the last one makes its frame equal to nothing. */
+static void a_book_that_is_full(void **state)
+{
+    struct mem_world w;
+    uint64_t ticket[1025];
+    (void)state;
+
+    world_open(&w, 2048, 0, 0, NULL);
+    fill_frames(&w, 0, 1025);
+    for (uint64_t g = 0; g < 1025; g++)
+        ticket[g] = mem_image_write_begins(w.mem, gfn_make(g), 0, g);
+    assert_true(ticket[1023] != 0);
+    assert_int_equal(ticket[1024], 0);
+    for (uint64_t g = 0; g < 1025; g++)
+        mem_image_write_done(w.mem, gfn_make(g), ticket[g], g % 2 == 0);
+    for (uint64_t g = 0; g < 1025; g++)
+        assert_int_equal(mem_track(w.mem, gfn_make(g)),
+                         g % 2 == 0 && g < 1024 ? MEM_TRACK_IMAGE : 0);
+    assert_true(mem_image_write_begins(w.mem, gfn_make(0), 0, 7) != 0);
+    mem_reset(w.mem); /* nor do writes under way outlive a reset */
+    for (uint64_t g = 0; g < 1025; g++)
+        assert_int_equal(mem_track(w.mem, gfn_make(g)), 0);
+    world_close(&w);
+}
+
 /* One block in all frames: the chain is bounded, the rest goes to the swap file. */
 static void a_guest_that_reads_one_block_everywhere(void **state)
 {
@@ -212,6 +237,7 @@ int main(void)
         cmocka_unit_test(changed_blocks_come_in_first),
         cmocka_unit_test(a_disk_that_fails),
         cmocka_unit_test(writes_under_way),
+        cmocka_unit_test(a_book_that_is_full),
         cmocka_unit_test(a_guest_that_reads_one_block_everywhere),
         cmocka_unit_test(sequence_is_kept),
     };

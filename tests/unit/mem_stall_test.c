@@ -74,6 +74,43 @@ static void a_file_that_cannot_be_read(void **state)
     world_close(&w);
 }
 
+/* Somebody wrote into the file: the guest never sees it. Only what it overwrites it can do without. */
+static void a_file_that_was_changed(void **state)
+{
+    struct mem_world w;
+    uint8_t page[PAGE] = {0};
+    hva_t hva;
+    bool writable;
+    (void)state;
+
+    world_open(&w, 512, 512, 0, NULL);
+    fill_frames(&w, 0, 4);
+    swap_all(&w);
+    FILE *file = fopen(w.path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fwrite(page, 1, PAGE, file), PAGE); /* frame 0 has the first slot */
+    fclose(file);
+    assert_int_equal(mem_make_resident(w.mem, gfn_make(0), MEM_FOR_READ, &hva, &writable),
+                     MEM_HOST_ERROR);
+    assert_non_null(strstr(mem_stall(w.mem), "not what was written"));
+    assert_true(stats(&w)->checksum_errors > 0);
+    world_check(&w);
+    for (int i = 0; i < 2; i++) {
+        usleep(110000);
+        w.now_ns = UINT64_MAX / 2 + (uint64_t)i * SEC;
+        mem_service(w.mem, w.now_ns, SEC);
+        assert_non_null(mem_stall(w.mem));
+    }
+    for (uint64_t g = 1; g < 4; g++)
+        assert_true(reads_as(&w, g, g)); /* the others are what they were */
+    assert_true(cpu_fill(&w, 0, MEM_FOR_OVERWRITE, page));
+    usleep(110000);
+    w.now_ns += SEC;
+    mem_service(w.mem, w.now_ns, SEC);
+    assert_null(mem_stall(w.mem));
+    world_close(&w);
+}
+
 /* The guest waits when there is no place left, and says why; a higher limit lets it go on. */
 static void no_place_left(void **state)
 {
@@ -121,9 +158,8 @@ static void a_file_that_cannot_be_made(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_room_on_the_disk),
-        cmocka_unit_test(a_file_that_cannot_be_read),
-        cmocka_unit_test(no_place_left),
+        cmocka_unit_test(no_room_on_the_disk),        cmocka_unit_test(a_file_that_cannot_be_read),
+        cmocka_unit_test(a_file_that_was_changed),    cmocka_unit_test(no_place_left),
         cmocka_unit_test(a_file_that_cannot_be_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
