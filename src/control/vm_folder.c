@@ -155,9 +155,10 @@ enum err vm_folder_open(struct vm_folder *out, const char *name, const char *swa
     if (err)
         return err;
     snprintf(out->swap_file, sizeof(out->swap_file), "%s/%s.vswp", out->dir, name);
-    if (is_held(out->swap_file))
-        return err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name", name);
-    return ERR_OK;
+    if (!is_held(out->swap_file))
+        return ERR_OK;
+    out->is_own = false;
+    return err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name", name);
 }
 
 void vm_folder_settle(struct vm_folder *folder)
