@@ -163,7 +163,7 @@ static void writes_under_way(void **state)
     world_close(&w);
 }
 
-/* More writes under way than the book has room for: the last one makes its frame equal to nothing. */
+/* More writes under way than there is room for: the last makes its frame equal to nothing. */
 static void a_book_that_is_full(void **state)
 {
     struct mem_world w;

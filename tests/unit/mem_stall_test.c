@@ -74,7 +74,7 @@ static void a_file_that_cannot_be_read(void **state)
     world_close(&w);
 }
 
-/* Somebody wrote into the file: the guest never sees it. Only what it overwrites it can do without. */
+/* Somebody wrote into the file: the guest never sees it, and goes on only by overwriting. */
 static void a_file_that_was_changed(void **state)
 {
     struct mem_world w;
