@@ -308,8 +308,10 @@ void memory_print_flows(const json_t *memory, FILE *out)
 
     for (const struct stats_desc *t = flow_texts; t->name; t++) {
         uint64_t value = get(flows, t->name);
+        size_t length = strlen(t->name);
+        bool is_time = length > 3 && !strcmp(t->name + length - 3, "_ns");
 
         if (value)
-            fprintf(out, "  %14" PRIu64 "  %s\n", value, t->text);
+            fprintf(out, "  %14" PRIu64 "  %s%s\n", value, t->text, is_time ? ", in ns" : "");
     }
 }
