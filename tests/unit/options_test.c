@@ -94,7 +94,9 @@ static void refuses_with_one_clear_line(void **state)
     refuses("--memory 2047K", ERR_INVAL, "the least is 2M");
     refuses("--memory 512", ERR_INVAL, "did you mean --memory 512M");
     refuses("--memory ''", ERR_INVAL, "not a size");
-    refuses("--pool p", ERR_UNSUPPORTED, "not built yet");
+    refuses("--pool p --limit 256M", ERR_INVAL, "exclude each other");
+    refuses("--shares 5", ERR_INVAL, "need --pool NAME");
+    refuses("--pool p --shares 0", ERR_INVAL, "no number from 1");
     refuses("--engine kvm", ERR_UNSUPPORTED, "not built yet");
     refuses("--engine tcg", ERR_INVAL, "use auto or interp");
     refuses("--shadow eager", ERR_INVAL, "use lazy, trace or adaptive");
