@@ -27,7 +27,10 @@ uint64_t memory_latency_quantile(const uint64_t *buckets, double quantile);
 /* Sentences and sums for people: all of it, for umbra explain. */
 void memory_print(const char *name, const json_t *memory, FILE *out);
 
-/* Only the table of page states, and what of the counters is not zero, for umbra stat. */
+/*
+ * Only the table of page states; what of the counters is not zero, and how long pages took; for
+ * umbra stat.
+ */
 void memory_print_states(const json_t *memory, FILE *out);
 void memory_print_flows(const json_t *memory, FILE *out);
 

@@ -314,4 +314,5 @@ void memory_print_flows(const json_t *memory, FILE *out)
         if (value)
             fprintf(out, "  %14" PRIu64 "  %s%s\n", value, t->text, is_time ? ", in ns" : "");
     }
+    print_latencies(memory, out);
 }

@@ -197,9 +197,12 @@ static double seconds(const struct swap_run *run)
     return (double)(run->end_ns - run->begin_ns) / 1e9;
 }
 
+/* Less than nothing is nothing: the guest has taken pages meanwhile. */
 static double taken_mib(const struct swap_run *run)
 {
-    return ((double)held(run->before) - (double)held(run->after)) / MIB;
+    double taken = ((double)held(run->before) - (double)held(run->after)) / MIB;
+
+    return taken > 0 ? taken : 0;
 }
 
 static void print_json(const struct swap_run *run)
