@@ -77,10 +77,16 @@ enum err listener_open(struct listener *l, const char *path)
     return err;
 }
 
-void listener_close(struct listener *l)
+void listener_unlink(struct listener *l)
 {
     if (l->is_bound)
         unlink(l->path);
+    l->is_bound = false;
+}
+
+void listener_close(struct listener *l)
+{
+    listener_unlink(l);
     if (l->fd >= 0)
         close(l->fd);
     *l = (struct listener){.fd = -1};

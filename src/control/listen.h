@@ -21,6 +21,9 @@ struct listener {
  */
 enum err listener_open(struct listener *listener, const char *path) MUST_USE;
 
+/* Removes the name, so that another may take it; who is connected stays so. */
+void listener_unlink(struct listener *listener);
+
 /* Removes the name first: whoever sees a connection end may take it. */
 void listener_close(struct listener *listener);
 

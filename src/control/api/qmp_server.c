@@ -12,8 +12,9 @@
 #include "control/api/json_stream.h"
 #include "control/api/qmp_balloon.h"
 #include "control/api/qmp_commands.h"
-#include "control/api/qmp_socket.h"
 #include "control/api/qmp_trace.h"
+#include "control/listen.h"
+#include "control/paths.h"
 
 /*
  * A client that does not read is cut off when this much waits for it; above half of it we stop
@@ -41,7 +42,7 @@ struct qmp_client {
 
 struct qmp_server {
     struct vm *vm;
-    struct qmp_socket socket;
+    struct listener listener;
     unsigned resets_told;
     bool host_reset;
     struct qmp_trace trace;
@@ -249,7 +250,7 @@ static void client_read(struct qmp_server *server, struct qmp_client *c)
 
 static void accept_client(struct qmp_server *server)
 {
-    int fd = accept4(server->socket.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0)
         return;
@@ -268,6 +269,20 @@ static void accept_client(struct qmp_server *server)
 
 /* ---- beginning and end ---- */
 
+static enum err listen_as(struct qmp_server *server, const char *name)
+{
+    char dir[SOCKET_PATH_MAX], path[SOCKET_PATH_MAX];
+    enum err err = paths_socket_dir(dir, sizeof(dir), PATHS_CREATE);
+
+    if (!err)
+        err = paths_socket(path, sizeof(path), dir, name);
+    if (!err)
+        err = listener_open(&server->listener, path);
+    if (err == ERR_BUSY)
+        err = err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name", name);
+    return err;
+}
+
 enum err qmp_server_create(struct qmp_server **out, struct vm *vm)
 {
     struct qmp_server *server = calloc(1, sizeof(*server));
@@ -278,12 +293,12 @@ enum err qmp_server_create(struct qmp_server **out, struct vm *vm)
     if (!server)
         return err_new(ERR_NOMEM, "no memory for the control socket");
     server->vm = vm;
-    server->socket.fd = -1;
+    server->listener.fd = -1;
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++)
         server->clients[i].fd = -1;
     err = qmp_balloon_init(&server->balloon);
     if (!err)
-        err = qmp_socket_open(&server->socket, name);
+        err = listen_as(server, name);
     if (err) {
         qmp_server_destroy(server);
         return err;
@@ -303,7 +318,7 @@ void qmp_server_destroy(struct qmp_server *server)
     if (!server)
         return;
     /* the name goes first: whoever sees the connection end may start a VM of that name */
-    qmp_socket_unlink(&server->socket);
+    listener_unlink(&server->listener);
     qmp_trace_forget(&server->trace, server->trace.client);
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
         struct qmp_client *c = &server->clients[i];
@@ -316,7 +331,7 @@ void qmp_server_destroy(struct qmp_server *server)
         if (c->fd >= 0)
             client_close(c);
     }
-    qmp_socket_close(&server->socket);
+    listener_close(&server->listener);
     qmp_balloon_fini(&server->balloon);
     free(server);
 }
@@ -325,7 +340,7 @@ size_t qmp_server_pollfds(struct qmp_server *server, struct pollfd *fds)
 {
     size_t count = 0;
 
-    fds[count++] = (struct pollfd){.fd = server->socket.fd, .events = POLLIN};
+    fds[count++] = (struct pollfd){.fd = server->listener.fd, .events = POLLIN};
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
         const struct qmp_client *c = &server->clients[i];
 
