@@ -9,10 +9,8 @@
  */
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -369,18 +367,6 @@ static enum err use_next_means(struct balloon_run *run, struct look *l, int *sta
     return ERR_OK;
 }
 
-static void catch_signals(struct balloon_run *run)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static enum err resize(struct balloon_run *run, int *status)
 {
     struct look l;
@@ -471,7 +457,7 @@ int command_balloon(int count, char *const *words)
         err = qmp_link_open(&run.link, run.name);
     if (err)
         return cli_fail(err);
-    catch_signals(&run);
+    run.signal_fd = cli_signal_fd();
     if (run.size_text)
         err = resize(&run, &status);
     else if (run.hint)

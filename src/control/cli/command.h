@@ -39,6 +39,12 @@ int cli_main(int argc, char *const *argv);
 /* Prints "umbra: " and the newest error's text on stderr; answers the exit status for it. */
 int cli_fail(enum err err);
 
+/*
+ * From now on Ctrl-C and the like make this descriptor readable instead of ending the program. -1
+ * and errno: the host failed.
+ */
+int cli_signal_fd(void);
+
 /* For commands that take one VM's name (and perhaps --json). */
 struct cli_vm_words {
     const char *name;

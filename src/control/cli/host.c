@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "control/cli/command.h"
@@ -45,19 +44,6 @@ static enum err set_option(void *arg, const struct option_spec *spec, const char
     return paths_check_name(value);
 }
 
-static int open_signals(void)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &set, SFD_CLOEXEC);
-}
-
 static void print_help(void)
 {
     printf("umbra host --memory SIZE [options]\n\n"
@@ -85,7 +71,8 @@ int command_host(int count, char *const *words)
         err = err_new(ERR_INVAL, "give the pool some memory: --memory SIZE, at least 64M");
     if (err)
         return cli_fail(err);
-    end_fd = open_signals();
+    signal(SIGPIPE, SIG_IGN);
+    end_fd = cli_signal_fd();
     if (end_fd < 0)
         return cli_fail(err_errno(ERR_IO, "cannot wait for signals"));
     err = manager_create(&manager, &config);

@@ -2,10 +2,8 @@
 /* umbra swap NAME --resident SIZE: takes host memory back without the guest's help, and reports. */
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -166,18 +164,6 @@ static enum err follow(struct swap_run *run, struct qmp_link *link)
     return err;
 }
 
-static void catch_signals(struct swap_run *run)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 /* ---- the report ---- */
 
 static const struct {
@@ -257,7 +243,7 @@ static enum err swap_vm(struct swap_run *run)
     if (!err)
         err = order(run, &link);
     if (!err && run->target_bytes != UINT64_MAX) {
-        catch_signals(run);
+        run->signal_fd = cli_signal_fd();
         err = follow(run, &link);
         close(run->signal_fd);
     }

@@ -3,11 +3,9 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -259,18 +257,6 @@ static enum err follow(struct trace_run *run, struct qmp_link *link)
     return err;
 }
 
-static int catch_signals(void)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 /* Tracing goes off now, or at the latest when the connection closes. */
 static void end_trace(struct qmp_link *link)
 {
@@ -291,7 +277,7 @@ static enum err trace_vm(struct trace_run *run, struct qmp_link *link)
         err = qmp_link_call_with(link, QMP_TRACE_START, run->arguments, &result);
     json_decref(result);
     if (!err) {
-        run->signal_fd = catch_signals();
+        run->signal_fd = cli_signal_fd();
         run->out = open_memstream(&run->text, &run->size);
         err = run->out ? follow(run, link) : err_errno(ERR_NOMEM, "no memory for a trace");
         if (!err && !run->vm_ended)
