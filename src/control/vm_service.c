@@ -145,6 +145,7 @@ static uint64_t since_told(const struct vm *vm, uint64_t told, uint64_t balloon_
 }
 
 #define ACTIVE_PERIODS 5
+#define IDLE_PERIODS   30
 
 /* For the manager of a pool: how much is used, and how much comes back. */
 static void count_ages(struct vm *vm, struct policy_input *in)
@@ -155,6 +156,8 @@ static void count_ages(struct vm *vm, struct policy_input *in)
     mem_age_histogram(vm->mem, pages);
     for (unsigned i = 0; i < ACTIVE_PERIODS; i++)
         in->active_bytes += pages[i] * PAGE_SIZE;
+    for (unsigned i = IDLE_PERIODS; i < MEM_AGES; i++)
+        in->idle_bytes += pages[i] * PAGE_SIZE;
     in->came_in_pages = s->came_from_compressed + s->came_from_swap + s->came_from_image;
 }
 

@@ -157,6 +157,14 @@ static void decide_balloon(struct policy_state *state, const struct policy_input
     out->balloon_stuck = state->stuck;
 }
 
+static uint64_t reclaimable_bytes(const struct policy_input *in, const struct policy_output *out)
+{
+    bool helps = in->has_balloon && in->guest_available != UINT64_MAX && !out->balloon_stuck;
+    uint64_t by_balloon = helps ? sub(in->guest_available, reserve_of(in)) : 0;
+
+    return by_balloon > in->idle_bytes ? by_balloon : in->idle_bytes;
+}
+
 static enum policy_rung rung_of(const struct policy_input *in, const struct policy_output *out,
                                 uint64_t room)
 {
@@ -209,5 +217,6 @@ void policy_decide(struct policy_state *state, const struct policy_input *in,
     if (room != UINT64_MAX && in->host > room / 100 * 80)
         out->orders.share_scan_pages_per_s = SHARE_SCAN_PACE;
     out->rung = rung_of(in, out, room);
+    out->reclaimable_bytes = reclaimable_bytes(in, out);
     explain(in, out, room);
 }

@@ -18,7 +18,7 @@
  * overhead:    what the process holds beside pages and stores
  * host:        mem_host_bytes
  * ledger:      pages by state;  came_in_pages: how many came back from stores and files so far
- * active_bytes: own pages used within the last five seconds
+ * active_bytes: own pages used within the last five seconds;  idle_bytes: not for half a minute
  * compressed:  what the compressed store takes
  * user_target: resident size asked by the user, UINT64_MAX: none;  user_balloon: the same for the
  *              balloon (the guest's size after it)
@@ -27,7 +27,7 @@ struct policy_input {
     uint64_t now_ns;
     uint64_t memory, limit, overhead, host, compressed, compressed_limit;
     struct mem_ledger ledger;
-    uint64_t came_in_pages, active_bytes;
+    uint64_t came_in_pages, active_bytes, idle_bytes;
     uint64_t user_target, user_balloon;
     bool has_balloon;
     uint64_t balloon_pages;    /* in the balloon now */
@@ -46,8 +46,10 @@ enum policy_rung {
     POLICY_RUNGS
 };
 
+/* reclaimable_bytes: could be taken without hurting the guest: by its balloon, or as idle pages */
 struct policy_output {
     uint64_t balloon_target_pages;
+    uint64_t reclaimable_bytes;
     struct mem_orders orders;
     enum policy_rung rung;
     bool balloon_stuck;

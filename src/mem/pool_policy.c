@@ -63,7 +63,7 @@ double pool_price(const struct pool *pool, const struct pool_vm *vm, uint64_t pa
     return pages ? 1.0 / ((double)pages * page_cost(pool, vm)) : INFINITY;
 }
 
-static uint64_t reserve_pages(const struct pool *pool)
+uint64_t pool_reserve(const struct pool *pool)
 {
     return pool->config.pages / 1000 * RESERVE_PER_MILLE;
 }
@@ -122,7 +122,7 @@ static uint64_t entitle_at(const struct pool *pool, struct pool_vm *vms, size_t 
 
 static void entitle(const struct pool *pool, struct pool_vm *vms, size_t count)
 {
-    uint64_t have = sub(pool->config.pages, reserve_pages(pool));
+    uint64_t have = sub(pool->config.pages, pool_reserve(pool));
     double low = 0, high = 1;
 
     if (entitle_at(pool, vms, count, INFINITY) <= have)
@@ -197,7 +197,7 @@ static void grant(const struct pool *pool, struct pool_vm *vms, size_t count, ui
     }
     for (size_t i = 0; i < count; i++)
         missing += missing_of(&vms[i]);
-    spare = sub(free, reserve_pages(pool));
+    spare = sub(free, pool_reserve(pool));
     double part = missing ? fmin(1.0, (double)spare / (double)missing) : 0;
     for (size_t i = 0; i < count; i++) {
         uint64_t more = min_u64((uint64_t)((double)missing_of(&vms[i]) * part), spare);
@@ -230,7 +230,7 @@ void pool_decide(struct pool *pool, struct pool_vm *vms, size_t count, struct po
     }
     answer->free = sub(pool->config.pages, held);
     pool->state = answer->state = next_state(pool, answer->free);
-    answer->shortage = sub(missing + reserve_pages(pool), answer->free);
+    answer->shortage = sub(missing + pool_reserve(pool), answer->free);
     for (size_t i = 0; i < count; i++)
         vms[i].lease = keep(pool, &vms[i], answer->shortage > 0);
     if (answer->shortage)
@@ -245,5 +245,10 @@ bool pool_admits(const struct pool *pool, const struct pool_vm *vms, size_t coun
 
     for (size_t i = 0; i < count; i++)
         sum += vms[i].minimum;
-    return sum <= sub(pool->config.pages, reserve_pages(pool));
+    return sum <= sub(pool->config.pages, pool_reserve(pool));
+}
+
+uint64_t pool_smart_pages(const struct pool_smart_input *in)
+{
+    return in->is_restarting && !in->free && !in->reclaimable ? in->missing : 0;
 }

@@ -97,4 +97,24 @@ double pool_price(const struct pool *pool, const struct pool_vm *vm, uint64_t pa
 bool pool_admits(const struct pool *pool, const struct pool_vm *vms, size_t count,
                  uint64_t minimum_pages);
 
+/* Pages kept free: only minimums may use them. */
+uint64_t pool_reserve(const struct pool *pool);
+
+/*
+ * Smart paging, exactly when all three hold: the VM is *re*starting, the pool has nothing free, and
+ * nothing can be reclaimed elsewhere. All in pages.
+ * is_restarting: a guest's reboot, `umbra restart`, or a start after the manager was restarted;
+ *                never a cold start
+ * free:          what could still be granted (the reserve is not free)
+ * reclaimable:   what other VMs hold over their entitlements and could give by light means
+ * missing:       startup size less what the VM has and is granted
+ */
+struct pool_smart_input {
+    bool is_restarting;
+    uint64_t free, reclaimable, missing;
+};
+
+/* How many pages may go to the smart-paging file. */
+uint64_t pool_smart_pages(const struct pool_smart_input *in);
+
 #endif

@@ -70,6 +70,11 @@ check "a name that is in use is refused" [ "$status" != 0 ]
 check "a guest fills its memory" wait_for 200 filled a
 check "and the other" wait_for 200 filled b
 sample 60
+"${QMP_SESSION:?}" "$XDG_RUNTIME_DIR/umbra/web.pool" '{"watch": {}}' '~{"pool"' > "$tmp/watch"
+check "a viewer is told of each VM" grep -q '{"member":{"name":"b",' "$tmp/watch"
+check "and of the pool, decisions in words" grep -q '"why":"[a-z].*{"pool":{"name":"web"' <(tr '\n' ' ' < "$tmp/watch")
+run 20 host --name other --tax 100 --memory 1G
+check "a tax of 100 is refused" [ "$status" = 2 ]
 kill -KILL "$manager"
 wait "$manager" 2> /dev/null
 sample 20

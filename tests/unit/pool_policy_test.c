@@ -264,6 +264,28 @@ static void states_go_down_at_once_and_up_with_a_margin(void **unused)
     assert_int_equal(changes, 0);
 }
 
+static void smart_paging_wants_all_three_conditions(void **unused)
+{
+    unsigned pages_in = 0;
+
+    (void)unused;
+    for (unsigned bits = 0; bits < 8; bits++) {
+        const struct pool_smart_input in = {
+            .is_restarting = bits & 1,
+            .free = bits & 2 ? 0 : 1,
+            .reclaimable = bits & 4 ? 0 : 1,
+            .missing = 1000,
+        };
+        uint64_t pages = pool_smart_pages(&in);
+
+        assert_int_equal(pages, bits == 7 ? 1000 : 0);
+        pages_in += pages > 0;
+    }
+    assert_int_equal(pages_in, 1);
+    const struct pool_smart_input nothing_missing = {.is_restarting = true};
+    assert_int_equal(pool_smart_pages(&nothing_missing), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +295,7 @@ int main(void)
         cmocka_unit_test(lies_move_nobody_under_its_minimum),
         cmocka_unit_test(admission_keeps_all_minimums_possible),
         cmocka_unit_test(states_go_down_at_once_and_up_with_a_margin),
+        cmocka_unit_test(smart_paging_wants_all_three_conditions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

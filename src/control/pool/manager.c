@@ -1,11 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Invariants
- *   G1  a lease that may be in force with a VM (sent, or the last it confirmed) is counted until
- *       the VM confirms a smaller one
- *   G2  a new lease is sent only when the one before was confirmed
- *   G3  after a restart that was no goodbye nobody grows until former members had time to come back
- */
+/* Who comes and goes, and the loop; decide.c decides, watch.c tells viewers. */
 #include "control/pool/manager.h"
 
 #include <errno.h>
@@ -19,32 +13,11 @@
 #include <unistd.h>
 
 #include "base/addr.h"
-#include "control/listen.h"
-#include "control/pool/member_record.h"
-#include "mem/pool_policy.h"
+#include "control/pool/manager_private.h"
 
-#define RECORDS_MAX 600
-#define SECOND_NS   UINT64_C(1000000000)
-#define PERIOD_NS   (SECOND_NS / 4)
-#define GRACE_NS    (2 * SECOND_NS)
-#define MIB_PAGES   UINT64_C(256)
+#define GRACE_NS (2 * SECOND_NS)
 /* A VM may grow by so much before it has to ask. */
 #define SLACK_PAGES (4 * MIB_PAGES)
-
-struct manager {
-    struct manager_config config;
-    struct pool pool;
-    struct listener listener;
-    uint64_t decided_ns, grace_until_ns;
-    bool is_urgent;
-    struct pool_answer answer;
-    struct record record[RECORDS_MAX];
-    /* of one decision */
-    struct pool_vm vms[RECORDS_MAX];
-    struct record *of[RECORDS_MAX];
-    size_t count;
-    struct record *serving; /* whose message is being taken */
-};
 
 static uint64_t host_ns(void)
 {
@@ -52,11 +25,6 @@ static uint64_t host_ns(void)
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * SECOND_NS + (uint64_t)ts.tv_nsec;
-}
-
-static uint64_t mib(uint64_t pages)
-{
-    return pages / MIB_PAGES;
 }
 
 /* ---- members ---- */
@@ -69,21 +37,6 @@ static void forget(struct manager *m, struct record *r)
     }
     pool_link_close(&r->link);
     *r = (struct record){.link = {.fd = -1}};
-}
-
-static void collect(struct manager *m)
-{
-    m->count = 0;
-    for (size_t i = 0; i < RECORDS_MAX; i++) {
-        struct record *r = &m->record[i];
-
-        if (r->kind != RECORD_MEMBER)
-            continue;
-        m->of[m->count] = r;
-        m->vms[m->count] = r->vm;
-        m->vms[m->count++].lease =
-            r->sent_lease > r->acked_lease ? r->sent_lease : r->acked_lease; /* G1 */
-    }
 }
 
 static void refuse(struct record *r, const char *why)
@@ -110,12 +63,12 @@ static void join(struct manager *m, struct record *r, const json_t *message)
             return;
         }
     }
-    collect(m);
+    manager_collect(m);
     if (!pool_admits(&m->pool, m->vms, m->count, r->vm.minimum)) {
         snprintf(why, sizeof(why),
                  "the pool of %" PRIu64 " MiB cannot keep a minimum of %" PRIu64
                  " MiB free beside those of its %zu VMs: use a smaller --minimum, or end a VM",
-                 mib(m->pool.config.pages), mib(r->vm.minimum), m->count);
+                 manager_mib(m->pool.config.pages), manager_mib(r->vm.minimum), m->count);
         refuse(r, why);
         return;
     }
@@ -137,67 +90,11 @@ static void take(void *arg, const json_t *message)
             pool_link_close(&r->link);
         /* It met its lease: do not let it wait for the next period. */
         m->is_urgent |= r->vm.wanted > r->vm.held && r->vm.held + MIB_PAGES > r->acked_lease;
+    } else if (json_object_get(message, "watch") && r->kind == RECORD_STRANGER) {
+        r->kind = RECORD_VIEWER;
     } else {
         pool_link_close(&r->link);
     }
-}
-
-/* ---- decisions ---- */
-
-static void explain(const struct manager *m, struct record *r)
-{
-    const struct pool_vm *vm = &r->vm;
-
-    if (vm->lease < vm->held)
-        snprintf(r->why, sizeof(r->why),
-                 "gives back %" PRIu64 " of %" PRIu64 " MiB: %" PRIu64
-                 " MiB are missing elsewhere and %" PRIu64 " MiB are its part",
-                 mib(vm->held - vm->lease), mib(vm->held), mib(m->answer.shortage),
-                 mib(vm->entitled));
-    else if (vm->wanted > vm->lease)
-        snprintf(r->why, sizeof(r->why),
-                 "wants %" PRIu64 " MiB, has %" PRIu64 ": its part is %" PRIu64, mib(vm->wanted),
-                 mib(vm->held), mib(vm->entitled));
-    else
-        snprintf(r->why, sizeof(r->why), "has what it wants: %" PRIu64 " MiB", mib(vm->held));
-}
-
-static void send_lease(struct manager *m, struct record *r, uint64_t lease)
-{
-    if (r->sent_seq != r->acked_seq || (r->sent_seq && lease == r->sent_lease)) /* G2 */
-        return;
-    r->sent_lease = lease;
-    r->sent_seq++;
-    pool_link_send(&r->link,
-                   json_pack("{s:{s:I, s:I, s:s, s:s}}", "lease", "seq", (json_int_t)r->sent_seq,
-                             "bytes", (json_int_t)(lease * PAGE_SIZE), "state",
-                             pool_state_name(m->answer.state), "why", r->why));
-}
-
-static void decide(struct manager *m, uint64_t now)
-{
-    enum pool_state before = m->pool.state;
-
-    m->decided_ns = now;
-    m->is_urgent = false;
-    if (now < m->grace_until_ns) /* G3 */
-        return;
-    collect(m);
-    pool_decide(&m->pool, m->vms, m->count, &m->answer);
-    for (size_t i = 0; i < m->count; i++) {
-        struct record *r = m->of[i];
-
-        r->vm.lease = m->vms[i].lease;
-        r->vm.entitled = m->vms[i].entitled;
-        explain(m, r);
-        send_lease(m, r, m->vms[i].lease);
-    }
-    if (m->pool.state != before)
-        fprintf(stderr,
-                "umbra: pool %s: %s, %" PRIu64 " of %" PRIu64 " MiB are free, %" PRIu64
-                " MiB are missing\n",
-                m->config.name, pool_state_name(m->pool.state), mib(m->answer.free),
-                mib(m->pool.config.pages), mib(m->answer.shortage));
 }
 
 /* ---- the loop ---- */
@@ -231,7 +128,8 @@ enum err manager_run(struct manager *m, int end_fd)
         int timeout;
 
         if (m->is_urgent || now >= due) {
-            decide(m, now);
+            manager_decide(m, now);
+            watch_tell(m, now);
             due = now + PERIOD_NS;
         }
         fds[count++] = (struct pollfd){.fd = end_fd, .events = POLLIN};

@@ -18,7 +18,10 @@
 #define PRESSED_NS  (50 * MS)
 #define REJOIN_NS   (1000 * MS)
 #define JOIN_WAIT_S 10
-#define MIB         (UINT64_C(1) << 20)
+#define STARTING_NS (60000 * MS)
+/* A driver that is there sooner after a reset is the one from before it. */
+#define BOOTED_NS (1000 * MS)
+#define MIB       (UINT64_C(1) << 20)
 
 struct member {
     struct vm *vm;
@@ -28,6 +31,9 @@ struct member {
     uint64_t next_report_ns, next_join_ns;
     uint64_t came_in, came_in_ns; /* pages that came back so far, when that was counted */
     uint64_t demand;              /* bytes wanted beyond the lease, as last reckoned */
+    unsigned resets;
+    bool is_restarting, was_granted;
+    uint64_t since_ns; /* the start, or the newest restart */
     bool is_told_lost;
     char refused[240];
 };
@@ -86,17 +92,40 @@ static uint64_t wanted_bytes(struct member *m, const struct vm_decision *d, uint
     return min_u64(held + min_u64(demand, away_bytes(d) + untouched * PAGE_SIZE), maximum);
 }
 
+/* Booted is a guest whose balloon has a driver. */
+static const char *phase_of(struct member *m, const struct vm_decision *d, uint64_t held,
+                            uint64_t now)
+{
+    unsigned resets = vm_resets(m->vm);
+
+    if (resets != m->resets) {
+        m->resets = resets;
+        m->is_restarting = true;
+        m->since_ns = now;
+    }
+    if (now - m->since_ns > BOOTED_NS && d->saw.has_balloon)
+        m->is_restarting = false;
+    if (m->is_restarting)
+        return "restarting";
+    m->was_granted |= (m->lease > held ? m->lease : held) >= m->config.startup_bytes ||
+                      now - m->since_ns > STARTING_NS;
+    return m->was_granted ? "running" : "starting";
+}
+
 static void report(struct member *m)
 {
     struct vm_decision d = vm_decision(m->vm);
     uint64_t now = host_ns(), held = vm_process_bytes(m->vm);
 
     pool_link_send(&m->link,
-                   json_pack("{s:{s:I, s:I, s:I, s:I, s:I}}", "report", "seq", (json_int_t)m->seq,
-                             "held", (json_int_t)held, "active",
+                   json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}}", "report", "seq",
+                             (json_int_t)m->seq, "held", (json_int_t)held, "active",
                              (json_int_t)min_u64(held, d.saw.active_bytes + d.saw.overhead),
                              "wanted", (json_int_t)wanted_bytes(m, &d, held, now), "lease",
-                             (json_int_t)m->lease));
+                             (json_int_t)m->lease, "reclaimable",
+                             (json_int_t)d.decided.reclaimable_bytes, "smart",
+                             (json_int_t)(d.saw.ledger.pages[PAGE_SMART] * PAGE_SIZE), "phase",
+                             phase_of(m, &d, held, now)));
     m->next_report_ns = now + (has_met_lease(m, held) ? PRESSED_NS : REPORT_NS);
 }
 
@@ -189,6 +218,8 @@ enum err member_join(struct member **out, struct vm *vm, const struct member_con
         member_leave(m);
         return err;
     }
+    m->resets = vm_resets(vm);
+    m->since_ns = host_ns();
     *out = m;
     return ERR_OK;
 }

@@ -2,8 +2,11 @@
 #include "control/pool/member_record.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/addr.h"
+
+static const char *const phase_names[PHASES] = {"starting", "running", "restarting"};
 
 /* A size in bytes as whole pages. */
 static bool take_pages(const json_t *object, const char *key, uint64_t *pages)
@@ -31,24 +34,64 @@ bool record_join(struct record *r, const json_t *join)
         return false;
     snprintf(r->name, sizeof(r->name), "%s", name);
     r->pid = json_integer_value(json_object_get(join, "pid"));
+    r->startup = startup < vm.maximum ? startup : vm.maximum;
     r->vm = vm;
     r->vm.held = vm.lease; /* until it reports */
-    r->vm.wanted = startup > vm.lease ? startup : vm.lease;
+    r->vm.wanted = r->startup > vm.lease ? r->startup : vm.lease;
     r->acked_lease = r->sent_lease = vm.lease;
     return true;
 }
 
+static bool take_phase(const json_t *object, enum record_phase *phase)
+{
+    const char *name = json_string_value(json_object_get(object, "phase"));
+
+    for (unsigned p = 0; name && p < PHASES; p++) {
+        if (strcmp(name, phase_names[p]))
+            continue;
+        *phase = (enum record_phase)p;
+        return true;
+    }
+    return false;
+}
+
 bool record_report(struct record *r, const json_t *report)
 {
-    uint64_t held, active, wanted, lease;
+    uint64_t held, active, wanted, lease, reclaimable, smart;
+    enum record_phase phase;
 
     if (!take_pages(report, "held", &held) || !take_pages(report, "active", &active) ||
-        !take_pages(report, "wanted", &wanted) || !take_pages(report, "lease", &lease))
+        !take_pages(report, "wanted", &wanted) || !take_pages(report, "lease", &lease) ||
+        !take_pages(report, "reclaimable", &reclaimable) || !take_pages(report, "smart", &smart) ||
+        !take_phase(report, &phase))
         return false;
+    r->phase = phase;
     r->vm.held = held;
     r->vm.active = active;
-    r->vm.wanted = wanted;
+    r->vm.wanted = phase != PHASE_RUNNING && wanted < r->startup ? r->startup : wanted;
+    r->reclaimable = reclaimable;
+    r->smart = smart;
     r->acked_lease = lease;
     r->acked_seq = (uint64_t)json_integer_value(json_object_get(report, "seq"));
     return true;
+}
+
+static json_int_t bytes_of(uint64_t pages)
+{
+    return (json_int_t)(pages * PAGE_SIZE);
+}
+
+json_t *record_to_json(const struct record *r)
+{
+    const struct pool_vm *vm = &r->vm;
+
+    return json_pack(
+        "{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "name",
+        r->name, "pid", (json_int_t)r->pid, "phase", phase_names[r->phase], "shares",
+        (json_int_t)vm->shares, "minimum", bytes_of(vm->minimum), "maximum", bytes_of(vm->maximum),
+        "startup", bytes_of(r->startup), "held", bytes_of(vm->held), "active",
+        bytes_of(vm->active < vm->held ? vm->active : vm->held), "wanted", bytes_of(vm->wanted),
+        "lease", bytes_of(r->sent_lease), "entitled", bytes_of(vm->entitled), "reclaimable",
+        bytes_of(r->reclaimable), "smart", bytes_of(r->smart), "smart_allowed",
+        bytes_of(r->smart_allowed), "why", r->why);
 }

@@ -9,21 +9,34 @@
 #include "control/pool/link.h"
 #include "mem/pool_policy.h"
 
-enum record_kind { RECORD_FREE, RECORD_STRANGER, RECORD_MEMBER };
+enum record_kind { RECORD_FREE, RECORD_STRANGER, RECORD_MEMBER, RECORD_VIEWER };
+enum record_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_RESTARTING, PHASES };
 
-/* Sizes in pages. */
+/*
+ * Sizes in pages.
+ * reclaimable: what it could give by light means, as it says
+ * smart:       in its smart-paging file; smart_allowed: how much may be there, as last decided;
+ *              smart_sent, state_sent: as last told
+ */
 struct record {
     enum record_kind kind;
     struct pool_link link;
     char name[NAME_MAX_BYTES + 1];
     int64_t pid;
+    enum record_phase phase;
+    uint64_t startup, reclaimable;
+    uint64_t smart, smart_allowed, smart_sent;
+    enum pool_state state_sent;
     struct pool_vm vm; /* lease: what may be in force */
     uint64_t sent_lease, acked_lease, sent_seq, acked_seq;
-    char why[160];
+    char why[320];
 };
 
 /* False: not understood; nothing is changed. */
 bool record_join(struct record *r, const json_t *join);
 bool record_report(struct record *r, const json_t *report);
+
+/* What viewers are told; sizes in bytes. A new reference, NULL: no memory. */
+json_t *record_to_json(const struct record *r);
 
 #endif
