@@ -157,13 +157,12 @@ json_t *memory_json(struct vm *vm)
     struct mem_ledger ledger = mem_ledger(mem);
     uint64_t own = ledger.pages[PAGE_RESIDENT] + ledger.pages[PAGE_PINNED];
     struct vm_stall stall = vm_stall(vm);
-    json_t *object =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "guest_bytes",
-                  number(mem_size_bytes(mem)), "resident_bytes", number(own * PAGE_SIZE),
-                  "shadow_bytes", number(mmu_stats(vm_mmu(vm))->shadow_bytes), "host_bytes",
-                  number(mem_host_bytes(mem)), "process_bytes", number(vm_process_bytes(vm)),
-                  "limit_bytes", size_or_null(config->limit_bytes), "reservation_bytes",
-                  number(config->reservation_bytes), "stall", stall.why);
+    json_t *object = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "guest_bytes", number(mem_size_bytes(mem)),
+        "resident_bytes", number(own * PAGE_SIZE), "shadow_bytes",
+        number(mmu_stats(vm_mmu(vm))->shadow_bytes), "host_bytes", number(mem_host_bytes(mem)),
+        "process_bytes", number(vm_process_bytes(vm)), "limit_bytes", size_or_null(vm_limit(vm)),
+        "reservation_bytes", number(config->reservation_bytes), "stall", stall.why);
 
     json_object_set_new(object, "pages", pages_json(&ledger));
     json_object_set_new(object, "stores", stores_json(vm));

@@ -197,6 +197,7 @@ static enum err make_machine(struct vm *vm)
         .cpus = vm->config.cpus,
         .tsc_khz = VM_TSC_KHZ,
         .debug_exit = vm->config.debug_exit,
+        .no_free_page_reporting = vm->config.forbidden_means & POLICY_MEANS_REPORT,
         .host = {.arg = vm,
                  .serial_out = console_serial_out,
                  .set_irq = cb_set_irq,

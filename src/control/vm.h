@@ -57,6 +57,8 @@ struct vm_disk {
  * compress_bytes: host memory that compressed pages may take; VM_ANY: a half of the limit, or a
  *                 quarter of guest memory
  * swap_dir:       where the swap file lies; NULL: the VM's own folder (vm_folder.h)
+ * forbidden_means: POLICY_MEANS_*, MEM_MEANS_* not to be used, and without_cures (mem/reclaim.h):
+ *              to compare what each is good for
  * counts_ages:    the policy's figures tell active pages, too (for a pool)
  * inject:         made-up failures of the host, for tests
  */
@@ -80,6 +82,8 @@ struct vm_config {
     size_t disk_count;
     uint64_t limit_bytes, reservation_bytes, compress_bytes;
     const char *swap_dir;
+    unsigned forbidden_means;
+    bool without_cures;
     bool counts_ages;
     struct inject inject;
 };
@@ -168,8 +172,12 @@ void vm_want_balloon(struct vm *vm, uint64_t bytes);
 /* Beside its memory a guest's machine holds at most about this much. */
 #define VM_OVERHEAD_MOST (UINT64_C(128) << 20)
 
+/* Beside its guest the machine needs this much: program, decoded code, shadow tables. */
+uint64_t vm_least_limit(uint64_t memory_bytes);
+
 /* The most host memory that the VM may hold from now on, in place of config.limit_bytes. */
 void vm_set_limit(struct vm *vm, uint64_t bytes);
+uint64_t vm_limit(struct vm *vm);
 
 /* What the policy saw and decided last. saw.now_ns is 0 before the first time. */
 struct vm_decision {

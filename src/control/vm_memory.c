@@ -10,6 +10,13 @@
 /* Of all disks together; what a guest has in flight beyond that waits. */
 #define DISK_AIO_DEPTH 128
 
+#define LIMIT_BASE (UINT64_C(64) << 20)
+
+uint64_t vm_least_limit(uint64_t memory_bytes)
+{
+    return LIMIT_BASE + (memory_bytes / 64 >> 20 << 20);
+}
+
 static const struct aio_faults *faults_of(const struct inject_list *list, struct aio_faults *faults)
 {
     *faults = (struct aio_faults){.fault = list->fault, .count = list->count};

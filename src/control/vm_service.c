@@ -94,6 +94,16 @@ void vm_set_limit(struct vm *vm, uint64_t bytes)
     ask(vm, &vm->policy_wanted);
 }
 
+uint64_t vm_limit(struct vm *vm)
+{
+    uint64_t bytes;
+
+    pthread_mutex_lock(&vm->lock);
+    bytes = vm->limit_bytes;
+    pthread_mutex_unlock(&vm->lock);
+    return bytes;
+}
+
 struct vm_decision vm_decision(struct vm *vm)
 {
     struct vm_decision decision;
@@ -198,6 +208,7 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
     }
     if (vm->config.counts_ages)
         count_ages(vm, in);
+    in->forbidden = vm->config.forbidden_means;
     in->overhead = process > in->host ? process - in->host : 0;
     pthread_mutex_lock(&vm->lock);
     in->limit = vm->limit_bytes;
@@ -214,6 +225,7 @@ static void decide(struct vm *vm, uint64_t now)
     look(vm, now, &d.saw);
     is_limited = d.saw.limit != VM_ANY;
     policy_decide(&vm->policy, &d.saw, &d.decided);
+    d.decided.orders.without_cures = vm->config.without_cures;
     mem_set_orders(vm->mem, &d.decided.orders);
     if (d.saw.has_balloon)
         board_balloon_set_target(vm->board, d.decided.balloon_target_pages);

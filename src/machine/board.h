@@ -51,6 +51,7 @@ struct board_host {
  * cpus:       1 for now
  * tsc_khz:    what the guest's TSC runs at
  * debug_exit: port 0xf4 exists
+ * no_free_page_reporting: the balloon does not offer it
  * disks:      virtio-blk devices in this order; the board owns them from now on, also on failure
  * disk_aio:   the ring they all use; outlives the board
  */
@@ -60,6 +61,7 @@ struct board_config {
     unsigned cpus;
     uint64_t tsc_khz;
     bool debug_exit;
+    bool no_free_page_reporting;
     struct disk *disks[MEM_DISKS_MAX];
     size_t disk_count;
     struct aio *disk_aio;

@@ -75,6 +75,7 @@ static enum err add_rng(struct board *board)
 static enum err add_balloon(struct board *board)
 {
     const struct balloon_config config = {
+        .no_reporting = board->config.no_free_page_reporting,
         .mem = board->config.mem,
         .memory_pages = mem_size_bytes(board->config.mem) / PAGE_SIZE,
         .arg = board,

@@ -99,6 +99,11 @@ bool mem_read_through(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes)
     return read_with(mem, gpa, buf, bytes, read_past);
 }
 
+bool mem_read_for_device(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes)
+{
+    return read_with(mem, gpa, buf, bytes, mem->orders.without_cures ? read_in : read_past);
+}
+
 /* from NULL: zeros */
 static bool store_piece(struct guest_mem *mem, gpa_t gpa, const uint8_t *from, size_t bytes)
 {

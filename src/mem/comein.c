@@ -61,6 +61,8 @@ static unsigned ahead_window(struct guest_mem *mem, enum ahead_kind kind, uint64
     bool precedes = has_last && at < a->first && a->first - at <= near;
 
     *step = precedes && !follows ? -1 : 1;
+    if (mem->orders.without_cures)
+        return 1;
     if (follows || precedes)
         a->window = a->window < 2 ? 4 : a->window * 2;
     else if (a->used == a->used_before)

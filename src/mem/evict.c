@@ -178,6 +178,8 @@ struct evicted evict_batch(struct guest_mem *mem, size_t want)
             out.is_end = true;
             break;
         }
+        if (mem->orders.without_cures)
+            image_unlink(mem, i); /* from before these orders */
         if (!may_leave(mem, i, &w))
             continue;
         mem->stats.file_pages_first += image_has(mem, i);

@@ -141,7 +141,8 @@ void mem_image_is_equal(struct guest_mem *mem, gfn_t gfn, unsigned disk, uint64_
     const struct mem_slot *slot;
     uint64_t index = mem_index(mem, gfn, &slot);
 
-    if (index == MEM_NO_INDEX || !is_usable(disk, block) || mem->state[index] != PAGE_RESIDENT)
+    if (index == MEM_NO_INDEX || !is_usable(disk, block) || mem->state[index] != PAGE_RESIDENT ||
+        mem->orders.without_cures)
         return;
     image_link(mem, index, image_key(disk, block));
 }

@@ -202,10 +202,12 @@ bool mem_write(struct guest_mem *mem, gpa_t gpa, const void *buf, size_t bytes) 
 bool mem_fill_zero(struct guest_mem *mem, gpa_t gpa, size_t bytes) MUST_USE;
 /*
  * Like mem_read, but leaves each page in the state it is in: compressed and swapped pages are read
- * into buf only. For devices that copy (a guest that writes a page to its own swap) and for
- * inspection.
+ * into buf only. For inspection, and for devices that copy (a guest that writes a page to its own
+ * swap).
  */
 bool mem_read_through(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes) MUST_USE;
+/* For a device that copies: mem_read_through, or mem_read when the orders are without cures. */
+bool mem_read_for_device(struct guest_mem *mem, gpa_t gpa, void *buf, size_t bytes) MUST_USE;
 bool mem_is_ram(const struct guest_mem *mem, gpa_t gpa, uint64_t bytes);
 
 /* Machine reset: every page goes back to absent, its place in stores and files is free again;

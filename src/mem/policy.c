@@ -95,7 +95,7 @@ static uint64_t wanted_balloon(const struct policy_state *state, const struct po
 
     if (in->user_balloon != UINT64_MAX)
         wanted = sub(in->memory, in->user_balloon) / PAGE_SIZE;
-    if (room != UINT64_MAX) {
+    if (room != UINT64_MAX && !(in->forbidden & POLICY_MEANS_BALLOON)) {
         uint64_t limit_pages = balloon_for_limit(state, in, room);
 
         if (limit_pages > wanted)
@@ -177,7 +177,12 @@ static enum policy_rung rung_of(const struct policy_input *in, const struct poli
         return asks ? POLICY_BALLOON : POLICY_NOTHING;
     if (asks && !is_over)
         return POLICY_BALLOON;
-    if (in->compressed_limit && in->compressed < in->compressed_limit / 100 * 95)
+    if (in->forbidden & MEM_MEANS_SWAP && in->forbidden & MEM_MEANS_COMPRESS)
+        return POLICY_BLOCK;
+    if (in->forbidden & MEM_MEANS_SWAP)
+        return POLICY_COMPRESS;
+    if (!(in->forbidden & MEM_MEANS_COMPRESS) && in->compressed_limit &&
+        in->compressed < in->compressed_limit / 100 * 95)
         return POLICY_COMPRESS;
     return POLICY_SWAP;
 }
@@ -213,8 +218,8 @@ void policy_decide(struct policy_state *state, const struct policy_input *in,
     decide_balloon(state, in, room, out);
     out->orders.limit_bytes = room;
     out->orders.target_bytes = in->user_target;
-    out->orders.means = MEM_MEANS_SHARE | MEM_MEANS_COMPRESS | MEM_MEANS_SWAP;
-    if (room != UINT64_MAX && in->host > room / 100 * 80)
+    out->orders.means = MEM_MEANS_ALL & ~in->forbidden;
+    if (out->orders.means & MEM_MEANS_SHARE && room != UINT64_MAX && in->host > room / 100 * 80)
         out->orders.share_scan_pages_per_s = SHARE_SCAN_PACE;
     out->rung = rung_of(in, out, room);
     out->reclaimable_bytes = reclaimable_bytes(in, out);

@@ -12,6 +12,16 @@
 #include "mem/reclaim.h"
 
 /*
+ * Means that may be kept from the policy, for comparison (bits): those of enum mem_means, and what
+ * needs the guest.
+ */
+enum policy_means {
+    POLICY_MEANS_BALLOON = 8,
+    POLICY_MEANS_REPORT = 16, /* the device's: it does not offer free page reporting */
+    POLICY_MEANS_ALL = MEM_MEANS_ALL | POLICY_MEANS_BALLOON | POLICY_MEANS_REPORT,
+};
+
+/*
  * Bytes unless said otherwise. guest_*: the guest's word, UINT64_MAX: unknown.
  * now_ns:      any monotonic clock
  * memory:      what the guest believes it has;  limit: host memory it may hold (UINT64_MAX: any)
@@ -22,6 +32,8 @@
  * compressed:  what the compressed store takes
  * user_target: resident size asked by the user, UINT64_MAX: none;  user_balloon: the same for the
  *              balloon (the guest's size after it)
+ * forbidden:   POLICY_MEANS_* and MEM_MEANS_* that the policy may not use; what the user asks of
+ *              the balloon is asked all the same
  */
 struct policy_input {
     uint64_t now_ns;
@@ -33,6 +45,7 @@ struct policy_input {
     uint64_t balloon_pages;    /* in the balloon now */
     uint64_t balloon_moved_ns; /* when a page last went in or out */
     uint64_t guest_free, guest_available;
+    unsigned forbidden;
 };
 
 /* What the policy did last and why, for people. */

@@ -48,12 +48,17 @@ int mem_io_fd(const struct guest_mem *mem);
  * target_bytes:    reclaim down to this and stay there until told otherwise; UINT64_MAX: no wish
  * means:           MEM_MEANS_*
  * share_scan_pages_per_s: pace of the scan for equal pages; 0: none
+ * without_cures:   for comparison: swap as a hypervisor does that knows nothing of disks and
+ *                  overwriting (docs/memory.md): no page is dropped for its disk block, or chosen
+ *                  for it; what is overwritten is brought in first, as is what a device reads;
+ *                  nothing is read ahead
  */
 struct mem_orders {
     uint64_t limit_bytes;
     uint64_t target_bytes;
     unsigned means;
     uint64_t share_scan_pages_per_s;
+    bool without_cures;
 };
 void mem_set_orders(struct guest_mem *mem, const struct mem_orders *orders);
 

@@ -156,7 +156,7 @@ enum mem_answer mem_take(struct guest_mem *mem, gfn_t gfn, enum mem_intent inten
     case PAGE_COMPRESSED:
     case PAGE_SWAPPED:
     case PAGE_IMAGE:
-        if (intent == MEM_FOR_OVERWRITE)
+        if (intent == MEM_FOR_OVERWRITE && !mem->orders.without_cures)
             overwrite(mem, index, user);
         else if (!comein(mem, index))
             return MEM_HOST_ERROR;
@@ -174,7 +174,7 @@ bool mem_zero_frame(struct guest_mem *mem, gfn_t gfn)
     const struct mem_slot *slot;
     uint64_t index = mem_index(mem, gfn, &slot);
 
-    if (mem->state[index] >= PAGE_RESIDENT)
+    if (mem->state[index] >= PAGE_RESIDENT || mem->orders.without_cures)
         return false;
     mem_notify_unmap(mem, gfn);
     mem->stats.stale_reads_saved +=

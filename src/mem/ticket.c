@@ -65,7 +65,8 @@ uint64_t mem_image_write_begins(struct guest_mem *mem, gfn_t gfn, unsigned disk,
     uint64_t index = mem_index(mem, gfn, &slot);
     unsigned place = 0;
 
-    if (index == MEM_NO_INDEX || disk >= MEM_DISKS_MAX || mem->state[index] <= PAGE_BALLOONED)
+    if (index == MEM_NO_INDEX || disk >= MEM_DISKS_MAX || mem->state[index] <= PAGE_BALLOONED ||
+        mem->orders.without_cures)
         return 0;
     if (!book->ticket) {
         book->ticket = calloc(TICKETS_MAX, sizeof *book->ticket);

@@ -75,6 +75,15 @@ check "and is gone" sh -c "! '$umbra' explain held | grep -q 'You asked for'"
 run 20 swap held --resident 1G
 check "more than the guest has is refused" [ "$status" = 2 ]
 check "in words" grep -q 'the guest has 128M' "$tmp/err"
+limit_to() { # BYTES
+    timeout 20 "$client" "$XDG_RUNTIME_DIR/umbra/held.sock" "$caps" \
+        "{\"execute\":\"x-umbra-limit\",\"arguments\":{\"bytes\":$1}}" > "$tmp/reply"
+}
+limit_to $((100 << 20))
+check "the limit can be moved" sh -c "'$umbra' explain held | grep -q 'Its limit is 100.0 MiB'"
+limit_to 1000
+check "not to nearly nothing" grep -q 'need 66M' "$tmp/reply"
+limit_to $((80 << 20))
 run 20 swap held --resident 1M
 check "nearly nothing is refused" [ "$status" = 2 ]
 run 20 run --name held --memory 128M --kernel "$kernel"

@@ -229,6 +229,60 @@ static void sequence_is_kept(void **state)
     world_close(&w);
 }
 
+static void order_without_cures(struct mem_world *w, uint64_t target_pages)
+{
+    const struct mem_orders orders = {.limit_bytes = UINT64_MAX,
+                                      .target_bytes = target_pages * PAGE,
+                                      .means = MEM_MEANS_SWAP,
+                                      .without_cures = true};
+
+    mem_set_orders(w->mem, &orders);
+    for (int i = 0; i < 500 && mem_host_bytes(w->mem) > target_pages * PAGE; i++) {
+        serve(w);
+        usleep(1000);
+    }
+    assert_true(mem_host_bytes(w->mem) <= target_pages * PAGE);
+}
+
+/* As a hypervisor that knows of no cure: each disease shows, and no counter says it was saved. */
+static void without_cures(void **state)
+{
+    struct mem_world w;
+    uint8_t page[PAGE];
+    (void)state;
+
+    world_open(&w, 512, 64, 0, NULL);
+    from_disk(&w, 10, 4, 100); /* known before the orders */
+    order_without_cures(&w, 0);
+    from_disk(&w, 20, 4, 200);
+    fill_frames(&w, 30, 8);
+    assert_int_equal(mem_track(w.mem, gfn_make(20)), 0);
+    order_without_cures(&w, 0);
+    assert_int_equal(in_state(&w, PAGE_IMAGE), 0);
+    assert_int_equal(in_state(&w, PAGE_SWAPPED), 16); /* silent writes */
+    order_without_cures(&w, 512);
+    content(1, page);
+    assert_true(mem_write(w.mem, gpa_make(10 * PAGE), page, PAGE)); /* a stale read */
+    assert_true(mem_fill_zero(w.mem, gpa_make(11 * PAGE), PAGE));
+    assert_true(cpu_fill(&w, 12, MEM_FOR_OVERWRITE, page)); /* a false one */
+    assert_true(mem_read_for_device(w.mem, gpa_make(13 * PAGE), page, PAGE));
+    assert_int_equal(state_of(&w, 13), PAGE_RESIDENT); /* double paging */
+    for (uint64_t g = 30; g < 38; g++)
+        assert_true(reads_as(&w, g, g));
+    assert_int_equal(stats(&w)->came_from_swap, 12); /* one by one */
+    assert_int_equal(stats(&w)->readahead, 0);
+    assert_int_equal(stats(&w)->silent_writes_saved + stats(&w)->stale_reads_saved +
+                         stats(&w)->false_reads_saved + stats(&w)->sequential_reads +
+                         stats(&w)->file_pages_first + stats(&w)->double_paging_saved,
+                     0);
+    assert_true(reads_as(&w, 10, 1));
+    assert_true(reads_zero(&w, 11));
+    assert_true(reads_as(&w, 12, 1));
+    assert_true(reads_as(&w, 13, 1103));
+    assert_true(mem_image_overwritten(w.mem, 0, 0, UINT64_MAX));
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +294,7 @@ int main(void)
         cmocka_unit_test(a_book_that_is_full),
         cmocka_unit_test(a_guest_that_reads_one_block_everywhere),
         cmocka_unit_test(sequence_is_kept),
+        cmocka_unit_test(without_cures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

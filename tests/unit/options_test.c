@@ -117,6 +117,15 @@ static void memory_options_are_taken(void **state)
     assert_string_equal(parsed.vm.swap_dir, "D");
     assert_int_equal(parsed.vm.inject.swap.count, 1);
     assert_int_equal(parsed.vm.inject.disk.count, 1);
+    assert_int_equal(parse("--means report,share --cures off"), ERR_OK);
+    assert_int_equal(parsed.vm.forbidden_means,
+                     MEM_MEANS_SWAP | MEM_MEANS_COMPRESS | POLICY_MEANS_BALLOON);
+    assert_true(parsed.vm.without_cures);
+    assert_int_equal(parse("--means none"), ERR_OK);
+    assert_int_equal(parsed.vm.forbidden_means, POLICY_MEANS_ALL);
+    assert_int_equal(parse("--means all --cures on"), ERR_OK);
+    assert_int_equal(parsed.vm.forbidden_means, 0);
+    assert_false(parsed.vm.without_cures);
     assert_int_equal(parse(""), ERR_OK);
     assert_true(parsed.vm.limit_bytes == VM_ANY && parsed.vm.compress_bytes == VM_ANY);
     assert_true(parsed.vm.reservation_bytes == 0 && !parsed.vm.swap_dir && !parsed.vm.disk_count);
@@ -133,6 +142,9 @@ static void bad_memory_options_are_refused(void **state)
     refuses("--reservation 1000", ERR_INVAL, "pages of 4K");
     refuses("--reservation 256M --limit 128M", ERR_INVAL, "more than --limit");
     refuses("--compress some", ERR_INVAL, "not a size");
+    refuses("--means swap,", ERR_INVAL, "name some of report");
+    refuses("--means magic", ERR_INVAL, "'magic' is none");
+    refuses("--cures maybe", ERR_INVAL, "use on or off");
     refuses("--inject nonsense", ERR_INVAL, "swap-write=ENOSPC@100-200");
     assert_int_equal(parse("--memory 9G --limit 1G"), ERR_OK);
     /* the order of options does not matter */

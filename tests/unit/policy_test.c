@@ -183,6 +183,38 @@ static void settles_without_flapping(void **unused)
     assert_true(changes < 40);
 }
 
+static void uses_no_forbidden_means(void **unused)
+{
+    struct policy_state state = {0};
+    struct policy_input in = figures();
+    struct policy_output out;
+
+    (void)unused;
+    in.limit = 256 * MIB;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.means, MEM_MEANS_ALL);
+    assert_true(out.balloon_target_pages > 0 && out.orders.share_scan_pages_per_s > 0);
+    state = (struct policy_state){0};
+    in.forbidden = POLICY_MEANS_BALLOON | MEM_MEANS_SHARE | MEM_MEANS_COMPRESS;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.means, MEM_MEANS_SWAP);
+    assert_int_equal(out.balloon_target_pages, 0);
+    assert_int_equal(out.orders.share_scan_pages_per_s, 0);
+    assert_int_equal(out.rung, POLICY_SWAP);
+    in.user_balloon = 400 * MIB; /* the user's word counts all the same */
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.balloon_target_pages, 112 * MIB / 4096);
+    in.user_balloon = UINT64_MAX;
+    in.forbidden = MEM_MEANS_SWAP | POLICY_MEANS_BALLOON;
+    in.compressed = 100 * MIB;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.rung, POLICY_COMPRESS);
+    in.forbidden = POLICY_MEANS_ALL;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.means, 0);
+    assert_int_equal(out.rung, POLICY_BLOCK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +225,7 @@ int main(void)
         cmocka_unit_test(does_what_the_user_asks),
         cmocka_unit_test(reports_a_balloon_that_stands_still),
         cmocka_unit_test(settles_without_flapping),
+        cmocka_unit_test(uses_no_forbidden_means),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -252,6 +252,7 @@ static const struct qmp_command commands[] = {
     {"x-umbra-audit", run_audit, NULL},
     {"x-umbra-balloon", qmp_balloon_state, NULL},
     {"x-umbra-balloon-hint", qmp_balloon_hint, NULL},
+    {"x-umbra-limit", qmp_limit_run, qmp_limit_arguments},
     {"x-umbra-memory", qmp_memory_run, NULL},
     {"x-umbra-roots", run_roots, NULL},
     {"x-umbra-stat", run_stat, NULL},

@@ -12,6 +12,7 @@
 #define WITHIN_MS_MAX 86400000
 
 const char *const qmp_swap_arguments[] = {"resident", "within-ms", NULL};
+const char *const qmp_limit_arguments[] = {"bytes", NULL};
 
 json_t *qmp_memory_run(struct qmp_call *call)
 {
@@ -60,5 +61,27 @@ json_t *qmp_swap_run(struct qmp_call *call)
                    json_integer_value(within) > WITHIN_MS_MAX))
         return qmp_fail(call, QMP_GENERIC, "Parameter 'within-ms' is 1 to %d", WITHIN_MS_MAX);
     vm_want_resident(call->vm, bytes, (uint64_t)json_integer_value(within) * 1000000);
+    return json_object();
+}
+
+json_t *qmp_limit_run(struct qmp_call *call)
+{
+    const json_t *value = json_object_get(call->arguments, "bytes");
+    const struct vm_config *config = vm_get_config(call->vm);
+    uint64_t least = vm_least_limit(config->memory_bytes);
+    char size[16];
+
+    if (config->counts_ages)
+        return qmp_fail(call, QMP_GENERIC, "the VM is in a pool, which sets its limit");
+    if (json_is_string(value) && !strcmp(json_string_value(value), "none")) {
+        vm_set_limit(call->vm, VM_ANY);
+        return json_object();
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < 0)
+        return qmp_fail(call, QMP_GENERIC, "Parameter 'bytes' is a number of bytes, or \"none\"");
+    if ((uint64_t)json_integer_value(value) < least)
+        return qmp_fail(call, QMP_GENERIC, "the guest and the machine around it need %s",
+                        size_format(size, sizeof(size), least));
+    vm_set_limit(call->vm, (uint64_t)json_integer_value(value));
     return json_object();
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control/means.h"
 #include "control/paths.h"
 #include "control/size.h"
 
@@ -44,6 +45,11 @@ const struct option_spec run_option_specs[] = {
      "the most that compressed pages may take, or off (default: a half of --limit, or a quarter of "
      "--memory)",
      false},
+    {"means", "LIST",
+     "which means may take memory back: report, share, balloon, compress, swap (default all)",
+     false},
+    {"cures", "on|off",
+     "off: swap as a hypervisor that knows nothing of disks and overwriting (default on)", false},
     {"inject", "FAULTS", "test mode: failures of files, as swap-write=ENOSPC@100-200", false},
     {"pool", "NAME", "join the pool of this name (umbra host), which sets the limit", false},
     {"minimum", "SIZE", "in a pool: never asked for what brings it under this (default 64M)",
@@ -163,9 +169,14 @@ static enum err set_chosen(struct run_options *o, const struct option_spec *spec
     /* in the order of enum mmu_strategy */
     static const char *const shadows_served[] = {"lazy", "trace", "adaptive", NULL};
     static const char *const clocks_served[] = {"host", "instructions", NULL};
+    static const char *const cures_served[] = {"on", "off", NULL};
     static const char *const nothing[] = {NULL};
     enum err err;
 
+    if (is(spec, "cures")) {
+        o->vm.without_cures = !strcmp(value, "off");
+        return choose("cures", value, cures_served, nothing);
+    }
     if (is(spec, "engine")) {
         o->vm.engine = value;
         return choose("engine", value, engines_served, engines_announced);
@@ -181,12 +192,6 @@ static enum err set_chosen(struct run_options *o, const struct option_spec *spec
     if (!err)
         o->vm.clock = !strcmp(value, "host") ? CLOCK_HOST : CLOCK_INSTRUCTIONS;
     return err;
-}
-
-/* Beside its guest the machine needs this much: program, decoded code, shadow tables. */
-static uint64_t least_limit(uint64_t memory_bytes)
-{
-    return RUN_LIMIT_BASE + (memory_bytes / 64 >> 20 << 20);
 }
 
 static enum err set_pool_option(struct run_options *o, const struct option_spec *spec,
@@ -221,10 +226,10 @@ static enum err check_pool(struct run_options *o)
     if (o->vm.limit_bytes != VM_ANY)
         return err_new(ERR_INVAL, "--limit and --pool exclude each other: the pool sets the limit");
     if (!pool->minimum_bytes)
-        pool->minimum_bytes = least_limit(o->vm.memory_bytes);
-    if (pool->minimum_bytes < least_limit(o->vm.memory_bytes))
+        pool->minimum_bytes = vm_least_limit(o->vm.memory_bytes);
+    if (pool->minimum_bytes < vm_least_limit(o->vm.memory_bytes))
         return err_new(ERR_INVAL, "--minimum is too little: the machine alone needs %" PRIu64 "M",
-                       least_limit(o->vm.memory_bytes) >> 20);
+                       vm_least_limit(o->vm.memory_bytes) >> 20);
     if (!pool->startup_bytes)
         pool->startup_bytes = o->vm.memory_bytes;
     if (pool->minimum_bytes > o->vm.memory_bytes)
@@ -243,6 +248,8 @@ static enum err set_memory_option(struct run_options *o, const struct option_spe
         return set_size(value, &o->vm.reservation_bytes);
     if (is(spec, "compress"))
         return set_compress(o, value);
+    if (is(spec, "means"))
+        return means_parse(value, &o->vm.forbidden_means);
     if (is(spec, "inject"))
         return inject_parse(value, &o->vm.inject);
     if (is(spec, "disk"))
@@ -268,10 +275,10 @@ static enum err check_sizes(const struct vm_config *vm, uint64_t host_bytes)
         return err_new(ERR_INVAL,
                        "--reservation: of a guest of %s at most %s can be reserved, in pages of 4K",
                        guest, guest);
-    if (vm->limit_bytes < least_limit(vm->memory_bytes))
+    if (vm->limit_bytes < vm_least_limit(vm->memory_bytes))
         return err_new(ERR_INVAL,
                        "--limit is too little: a guest of %s and the machine around it need %s",
-                       guest, size_format(other, sizeof(other), least_limit(vm->memory_bytes)));
+                       guest, size_format(other, sizeof(other), vm_least_limit(vm->memory_bytes)));
     if (vm->reservation_bytes > vm->limit_bytes)
         return err_new(ERR_INVAL, "--reservation is more than --limit lets the VM hold");
     return ERR_OK;
@@ -309,7 +316,7 @@ static enum err set_option(void *arg, const struct option_spec *spec, const char
         o->vm.audit = true;
     } else if (is(spec, "oracle")) {
         o->vm.mmu_oracle = true;
-    } else if (is(spec, "engine") || is(spec, "shadow") || is(spec, "clock")) {
+    } else if (is(spec, "engine") || is(spec, "shadow") || is(spec, "clock") || is(spec, "cures")) {
         return set_chosen(o, spec, value);
     } else {
         return set_memory_option(o, spec, value);

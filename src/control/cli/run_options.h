@@ -10,9 +10,6 @@
 #define RUN_MEMORY_DEFAULT (UINT64_C(512) << 20)
 #define RUN_MEMORY_MIN     (UINT64_C(2) << 20)
 
-/* The least --limit, beside a 64th of guest memory. */
-#define RUN_LIMIT_BASE (UINT64_C(64) << 20)
-
 /* vm.name, vm.kernel, vm.initrd, vm.disks may point into the buffers. */
 struct run_options {
     struct vm_config vm;

@@ -95,9 +95,10 @@ void balloon_get_info(const struct balloon *balloon, struct balloon_info *out)
 
 static uint64_t offered(void *arg)
 {
-    (void)arg;
+    const struct balloon *b = arg;
+
     return BALLOON_F_STATS_VQ | BALLOON_F_DEFLATE_ON_OOM | BALLOON_F_FREE_PAGE_HINT |
-           BALLOON_F_PAGE_POISON | BALLOON_F_REPORTING;
+           BALLOON_F_PAGE_POISON | (b->config.no_reporting ? 0 : BALLOON_F_REPORTING);
 }
 
 static void config_read(void *arg, size_t offset, void *buf, size_t bytes)

@@ -43,12 +43,14 @@ struct balloon_info {
 };
 
 /*
- * memory_pages: size of the guest, the most a target may be;  event hooks are called with the
+ * memory_pages: size of the guest, the most a target may be
+ * no_reporting: free page reporting is not offered;  event hooks are called with the
  * board's lock held and may be NULL
  */
 struct balloon_config {
     struct guest_mem *mem;
     uint64_t memory_pages;
+    bool no_reporting;
     void *arg;
     void (*changed)(void *arg); /* actual moved: BALLOON_CHANGE */
 };

@@ -87,7 +87,7 @@ static uint64_t whole_pages(const struct part *part, uint64_t *skip)
 
 static bool copy_out(struct blk_request *r, const struct part *part)
 {
-    return mem_read_through(r->blk->config.mem, part->gpa, part->buf, part->bytes);
+    return mem_read_for_device(r->blk->config.mem, part->gpa, part->buf, part->bytes);
 }
 
 static bool take_tickets(struct blk_request *r, const struct part *part)
