@@ -130,7 +130,7 @@ static int bench_zstore(struct bench *b)
         return die("zstore");
     for (uint64_t i = 0; i < b->pages; i++) {
         double start = now_us();
-        if (zstore_put(zs, page_of(b, i), &b->id[i]) != ZSTORE_OK)
+        if (zstore_put(zs, page_of(b, i), (uint32_t)i, &b->id[i]) != ZSTORE_OK)
             poor++;
         b->us[i] = now_us() - start;
         if (b->id[i])

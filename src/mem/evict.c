@@ -100,10 +100,10 @@ size_t evict_overflow(struct guest_mem *mem, size_t want)
 static bool to_zstore(struct guest_mem *mem, uint64_t index, const void *page, struct ways *w)
 {
     zstore_id id;
-    enum zstore_put put = zstore_put(mem->zstore, page, &id);
+    enum zstore_put put = zstore_put(mem->zstore, page, (uint32_t)index, &id);
 
     if (put == ZSTORE_FULL && overflow(mem, w, EVICT_BATCH))
-        put = zstore_put(mem->zstore, page, &id);
+        put = zstore_put(mem->zstore, page, (uint32_t)index, &id);
     mem->stats.refused_full += put == ZSTORE_FULL;
     mem->stats.refused_compress += put == ZSTORE_POOR;
     if (put == ZSTORE_POOR)

@@ -292,6 +292,8 @@ size_t evict_overflow(struct guest_mem *mem, size_t want);
 void stores_close(struct guest_mem *mem);
 void stores_reset(struct guest_mem *mem);
 void stores_sync_stats(struct guest_mem *mem);
+/* Compressed pages that lie scattered move together; a slice of it. */
+void stores_compact(struct guest_mem *mem);
 uint64_t stores_staged_pages(const struct guest_mem *mem);
 /* Host memory without what is on its way to the swap file. */
 uint64_t stores_held_bytes(const struct guest_mem *mem);

@@ -216,6 +216,7 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
     mem->pressure_told = false;
     discard_flush(mem);
     equal_drop_left(mem);
+    stores_compact(mem);
     if (mem->swap)
         swap_work(mem->swap, SWAP_WHEN_DUE);
     stall_retry(mem, now_ns);

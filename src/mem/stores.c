@@ -5,6 +5,8 @@
 
 #include "mem/internal.h"
 
+#define COMPACT_PAGES 512 /* about a tenth of a millisecond */
+
 enum err mem_stores_open(struct guest_mem *mem, const struct mem_store_config *config)
 {
     enum err err = share_create(&mem->share);
@@ -48,6 +50,20 @@ void stores_reset(struct guest_mem *mem)
     mem->victims.made = mem->oldest.made = false;
     mem->stall.kind = STALL_NONE;
     memset(mem->ahead, 0, sizeof mem->ahead);
+}
+
+static void note_moved(void *arg, uint32_t owner, zstore_id id)
+{
+    struct guest_mem *mem = arg;
+
+    invariant(mem->state[owner] == PAGE_COMPRESSED);
+    mem->place[owner] = id;
+}
+
+void stores_compact(struct guest_mem *mem)
+{
+    if (mem->zstore)
+        mem->stats.compressed_moved += zstore_compact(mem->zstore, COMPACT_PAGES, note_moved, mem);
 }
 
 int mem_io_fd(const struct guest_mem *mem)

@@ -192,6 +192,14 @@ static void damage(struct fuzz *f, uint64_t index)
     p->is_damaged = true;
 }
 
+static void note_moved(void *arg, uint32_t owner, zstore_id id)
+{
+    struct fuzz *f = arg;
+
+    invariant(f->page[owner].id);
+    f->page[owner].id = id;
+}
+
 static void compress_step(struct fuzz *f, uint64_t index)
 {
     struct page_model *p = &f->page[index];
@@ -209,7 +217,7 @@ static void compress_step(struct fuzz *f, uint64_t index)
     p->id_version = model_next(&f->seed);
     p->noise = (uint16_t)below(f, 4097);
     model_fill(page, p->id_version, p->noise);
-    switch (zstore_put(f->zs, page, &p->id)) {
+    switch (zstore_put(f->zs, page, (uint32_t)index, &p->id)) {
     case ZSTORE_OK:
         invariant(p->id && p->noise < 3200);
         break;
@@ -237,7 +245,10 @@ static void step(struct fuzz *f)
     case 8 ... 9:
         (void)get_run(f, index, 1 + (unsigned)below(f, below(f, 4) ? 8 : MOST_READ), &asked);
         break;
-    case 10 ... 11:
+    case 10:
+        (void)zstore_compact(f->zs, below(f, 1000), note_moved, f);
+        break;
+    case 11:
         if (below(f, 4))
             swap_work(f->sw, below(f, 2) ? SWAP_WHEN_DUE : SWAP_ALL_NOW);
         else

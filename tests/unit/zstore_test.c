@@ -42,7 +42,7 @@ static void every_size(void **state)
         char out[LZ4_COMPRESSBOUND(4096)];
         model_fill(page, noise, noise);
         block = LZ4_compress_default((char *)page, out, PAGE_SIZE, sizeof(out));
-        got = zstore_put(zs, page, &id[noise / 8]);
+        got = zstore_put(zs, page, noise, &id[noise / 8]);
         assert_int_equal(got, block <= 3072 ? ZSTORE_OK : ZSTORE_POOR);
         assert_int_equal(id[noise / 8] != 0, got == ZSTORE_OK);
         kept += got == ZSTORE_OK;
@@ -71,7 +71,7 @@ static unsigned fill_up(struct zstore *zs, zstore_id *id, unsigned most)
 
     for (; n < most; n++) {
         model_fill(page, n, 1000);
-        if (zstore_put(zs, page, &id[n]) != ZSTORE_OK)
+        if (zstore_put(zs, page, n, &id[n]) != ZSTORE_OK)
             break;
     }
     return n;
@@ -91,18 +91,18 @@ static void limit(void **state)
     assert_in_range(n, 850, 1000); /* of 1 MiB / about 1,030 bytes = 1018 */
     assert_in_range(zstore_bytes(zs), MIB * 9 / 10, MIB);
     model_fill(page, 1, 1000);
-    assert_int_equal(zstore_put(zs, page, &none), ZSTORE_FULL);
+    assert_int_equal(zstore_put(zs, page, 0, &none), ZSTORE_FULL);
     assert_int_equal(none, 0);
     check(zs);
     /* one goes, one comes */
     zstore_free(zs, id[5]);
-    assert_int_equal(zstore_put(zs, page, &id[5]), ZSTORE_OK);
+    assert_int_equal(zstore_put(zs, page, 5, &id[5]), ZSTORE_OK);
     zstore_get(zs, id[5], page);
     assert_true(model_is(page, 1, 1000));
     /* the limit comes down: what is there stays, nothing comes in until it is kept */
     zstore_set_limit(zs, MIB / 2);
     zstore_free(zs, id[6]);
-    assert_int_equal(zstore_put(zs, page, &none), ZSTORE_FULL);
+    assert_int_equal(zstore_put(zs, page, 0, &none), ZSTORE_FULL);
     for (unsigned i = 0; i < n; i++) {
         if (i == 5 || i == 6)
             continue;
@@ -110,7 +110,7 @@ static void limit(void **state)
         assert_true(model_is(page, i, 1000));
         zstore_free(zs, id[i]);
     }
-    assert_int_equal(zstore_put(zs, page, &none), ZSTORE_OK);
+    assert_int_equal(zstore_put(zs, page, 0, &none), ZSTORE_OK);
     check(zs);
     zstore_free_all(zs);
     assert_int_equal(zstore_bytes(zs), 0);
@@ -141,7 +141,7 @@ static void model_put(struct model *m, unsigned i)
     m->version[i] = model_next(&m->seed);
     m->noise[i] = (uint16_t)model_below(&m->seed, 3400);
     model_fill(page, m->version[i], m->noise[i]);
-    if (zstore_put(m->zs, page, &m->id[i]) != ZSTORE_OK)
+    if (zstore_put(m->zs, page, i, &m->id[i]) != ZSTORE_OK)
         return;
     m->block[i] = (uint16_t)LZ4_compress_default((char *)page, out, PAGE_SIZE, sizeof(out));
     m->compressed_bytes += m->block[i];
@@ -215,6 +215,53 @@ static void against_a_model(void **state)
     free(m);
 }
 
+static void note_moved(void *arg, uint32_t owner, zstore_id id)
+{
+    struct model *m = arg;
+
+    assert_true(m->id[owner] && m->id[owner] != id);
+    m->id[owner] = id;
+}
+
+/* What is left after most pages went lies together again, and each is where it was said to be. */
+static void scattered_pages_move_together(void **state)
+{
+    struct model *m = calloc(1, sizeof(*m));
+    uint64_t scattered;
+    (void)state;
+
+    assert_non_null(m);
+    m->zs = open_store(UINT64_MAX);
+    m->seed = 5;
+    for (unsigned i = 0; i < MODEL_PAGES; i++)
+        model_put(m, i);
+    assert_int_equal(zstore_compact(m->zs, SIZE_MAX, note_moved, m), 0); /* nothing to gain */
+    for (unsigned i = 0; i < MODEL_PAGES; i++) {
+        if (m->id[i] && model_below(&m->seed, 4))
+            model_free(m, i);
+    }
+    scattered = zstore_bytes(m->zs);
+    /* in slices: each does as much as it was told, rounded up to a span */
+    assert_in_range(zstore_compact(m->zs, 100, note_moved, m), 100, 100 + 512);
+    assert_true(zstore_bytes(m->zs) < scattered);
+    check(m->zs);
+    assert_in_range(zstore_compact(m->zs, SIZE_MAX, note_moved, m), 1000, MODEL_PAGES / 4);
+    check(m->zs);
+    assert_true(zstore_bytes(m->zs) < scattered / 2);
+    assert_true(overhead_percent(m) < 20); /* each of some 60 sizes has a span with room */
+    assert_int_equal(zstore_compact(m->zs, SIZE_MAX, note_moved, m), 0);
+    for (unsigned i = 0; i < MODEL_PAGES; i++) {
+        if (!m->id[i])
+            continue;
+        model_get(m, i);
+        model_free(m, i);
+    }
+    assert_int_equal(zstore_bytes(m->zs), 0);
+    check(m->zs);
+    zstore_destroy(m->zs);
+    free(m);
+}
+
 static uint64_t resident_bytes(void)
 {
     unsigned long long size, resident;
@@ -248,9 +295,8 @@ static void memory_comes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_size),
-        cmocka_unit_test(limit),
-        cmocka_unit_test(against_a_model),
+        cmocka_unit_test(every_size),        cmocka_unit_test(limit),
+        cmocka_unit_test(against_a_model),   cmocka_unit_test(scattered_pages_move_together),
         cmocka_unit_test(memory_comes_back),
     };
 

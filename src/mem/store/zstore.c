@@ -1,78 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A span is 32 KiB of host memory cut into objects of one size; the sizes are such that n objects
- * fill a span with nothing left over but rounding. Spans lie in regions of address space; a span
- * whose last object goes is given back to the host and then serves any size.
- *
- *     object: | u16 length | LZ4 block | unused |          id = region, span, object; + 1
- *
- *   Z1  span->used_count is the number of bits in span->used; 0 exactly for spans on the empty list
- *   Z2  a span is on its class's list exactly while it has both used and free objects
- *   Z3  taken_spans counts the spans with used objects
- */
-#include "mem/store/zstore.h"
+/* Pages in and out of spans, and spans in and out of the host's memory. */
+#include "mem/store/zstore_private.h"
 
 #include <lz4.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/addr.h"
 #include "base/invariant.h"
 
-#define SPAN_BYTES    32768u
-#define SPAN_OBJECTS  512u /* of the smallest size */
-#define REGION_SPANS  2048u
-#define MAX_REGIONS   (UINT32_MAX / SPAN_OBJECTS / REGION_SPANS) /* 4095: nearly 256 GiB */
-#define LARGEST_BLOCK 3072u /* three quarters of a page: larger ones are not worth it */
-#define HEADER_BYTES  2u
-#define FEWEST        10u /* objects of the largest size in a span */
-#define GRAIN         8u
-#define MAX_CLASSES   96u
-#define NO_SPAN       UINT32_MAX
-
-struct span {
-    uint64_t used[SPAN_OBJECTS / 64];
-    uint16_t used_count;
-    uint8_t class;
-    uint32_t next, prev; /* of its class's list, or of the empty ones */
-};
-
-struct region {
-    uint8_t *memory;
-    struct span span[REGION_SPANS];
-};
-
-struct class
-{
-    uint32_t bytes;
-    uint32_t objects;
-    uint32_t partial; /* list of spans with room */
-};
-
-struct zstore {
-    uint64_t limit_bytes;
-    struct region **region;
-    uint32_t regions;
-    uint32_t empty; /* list of spans without memory */
-    uint64_t taken_spans, pages;
-    struct class class[MAX_CLASSES];
-    uint32_t classes;
-    uint8_t class_of[(LARGEST_BLOCK + HEADER_BYTES) / GRAIN + 2]; /* by bytes / GRAIN, rounded up */
-    char block[LARGEST_BLOCK];
-};
-
-static struct span *span_at(const struct zstore *zs, uint32_t n)
-{
-    return &zs->region[n / REGION_SPANS]->span[n % REGION_SPANS];
-}
-
-static uint8_t *span_memory(const struct zstore *zs, uint32_t n)
-{
-    return zs->region[n / REGION_SPANS]->memory + (uint64_t)(n % REGION_SPANS) * SPAN_BYTES;
-}
+/* Scattered: one in so many of the bytes taken lies free in spans that could be given back. */
+#define SCATTER_PART 64u
 
 /* ---- making and ending ---- */
+
+static void clear_lists(struct zstore *zs)
+{
+    for (uint32_t class = 0; class < zs->classes; class ++) {
+        for (unsigned f = 0; f < FULLNESSES; f++)
+            zs->class[class].partial[f] = NO_SPAN;
+        zs->class[class].free_objects = 0;
+    }
+    zs->empty = NO_SPAN;
+}
 
 /* From the largest to the smallest: steps of one object more while that is coarse, then of 1/12. */
 static void make_classes(struct zstore *zs)
@@ -81,9 +31,10 @@ static void make_classes(struct zstore *zs)
 
     for (uint32_t n = FEWEST; n <= SPAN_OBJECTS; n += n / 12 > 1 ? n / 12 : 1) {
         invariant(zs->classes < MAX_CLASSES);
-        zs->class[zs->classes++] = (struct class){
-            .bytes = SPAN_BYTES / n / GRAIN * GRAIN, .objects = n, .partial = NO_SPAN};
+        zs->class[zs->classes++] =
+            (struct class){.bytes = SPAN_BYTES / n / GRAIN * GRAIN, .objects = n};
     }
+    clear_lists(zs);
     invariant(zs->class[0].bytes >= bytes);
     for (uint32_t grains = 0; grains <= (bytes + GRAIN - 1) / GRAIN; grains++) {
         uint32_t class = zs->classes - 1;
@@ -101,7 +52,6 @@ enum err zstore_create(struct zstore **out, uint64_t limit_bytes)
     if (!zs)
         return err_new(ERR_NOMEM, "no memory for the compressed store");
     zs->limit_bytes = limit_bytes;
-    zs->empty = NO_SPAN;
     make_classes(zs);
     *out = zs;
     return ERR_OK;
@@ -129,9 +79,7 @@ void zstore_destroy(struct zstore *zs)
 void zstore_free_all(struct zstore *zs)
 {
     free_regions(zs);
-    for (uint32_t class = 0; class < zs->classes; class ++)
-        zs->class[class].partial = NO_SPAN;
-    zs->empty = NO_SPAN;
+    clear_lists(zs);
     zs->taken_spans = zs->pages = 0;
 }
 
@@ -194,10 +142,40 @@ static bool region_append(struct zstore *zs)
     return true;
 }
 
+/* Its number of used objects changes: is it on another list now? (Z2; of empty ones: the caller) */
+static void span_resize(struct zstore *zs, uint32_t n, unsigned used)
+{
+    struct span *span = span_at(zs, n);
+    struct class *class = &zs->class[span->class];
+    unsigned before = span->used_count, fullness = fullness_of(class, used);
+    bool was_listed = before && before < class->objects;
+    bool is_listed = used && used < class->objects;
+
+    class->free_objects += (uint64_t)before - used;
+    span->used_count = (uint16_t)used;
+    if (was_listed && is_listed && fullness == span->fullness)
+        return;
+    if (was_listed)
+        list_remove(zs, &class->partial[span->fullness], n);
+    span->fullness = (uint8_t)fullness;
+    if (is_listed)
+        list_put(zs, &class->partial[fullness], n);
+}
+
+/* The fullest span of this class with room. */
+static uint32_t span_fullest(const struct zstore *zs, uint32_t class)
+{
+    for (unsigned f = FULLNESSES; f-- > 0;) {
+        if (zs->class[class].partial[f] != NO_SPAN)
+            return zs->class[class].partial[f];
+    }
+    return NO_SPAN;
+}
+
 /* A span of this class with room; NO_SPAN: the limit, or the host refuses. */
 static uint32_t span_with_room(struct zstore *zs, uint32_t class)
 {
-    uint32_t n = zs->class[class].partial;
+    uint32_t n = span_fullest(zs, class);
 
     if (n != NO_SPAN)
         return n;
@@ -208,30 +186,23 @@ static uint32_t span_with_room(struct zstore *zs, uint32_t class)
     n = zs->empty;
     list_remove(zs, &zs->empty, n);
     span_at(zs, n)->class = (uint8_t) class;
-    list_put(zs, &zs->class[class].partial, n);
+    zs->class[class].free_objects += zs->class[class].objects;
     zs->taken_spans++;
     return n;
 }
 
-static unsigned object_take(struct zstore *zs, uint32_t n)
+static zstore_id object_take(struct zstore *zs, uint32_t n)
 {
     struct span *span = span_at(zs, n);
-    struct class *class = &zs->class[span->class];
     unsigned word = 0, object;
 
     while (span->used[word] == UINT64_MAX)
         word++;
     object = word * 64 + (unsigned)__builtin_ctzll(~span->used[word]);
-    invariant(object < class->objects);
+    invariant(object < zs->class[span->class].objects);
     span->used[word] |= UINT64_C(1) << object % 64;
-    if (++span->used_count == class->objects)
-        list_remove(zs, &class->partial, n);
-    return object;
-}
-
-static bool is_object(const struct zstore *zs, uint32_t n, unsigned object)
-{
-    return n < zs->regions * REGION_SPANS && span_at(zs, n)->used[object / 64] >> object % 64 & 1;
+    span_resize(zs, n, span->used_count + 1u);
+    return n * SPAN_OBJECTS + object + 1;
 }
 
 static uint8_t *object_at(const struct zstore *zs, zstore_id id)
@@ -245,7 +216,7 @@ static uint8_t *object_at(const struct zstore *zs, zstore_id id)
 
 /* ---- pages ---- */
 
-enum zstore_put zstore_put(struct zstore *zs, const void *page, zstore_id *out)
+enum zstore_put zstore_put(struct zstore *zs, const void *page, uint32_t owner, zstore_id *out)
 {
     int got = LZ4_compress_default(page, zs->block, (int)PAGE_SIZE, (int)LARGEST_BLOCK);
     uint16_t length = (uint16_t)got;
@@ -261,19 +232,20 @@ enum zstore_put zstore_put(struct zstore *zs, const void *page, zstore_id *out)
     n = span_with_room(zs, zs->class_of[grains]);
     if (n == NO_SPAN)
         return ZSTORE_FULL;
-    *out = n * SPAN_OBJECTS + object_take(zs, n) + 1;
+    *out = object_take(zs, n);
     object = object_at(zs, *out);
-    memcpy(object, &length, HEADER_BYTES);
+    memcpy(object, &length, sizeof(length));
+    memcpy(object + OWNER_AT, &owner, sizeof(owner));
     memcpy(object + HEADER_BYTES, zs->block, length);
     zs->pages++;
     return ZSTORE_OK;
 }
 
-static bool expand(const uint8_t *object, uint32_t object_bytes, void *page)
+bool zstore_expand(const uint8_t *object, uint32_t object_bytes, void *page)
 {
     uint16_t length;
 
-    memcpy(&length, object, HEADER_BYTES);
+    memcpy(&length, object, sizeof(length));
     return length + HEADER_BYTES <= object_bytes &&
            LZ4_decompress_safe((const char *)object + HEADER_BYTES, page, length, (int)PAGE_SIZE) ==
                (int)PAGE_SIZE;
@@ -283,29 +255,95 @@ void zstore_get(const struct zstore *zs, zstore_id id, void *page)
 {
     const uint8_t *object = object_at(zs, id);
 
-    invariant(expand(object, LARGEST_BLOCK + HEADER_BYTES, page));
+    invariant(zstore_expand(object, LARGEST_BLOCK + HEADER_BYTES, page));
 }
 
 void zstore_free(struct zstore *zs, zstore_id id)
 {
     uint32_t n = (id - 1) / SPAN_OBJECTS;
     unsigned object = (id - 1) % SPAN_OBJECTS;
-    struct class *class;
     struct span *span;
 
     invariant(id && is_object(zs, n, object));
     span = span_at(zs, n);
-    class = &zs->class[span->class];
-    if (span->used_count == class->objects)
-        list_put(zs, &class->partial, n);
     span->used[object / 64] &= ~(UINT64_C(1) << object % 64);
+    span_resize(zs, n, span->used_count - 1u);
     zs->pages--;
-    if (--span->used_count)
+    if (span->used_count)
         return;
-    list_remove(zs, &class->partial, n);
+    zs->class[span->class].free_objects -= zs->class[span->class].objects;
     (void)madvise(span_memory(zs, n), SPAN_BYTES, MADV_DONTNEED);
     list_put(zs, &zs->empty, n);
     zs->taken_spans--;
+}
+
+/* ---- moving together ---- */
+
+/* The emptiest span of the class, if the others have room for what is in it. */
+static uint32_t span_to_empty(const struct zstore *zs, const struct class *class)
+{
+    for (unsigned f = 0; f < FULLNESSES; f++) {
+        uint32_t n = class->partial[f];
+        if (n == NO_SPAN)
+            continue;
+        return class->free_objects >= class->objects ? n : NO_SPAN;
+    }
+    return NO_SPAN;
+}
+
+/* Each page of the span goes to the fullest one; the span itself cannot be it while it is empty. */
+static size_t span_empty(struct zstore *zs, uint32_t n, zstore_moved *moved, void *arg)
+{
+    struct span *span = span_at(zs, n);
+    struct class *class = &zs->class[span->class];
+    size_t count = 0;
+
+    /* Off its list meanwhile: it must not be where its own pages go. */
+    list_remove(zs, &class->partial[span->fullness], n);
+    for (unsigned object = 0; object < class->objects; object++) {
+        uint32_t owner;
+        if (!is_object(zs, n, object))
+            continue;
+        const uint8_t *from = span_memory(zs, n) + (size_t)object * class->bytes;
+        zstore_id to = object_take(zs, span_fullest(zs, span->class));
+        memcpy(object_at(zs, to), from, class->bytes);
+        memcpy(&owner, from + OWNER_AT, sizeof(owner));
+        moved(arg, owner, to);
+        span->used[object / 64] &= ~(UINT64_C(1) << object % 64);
+        count++;
+    }
+    class->free_objects -= class->objects - span->used_count;
+    span->used_count = 0;
+    (void)madvise(span_memory(zs, n), SPAN_BYTES, MADV_DONTNEED);
+    list_put(zs, &zs->empty, n);
+    zs->taken_spans--;
+    return count;
+}
+
+/* What could be given back if each class had but one span with room. */
+static uint64_t scattered_bytes(const struct zstore *zs)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t class = 0; class < zs->classes; class ++)
+        bytes += zs->class[class].free_objects / zs->class[class].objects * SPAN_BYTES;
+    return bytes;
+}
+
+size_t zstore_compact(struct zstore *zs, size_t most, zstore_moved *moved, void *arg)
+{
+    size_t count = 0;
+
+    if (scattered_bytes(zs) < zs->taken_spans * SPAN_BYTES / SCATTER_PART)
+        return 0;
+    for (uint32_t class = 0; class < zs->classes && count < most;) {
+        uint32_t n = span_to_empty(zs, &zs->class[class]);
+        if (n == NO_SPAN)
+            class ++;
+        else
+            count += span_empty(zs, n, moved, arg);
+    }
+    return count;
 }
 
 uint64_t zstore_bytes(const struct zstore *zs)
@@ -316,75 +354,4 @@ uint64_t zstore_bytes(const struct zstore *zs)
 uint64_t zstore_pages(const struct zstore *zs)
 {
     return zs->pages;
-}
-
-/* ---- looking ---- */
-
-static bool span_check(const struct zstore *zs, uint32_t n, uint64_t *pages)
-{
-    const struct span *span = span_at(zs, n);
-    const struct class *class = &zs->class[span->class];
-    uint8_t page[PAGE_SIZE];
-    uint32_t count = 0;
-
-    for (unsigned object = 0; object < SPAN_OBJECTS; object++) {
-        if (!is_object(zs, n, object))
-            continue;
-        count++;
-        if (object >= class->objects ||
-            !expand(span_memory(zs, n) + (size_t)object * class->bytes, class->bytes, page)) {
-            err_note(ERR_INTERNAL, "zstore: object %u of span %u is damaged", object, n);
-            return false;
-        }
-    }
-    *pages += count;
-    if (count != span->used_count) {
-        err_note(ERR_INTERNAL, "zstore: span %u has %u objects, counted %u", n, count,
-                 span->used_count);
-        return false;
-    }
-    return true;
-}
-
-/* Z2: as many spans on the lists as belong there, and each of those on them does. */
-static bool lists_check(const struct zstore *zs, uint64_t partial, uint64_t empty)
-{
-    for (uint32_t class = 0; class < zs->classes; class ++) {
-        for (uint32_t n = zs->class[class].partial; n != NO_SPAN; n = span_at(zs, n)->next) {
-            const struct span *span = span_at(zs, n);
-            if (span->class != class || !span->used_count || !partial ||
-                span->used_count == zs->class[class].objects) {
-                err_note(ERR_INTERNAL, "zstore: span %u is on a list where it does not belong", n);
-                return false;
-            }
-            partial--;
-        }
-    }
-    for (uint32_t n = zs->empty; n != NO_SPAN && empty; n = span_at(zs, n)->next)
-        empty -= span_at(zs, n)->used_count == 0;
-    if (partial || empty) {
-        err_note(ERR_INTERNAL, "zstore: spans are missing on their lists");
-        return false;
-    }
-    return true;
-}
-
-bool zstore_check(const struct zstore *zs)
-{
-    uint64_t pages = 0, partial = 0, empty = 0, spans = (uint64_t)zs->regions * REGION_SPANS;
-
-    for (uint32_t n = 0; n < spans; n++) {
-        const struct span *span = span_at(zs, n);
-        if (!span_check(zs, n, &pages))
-            return false;
-        empty += !span->used_count;
-        partial += span->used_count && span->used_count < zs->class[span->class].objects;
-    }
-    if (pages != zs->pages || spans - empty != zs->taken_spans) {
-        err_note(ERR_INTERNAL, "zstore: %llu pages in %llu spans, counted %llu in %llu",
-                 (unsigned long long)pages, (unsigned long long)(spans - empty),
-                 (unsigned long long)zs->pages, (unsigned long long)zs->taken_spans);
-        return false;
-    }
-    return lists_check(zs, partial, empty);
 }

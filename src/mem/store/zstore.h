@@ -27,12 +27,20 @@ enum zstore_put {
     ZSTORE_POOR, /* would take more than three quarters of a page */
     ZSTORE_FULL, /* at the limit, or the host refuses memory */
 };
-enum zstore_put zstore_put(struct zstore *zs, const void *page, zstore_id *out);
+/* owner: handed back when the page is moved. */
+enum zstore_put zstore_put(struct zstore *zs, const void *page, uint32_t owner, zstore_id *out);
 
 /* Expands; the stored page stays. */
 void zstore_get(const struct zstore *zs, zstore_id id, void *page);
 void zstore_free(struct zstore *zs, zstore_id id);
 void zstore_free_all(struct zstore *zs);
+
+/*
+ * Moves pages together when many went from between them, until it has moved `most` or nothing is
+ * to be gained; how many it moved. Each is told of at once: its old id is void.
+ */
+typedef void zstore_moved(void *arg, uint32_t owner, zstore_id id);
+size_t zstore_compact(struct zstore *zs, size_t most, zstore_moved *moved, void *arg);
 
 uint64_t zstore_bytes(const struct zstore *zs); /* host memory taken now */
 uint64_t zstore_pages(const struct zstore *zs);
