@@ -179,6 +179,12 @@ uint64_t vm_least_limit(uint64_t memory_bytes);
 void vm_set_limit(struct vm *vm, uint64_t bytes);
 uint64_t vm_limit(struct vm *vm);
 
+/* The same as a pool's lease: also by which means it is kept (policy.h). */
+void vm_set_lease(struct vm *vm, uint64_t bytes, enum pool_state state);
+
+/* The guest stands still at its lease, for a moment, in the hope of a bigger one. */
+bool vm_waits_for_lease(struct vm *vm);
+
 /* What the policy saw and decided last. saw.now_ns is 0 before the first time. */
 struct vm_decision {
     struct policy_input saw;

@@ -67,6 +67,8 @@ struct vm {
     /* vCPU thread only, host monotonic: when to do what */
     uint64_t next_memory_ns, next_policy_ns, next_stats_ns, io_timer_ns;
     struct policy_state policy;
+    bool is_pressed;     /* the guest met its limit since the last service */
+    uint64_t vain_limit; /* at which the guest waited for more in vain; 0: none */
     uint64_t stats_seen, balloon_pages_then; /* when the guest last told its figures */
 
     pthread_mutex_t lock; /* all below */
@@ -80,9 +82,11 @@ struct vm {
     bool service_wanted;  /* a device has work to do between two instructions */
     bool memory_wanted;   /* the same for guest memory */
     bool policy_wanted;   /* the user's wishes have changed */
+    bool lease_wanted;    /* the guest waits for a bigger lease */
     bool io_told[VM_IOS]; /* was readable: not to be polled until it was served */
     struct vm_stall stall;
     uint64_t user_resident, user_balloon, user_deadline_ns, limit_bytes;
+    enum pool_state host_state;
     unsigned balloon_changes;
     struct vm_decision decision;
     uint64_t timer_armed_ns;
@@ -120,6 +124,11 @@ bool vm_wait_out_stall(struct vm *vm);
 void vm_stall_is_over(struct vm *vm);
 bool vm_has_work(const struct vm *vm); /* lock held */
 void vm_memory_pressure(void *arg);
+
+void vm_ask_service(struct vm *vm, bool *wanted);
+
+/* vm_lease.c, on the vCPU's thread. True: the lease or its means are new. */
+bool vm_wait_for_lease(struct vm *vm);
 
 /* vm_cpu.c */
 bool vm_needs_gate(const struct vm *vm); /* lock held */

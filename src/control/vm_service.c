@@ -47,10 +47,10 @@ void vm_io_fds(struct vm *vm, int fds[VM_IOS])
     pthread_mutex_unlock(&vm->lock);
 }
 
-static void ask(struct vm *vm, bool *flag)
+void vm_ask_service(struct vm *vm, bool *wanted)
 {
     pthread_mutex_lock(&vm->lock);
-    *flag = true;
+    *wanted = true;
     pthread_cond_broadcast(&vm->cond);
     pthread_mutex_unlock(&vm->lock);
     if (vm->vcpu)
@@ -66,7 +66,7 @@ void vm_io_ready(struct vm *vm, enum vm_io which)
     pthread_mutex_lock(&vm->lock);
     vm->io_told[which] = which != VM_IO_TIMER;
     pthread_mutex_unlock(&vm->lock);
-    ask(vm, which == VM_IO_DISKS ? &vm->service_wanted : &vm->memory_wanted);
+    vm_ask_service(vm, which == VM_IO_DISKS ? &vm->service_wanted : &vm->memory_wanted);
 }
 
 void vm_want_resident(struct vm *vm, uint64_t bytes, uint64_t within_ns)
@@ -75,7 +75,7 @@ void vm_want_resident(struct vm *vm, uint64_t bytes, uint64_t within_ns)
     vm->user_resident = bytes;
     vm->user_deadline_ns = within_ns ? vm_host_ns() + within_ns : 0;
     pthread_mutex_unlock(&vm->lock);
-    ask(vm, &vm->policy_wanted);
+    vm_ask_service(vm, &vm->policy_wanted);
 }
 
 void vm_want_balloon(struct vm *vm, uint64_t bytes)
@@ -83,25 +83,7 @@ void vm_want_balloon(struct vm *vm, uint64_t bytes)
     pthread_mutex_lock(&vm->lock);
     vm->user_balloon = bytes;
     pthread_mutex_unlock(&vm->lock);
-    ask(vm, &vm->policy_wanted);
-}
-
-void vm_set_limit(struct vm *vm, uint64_t bytes)
-{
-    pthread_mutex_lock(&vm->lock);
-    vm->limit_bytes = bytes;
-    pthread_mutex_unlock(&vm->lock);
-    ask(vm, &vm->policy_wanted);
-}
-
-uint64_t vm_limit(struct vm *vm)
-{
-    uint64_t bytes;
-
-    pthread_mutex_lock(&vm->lock);
-    bytes = vm->limit_bytes;
-    pthread_mutex_unlock(&vm->lock);
-    return bytes;
+    vm_ask_service(vm, &vm->policy_wanted);
 }
 
 struct vm_decision vm_decision(struct vm *vm)
@@ -212,6 +194,7 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
     in->overhead = process > in->host ? process - in->host : 0;
     pthread_mutex_lock(&vm->lock);
     in->limit = vm->limit_bytes;
+    in->host_state = vm->host_state;
     in->user_target = vm->user_resident;
     in->user_balloon = vm->user_balloon;
     pthread_mutex_unlock(&vm->lock);
@@ -249,7 +232,8 @@ void vm_memory_pressure(void *arg)
 {
     struct vm *vm = arg;
 
-    ask(vm, &vm->memory_wanted);
+    vm->is_pressed = true;
+    vm_ask_service(vm, &vm->memory_wanted);
 }
 
 static void arm_timer(struct vm *vm, uint64_t now)
@@ -310,8 +294,9 @@ static void forget_told(struct vm *vm, enum vm_io which)
 
 static bool serve_memory(struct vm *vm, const struct wants *w, uint64_t budget_ns)
 {
+    bool has_news = vm_wait_for_lease(vm);
     uint64_t now = vm_host_ns();
-    bool decides = w->policy || now >= vm->next_policy_ns;
+    bool decides = w->policy || has_news || now >= vm->next_policy_ns;
     bool serves = decides || w->memory || now >= vm->next_memory_ns;
 
     if (decides)

@@ -9,6 +9,11 @@
  *     the guest is      as they are       balloon            compress, swap, block
  *     short
  *
+ * In a pool the manager's state says how far down this ladder the VM goes (pool_policy.h): above
+ * `soft` the balloon only shrinks, and above `hard` a guest that meets its limit waits a moment for
+ * a bigger one. A limit that was lowered is approached in the background, and never left again
+ * upwards on the way; in `low` the guest waits for it.
+ *
  * The balloon takes only what the guest says it can give without swapping, less a reserve: what
  * lies beyond would be swapped by the guest, and the hypervisor knows idle pages better.
  */
@@ -73,8 +78,12 @@ static uint64_t balloon_for_limit(const struct policy_state *state, const struct
 
     if (in->guest_available == UINT64_MAX)
         return min_u64(state->balloon_target_pages, now); /* it has not told: ask nothing of it */
+    if (in->host_state == POOL_HIGH)
+        reserve *= 2;
     if (in->guest_available < reserve)
         return sub(now, (reserve - in->guest_available) / PAGE_SIZE);
+    if (in->host_state < POOL_SOFT)
+        return min_u64(state->balloon_target_pages, now);
     if (in->host > soft) {
         /* What is asked already stays asked: other means hide how much is missing meanwhile. */
         uint64_t need = now + (in->host - soft) / PAGE_SIZE;
@@ -209,6 +218,27 @@ static void explain(const struct policy_input *in, struct policy_output *out, ui
                  held, may, asked, policy_rung_name(out->rung));
 }
 
+/* A limit that was lowered: down to it step by step, by the target, while the guest runs on. */
+static void decide_orders(struct policy_state *state, const struct policy_input *in, uint64_t room,
+                          struct mem_orders *orders)
+{
+    bool is_over = in->host > room && in->host_state != POOL_LOW;
+
+    orders->limit_bytes = room;
+    orders->target_bytes = in->user_target;
+    orders->means = MEM_MEANS_ALL & ~in->forbidden;
+    if (orders->means & MEM_MEANS_SHARE && room != UINT64_MAX && in->host > room / 100 * 80 &&
+        in->host_state != POOL_HIGH)
+        orders->share_scan_pages_per_s = SHARE_SCAN_PACE;
+    if (!is_over) {
+        state->limit_bytes = 0;
+        return;
+    }
+    state->limit_bytes = state->limit_bytes ? min_u64(state->limit_bytes, in->host) : in->host;
+    orders->limit_bytes = state->limit_bytes;
+    orders->target_bytes = min_u64(room, in->user_target);
+}
+
 void policy_decide(struct policy_state *state, const struct policy_input *in,
                    struct policy_output *out)
 {
@@ -216,11 +246,8 @@ void policy_decide(struct policy_state *state, const struct policy_input *in,
 
     *out = (struct policy_output){0};
     decide_balloon(state, in, room, out);
-    out->orders.limit_bytes = room;
-    out->orders.target_bytes = in->user_target;
-    out->orders.means = MEM_MEANS_ALL & ~in->forbidden;
-    if (out->orders.means & MEM_MEANS_SHARE && room != UINT64_MAX && in->host > room / 100 * 80)
-        out->orders.share_scan_pages_per_s = SHARE_SCAN_PACE;
+    decide_orders(state, in, room, &out->orders);
+    out->waits_for_lease = in->host_state < POOL_HARD && in->host <= room;
     out->rung = rung_of(in, out, room);
     out->reclaimable_bytes = reclaimable_bytes(in, out);
     explain(in, out, room);

@@ -9,6 +9,7 @@
 #ifndef UMBRA_MEM_POLICY_H
 #define UMBRA_MEM_POLICY_H
 
+#include "mem/pool_policy.h"
 #include "mem/reclaim.h"
 
 /*
@@ -25,6 +26,8 @@ enum policy_means {
  * Bytes unless said otherwise. guest_*: the guest's word, UINT64_MAX: unknown.
  * now_ns:      any monotonic clock
  * memory:      what the guest believes it has;  limit: host memory it may hold (UINT64_MAX: any)
+ * host_state:  by which means the limit is kept (pool_policy.h); POOL_LOW, also without a pool: by
+ *              all, at once
  * overhead:    what the process holds beside pages and stores
  * host:        mem_host_bytes
  * ledger:      pages by state;  came_in_pages: how many came back from stores and files so far
@@ -37,6 +40,7 @@ enum policy_means {
  */
 struct policy_input {
     uint64_t now_ns;
+    enum pool_state host_state;
     uint64_t memory, limit, overhead, host, compressed, compressed_limit;
     struct mem_ledger ledger;
     uint64_t came_in_pages, active_bytes, idle_bytes;
@@ -59,10 +63,15 @@ enum policy_rung {
     POLICY_RUNGS
 };
 
-/* reclaimable_bytes: could be taken without hurting the guest: by its balloon, or as idle pages */
+/*
+ * reclaimable_bytes: could be taken without hurting the guest: by its balloon, or as idle pages
+ * waits_for_lease:   a guest that meets its limit waits a moment for a bigger one, rather than have
+ *                    pages compressed or swapped
+ */
 struct policy_output {
     uint64_t balloon_target_pages;
     uint64_t reclaimable_bytes;
+    bool waits_for_lease;
     struct mem_orders orders;
     enum policy_rung rung;
     bool balloon_stuck;
@@ -73,6 +82,7 @@ struct policy_state {
     uint64_t balloon_target_pages;
     uint64_t asked_ns; /* when the target last changed */
     bool stuck;
+    uint64_t limit_bytes; /* of orders, while the guest holds more than it may; 0: it does not */
 };
 
 #define POLICY_STUCK_NS UINT64_C(5000000000)

@@ -6,13 +6,12 @@
 #include "mem/pool_policy.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/invariant.h"
 
-/* Kept free, per mille of the pool: in the middle of "clear". */
-#define RESERVE_PER_MILLE 50u
-/* Back up only this much above a threshold. */
-#define HYSTERESIS_PER_MILLE 20u
+/* Kept free, per mille of the pool: in "hard", whether it is reached from above or from below. */
+#define RESERVE_PER_MILLE 17u
 /* Less over its entitlement than this is left to a VM: its figures are not that exact. */
 #define TOLERANCE_PER_MILLE 2u
 #define BISECTIONS          100
@@ -36,11 +35,20 @@ static uint64_t sub(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
+static const char *const state_names[POOL_STATES] = {"high", "clear", "soft", "hard", "low"};
+
 const char *pool_state_name(enum pool_state state)
 {
-    static const char *const names[POOL_STATES] = {"high", "clear", "soft", "hard", "low"};
+    return state_names[state];
+}
 
-    return names[state];
+enum pool_state pool_state_of_name(const char *name)
+{
+    enum pool_state state = POOL_HIGH;
+
+    while (state < POOL_LOW && (!name || strcmp(name, state_names[state])))
+        state++;
+    return state;
 }
 
 void pool_init(struct pool *pool, const struct pool_config *config)
@@ -70,18 +78,23 @@ uint64_t pool_reserve(const struct pool *pool)
 
 /* ---- host state ---- */
 
-static uint64_t threshold(const struct pool *pool, enum pool_state state, unsigned more)
+static uint64_t threshold_down(const struct pool *pool, enum pool_state state)
 {
-    return pool->config.pages / 1000 * (threshold_per_mille[state] + more);
+    return pool->config.pages / 1000 * threshold_per_mille[state];
 }
 
-static enum pool_state next_state(const struct pool *pool, uint64_t free)
+static uint64_t threshold_up(const struct pool *pool, enum pool_state state)
+{
+    return threshold_down(pool, state) / 2 * 3;
+}
+
+static enum pool_state next_state(const struct pool *pool, uint64_t unleased)
 {
     enum pool_state state = pool->state;
 
-    while (state < POOL_LOW && free <= threshold(pool, state, 0))
+    while (state < POOL_LOW && unleased <= threshold_down(pool, state))
         state++;
-    while (state > POOL_HIGH && free > threshold(pool, state - 1, HYSTERESIS_PER_MILLE))
+    while (state > POOL_HIGH && unleased > threshold_up(pool, state - 1))
         state--;
     return state;
 }
@@ -171,10 +184,15 @@ static uint64_t ask_back(struct pool_vm *vms, size_t count, uint64_t shortage)
     return asked;
 }
 
-/* What a VM may hold already and may keep: slack only while nobody misses it. */
-static uint64_t keep(const struct pool *pool, const struct pool_vm *vm, bool is_short)
+static uint64_t slack_pages(const struct pool *pool)
 {
-    uint64_t use = max_u64(vm->held, vm->entitled) + (is_short ? 0 : pool->config.slack_pages);
+    return pool->state == POOL_HIGH ? pool->config.slack_pages : 0;
+}
+
+/* What a VM may hold already and may keep. */
+static uint64_t keep(const struct pool *pool, const struct pool_vm *vm)
+{
+    uint64_t use = max_u64(vm->held, vm->entitled) + slack_pages(pool);
 
     return max_u64(vm->held, min_u64(vm->lease, min_u64(use, vm->maximum)));
 }
@@ -184,8 +202,11 @@ static uint64_t missing_of(const struct pool_vm *vm)
     return sub(vm->entitled, max_u64(vm->held, vm->lease));
 }
 
-/* Minimums come first and may use the reserve; then each gets the same part of what it misses. */
-static void grant(const struct pool *pool, struct pool_vm *vms, size_t count, uint64_t free)
+/*
+ * Minimums come first and may use the reserve; then each gets the same part of what it misses.
+ * Answers what is left of free.
+ */
+static uint64_t grant(const struct pool *pool, struct pool_vm *vms, size_t count, uint64_t free)
 {
     uint64_t missing = 0, spare;
 
@@ -198,6 +219,7 @@ static void grant(const struct pool *pool, struct pool_vm *vms, size_t count, ui
     for (size_t i = 0; i < count; i++)
         missing += missing_of(&vms[i]);
     spare = sub(free, pool_reserve(pool));
+    free -= spare;
     double part = missing ? fmin(1.0, (double)spare / (double)missing) : 0;
     for (size_t i = 0; i < count; i++) {
         uint64_t more = min_u64((uint64_t)((double)missing_of(&vms[i]) * part), spare);
@@ -205,16 +227,20 @@ static void grant(const struct pool *pool, struct pool_vm *vms, size_t count, ui
         vms[i].lease += more;
         spare -= more;
     }
-    for (size_t i = 0; i < count; i++) { /* what is left, as slack */
-        uint64_t top = min_u64(max_u64(vms[i].held, vms[i].entitled) + pool->config.slack_pages,
-                               vms[i].maximum);
+    free += spare;
+    spare = sub(free, threshold_up(pool, POOL_HIGH)); /* slack leaves the state as it is */
+    for (size_t i = 0; i < count; i++) {
+        uint64_t top =
+            min_u64(max_u64(vms[i].held, vms[i].entitled) + slack_pages(pool), vms[i].maximum);
         uint64_t slack = min_u64(spare / (count - i), sub(top, vms[i].lease));
 
         if (vms[i].lease < vms[i].held)
             continue;
         vms[i].lease += slack;
         spare -= slack;
+        free -= slack;
     }
+    return free;
 }
 
 void pool_decide(struct pool *pool, struct pool_vm *vms, size_t count, struct pool_answer *answer)
@@ -229,13 +255,13 @@ void pool_decide(struct pool *pool, struct pool_vm *vms, size_t count, struct po
         missing += sub(vms[i].entitled, vms[i].held);
     }
     answer->free = sub(pool->config.pages, held);
-    pool->state = answer->state = next_state(pool, answer->free);
     answer->shortage = sub(missing + pool_reserve(pool), answer->free);
     for (size_t i = 0; i < count; i++)
-        vms[i].lease = keep(pool, &vms[i], answer->shortage > 0);
+        vms[i].lease = keep(pool, &vms[i]);
     if (answer->shortage)
         answer->asked = ask_back(vms, count, answer->shortage);
-    grant(pool, vms, count, sub(pool->config.pages, taken));
+    answer->unleased = grant(pool, vms, count, sub(pool->config.pages, taken));
+    pool->state = answer->state = next_state(pool, answer->unleased);
 }
 
 bool pool_admits(const struct pool *pool, const struct pool_vm *vms, size_t count,

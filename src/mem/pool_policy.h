@@ -28,17 +28,24 @@
 #include <stdint.h>
 
 /*
- * By free memory in per mille of the pool. Down at the threshold, up only well above it.
+ * By pool memory that is in no lease, in per mille: down at the threshold, up at one and a half of
+ * it. The state selects the means by which VMs keep their leases (policy.h).
  *
- *   high   > 60   nothing but free page reporting
+ *   high   > 60   nothing but free page reporting; leases have some slack
  *   clear  > 40   also the scan for equal pages
  *   soft   > 20   also balloons
- *   hard   > 10   also compression and swapping
- *   low           also: VMs over their lease wait
+ *   hard   > 10   also compression and swapping, while the guest runs on
+ *   low           also: a VM over its lease waits
+ *
+ * The reserve is in `hard`, and above it somebody is granted something at every decision. So where
+ * VMs want more than there is, the pool goes down the ladder and stays in `hard`.
  */
 enum pool_state { POOL_HIGH, POOL_CLEAR, POOL_SOFT, POOL_HARD, POOL_LOW, POOL_STATES };
 
 const char *pool_state_name(enum pool_state state);
+
+/* POOL_LOW for what is no name. */
+enum pool_state pool_state_of_name(const char *name);
 
 /*
  * All in pages.
@@ -58,8 +65,7 @@ struct pool_vm {
 };
 
 /*
- * tax_percent: tau, 0 to 99;  slack_pages: a VM may grow by so much before it has to ask, while
- * there is more free than the reserve
+ * tax_percent: tau, 0 to 99;  slack_pages: in `high` a VM may grow by so much before it has to ask
  */
 struct pool_config {
     uint64_t pages;
@@ -74,11 +80,12 @@ struct pool {
 
 /*
  * free:      pool memory that nobody holds, before the decision
+ * unleased:  pool memory that nobody may hold, after it
  * shortage:  pages that VMs are entitled to and the reserve misses, which are not free
  * asked:     pages asked back, in all
  */
 struct pool_answer {
-    uint64_t free, shortage, asked;
+    uint64_t free, unleased, shortage, asked;
     enum pool_state state;
 };
 

@@ -20,6 +20,7 @@ static struct policy_input figures(void)
         .now_ns = 1000 * MS,
         .memory = 512 * MIB,
         .limit = UINT64_MAX,
+        .host_state = POOL_LOW,
         .overhead = 20 * MIB,
         .host = 300 * MIB,
         .compressed_limit = 100 * MIB,

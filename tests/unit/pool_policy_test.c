@@ -167,6 +167,7 @@ static void an_idle_page_costs_four_times_an_active_one(void **unused)
         for (unsigned t = 0; t < 300; t++)
             tick(&s, &answer);
         assert_formula_holds(&s, 0.03);
+        assert_int_equal(answer.state, POOL_HARD);
         double ratio = (double)s.vm[1].held / (double)s.vm[0].held;
         assert_true(fabs(ratio - (tax ? 4.0 : 1.0)) < (tax ? 0.15 : 0.04));
     }
@@ -239,29 +240,36 @@ static void admission_keeps_all_minimums_possible(void **unused)
     assert_false(pool_admits(&s.pool, s.vm, s.count, 500 * MIB_PAGES));
 }
 
+/* One VM that holds so much, wants no more and has no slack. */
+static enum pool_state state_at(struct sim *s, uint64_t mib)
+{
+    struct pool_answer answer;
+
+    s->vm[0].held = s->vm[0].lease = s->real[0].demand = mib * MIB_PAGES;
+    report(s);
+    pool_decide(&s->pool, s->vm, s->count, &answer);
+    return answer.state;
+}
+
 static void states_go_down_at_once_and_up_with_a_margin(void **unused)
 {
+    static const struct {
+        uint64_t held;
+        enum pool_state state;
+    } way[] = {
+        {100, POOL_HIGH}, {965, POOL_SOFT}, {945, POOL_SOFT},  {939, POOL_CLEAR}, {915, POOL_CLEAR},
+        {909, POOL_HIGH}, {939, POOL_HIGH}, {941, POOL_CLEAR}, {981, POOL_HARD},  {991, POOL_LOW},
+        {986, POOL_LOW},  {984, POOL_HARD}, {971, POOL_HARD},  {969, POOL_SOFT},
+    };
     static struct sim s;
-    struct pool_answer answer;
-    enum pool_state before;
-    unsigned changes = 0;
 
     (void)unused;
     begin(&s, 1000 * MIB_PAGES, 75, 1);
     add(&s, 16 * MIB_PAGES, 1000 * MIB_PAGES, 100, 1000 * MIB_PAGES, 0.5);
-    s.vm[0].held = 965 * MIB_PAGES; /* 35 per mille free: soft */
-    report(&s);
-    pool_decide(&s.pool, s.vm, s.count, &answer);
-    assert_int_equal(answer.state, POOL_SOFT);
-    before = answer.state;
-    for (unsigned t = 0; t < 1000; t++) { /* around the threshold of 40 per mille */
-        s.vm[0].held = (t % 2 ? 962 : 952) * MIB_PAGES;
-        report(&s);
-        pool_decide(&s.pool, s.vm, s.count, &answer);
-        changes += answer.state != before;
-        before = answer.state;
-    }
-    assert_int_equal(changes, 0);
+    for (unsigned i = 0; i < sizeof(way) / sizeof(way[0]); i++)
+        assert_int_equal(state_at(&s, way[i].held), way[i].state);
+    for (unsigned t = 0; t < 1000; t++) /* around the threshold of 40 per mille */
+        assert_int_equal(state_at(&s, t % 2 ? 962 : 952), POOL_SOFT);
 }
 
 static void smart_paging_wants_all_three_conditions(void **unused)

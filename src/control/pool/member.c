@@ -18,6 +18,9 @@
 #define PRESSED_NS  (50 * MS)
 #define REJOIN_NS   (1000 * MS)
 #define JOIN_WAIT_S 10
+#define STEP_BYTES  (16 * MIB)
+/* Growth begins with a small step again after so long without meeting a lease. */
+#define CALM_NS     (1000 * MS)
 #define STARTING_NS (60000 * MS)
 /* A driver that is there sooner after a reset is the one from before it. */
 #define BOOTED_NS (1000 * MS)
@@ -29,8 +32,9 @@ struct member {
     struct pool_link link;
     uint64_t lease, seq;
     uint64_t next_report_ns, next_join_ns;
-    uint64_t came_in, came_in_ns; /* pages that came back so far, when that was counted */
-    uint64_t demand;              /* bytes wanted beyond the lease, as last reckoned */
+    uint64_t came_in, came_in_ns;     /* pages that came back so far, when that was counted */
+    uint64_t came_bytes;              /* in the last whole second */
+    uint64_t step, met_lease, met_ns; /* growth: how much, the lease last met, and when */
     unsigned resets;
     bool is_restarting, was_granted;
     uint64_t since_ns; /* the start, or the newest restart */
@@ -51,6 +55,11 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* ---- what is reported ---- */
 
 /* The limit is kept with a margin (mem_service), so a VM that is this near has met its lease. */
@@ -68,28 +77,39 @@ static uint64_t away_bytes(const struct vm_decision *d)
            PAGE_SIZE;
 }
 
+static void count_came_in(struct member *m, const struct vm_decision *d, uint64_t now)
+{
+    if (now - m->came_in_ns < 1000 * MS)
+        return;
+    m->came_bytes = (d->saw.came_in_pages - m->came_in) * PAGE_SIZE;
+    m->came_in = d->saw.came_in_pages;
+    m->came_in_ns = now;
+}
+
 /*
- * A VM that is near its lease wants twice what came back to it in the last second, at least some
- * MiB: growth follows use, not what the guest could touch at most.
+ * A VM that is near its lease wants more: a step that doubles with each lease that was met soon
+ * after the one before, and twice what came back to it from its stores within a second. So growth
+ * follows use, not what the guest could touch at most.
  */
 static uint64_t wanted_bytes(struct member *m, const struct vm_decision *d, uint64_t held,
                              uint64_t now)
 {
-    uint64_t maximum = d->saw.memory + d->saw.overhead;
-
-    if (!has_met_lease(m, held))
-        return held;
-    if (now - m->came_in_ns >= 1000 * MS) {
-        uint64_t more = (d->saw.came_in_pages - m->came_in) * PAGE_SIZE;
-
-        m->demand = 2 * more;
-        m->came_in = d->saw.came_in_pages;
-        m->came_in_ns = now;
-    }
-    uint64_t demand = m->demand > 16 * MIB ? m->demand : 16 * MIB;
     uint64_t untouched = d->saw.ledger.pages[PAGE_ABSENT] + d->saw.ledger.pages[PAGE_ZERO];
+    uint64_t maximum = d->saw.memory + d->saw.overhead,
+             most = away_bytes(d) + untouched * PAGE_SIZE;
 
-    return min_u64(held + min_u64(demand, away_bytes(d) + untouched * PAGE_SIZE), maximum);
+    count_came_in(m, d, now);
+    if (!has_met_lease(m, held)) {
+        if (now - m->met_ns > CALM_NS)
+            m->step = 0;
+        return held;
+    }
+    if (m->lease > m->met_lease)
+        m->step = m->step ? min_u64(2 * m->step, maximum) : STEP_BYTES;
+    m->met_lease = m->lease;
+    m->met_ns = now;
+    return min_u64(held + min_u64(max_u64(max_u64(m->step, STEP_BYTES), 2 * m->came_bytes), most),
+                   maximum);
 }
 
 /* Booted is a guest whose balloon has a driver. */
@@ -138,12 +158,13 @@ static void take(void *arg, const json_t *message)
 
     if ((body = json_object_get(message, "lease"))) {
         json_int_t bytes = json_integer_value(json_object_get(body, "bytes"));
+        const char *state = json_string_value(json_object_get(body, "state"));
 
         if (bytes < 0)
             return;
         m->lease = (uint64_t)bytes;
         m->seq = (uint64_t)json_integer_value(json_object_get(body, "seq"));
-        vm_set_limit(m->vm, m->lease);
+        vm_set_lease(m->vm, m->lease, pool_state_of_name(state));
         m->next_report_ns = 0; /* confirms it */
     } else if ((body = json_object_get(message, "refused"))) {
         const char *why = json_string_value(json_object_get(body, "why"));
@@ -255,6 +276,7 @@ void member_serve(struct member *m, short revents)
     if (m->link.fd < 0) {
         if (!m->is_told_lost) {
             m->is_told_lost = true;
+            vm_set_lease(m->vm, m->lease, POOL_LOW); /* nobody to ask */
             m->next_join_ns = now + REJOIN_NS;
             fprintf(
                 stderr,
@@ -271,6 +293,6 @@ void member_serve(struct member *m, short revents)
         m->next_report_ns = 0;
         fprintf(stderr, "umbra: VM %s: back in pool %s\n", name, m->config.pool);
     }
-    if (now >= m->next_report_ns)
+    if (vm_waits_for_lease(m->vm) || now >= m->next_report_ns)
         report(m);
 }
