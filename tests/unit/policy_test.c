@@ -216,6 +216,56 @@ static void uses_no_forbidden_means(void **unused)
     assert_int_equal(out.rung, POLICY_BLOCK);
 }
 
+static void the_pools_state_selects_the_means(void **unused)
+{
+    struct policy_input in = figures();
+    struct policy_output out;
+
+    (void)unused;
+    in.limit = in.host + in.overhead + 4 * MIB; /* nearly met */
+    for (enum pool_state s = POOL_HIGH; s <= POOL_LOW; s++) {
+        struct policy_state state = {0};
+
+        in.host_state = s;
+        policy_decide(&state, &in, &out);
+        assert_int_equal(out.orders.share_scan_pages_per_s > 0, s >= POOL_CLEAR);
+        assert_int_equal(out.balloon_target_pages > 0, s >= POOL_SOFT);
+        assert_int_equal(out.waits_for_lease, s < POOL_HARD);
+        assert_int_equal(out.orders.limit_bytes, in.limit - in.overhead);
+    }
+}
+
+static void a_lowered_limit_is_approached_while_the_guest_runs(void **unused)
+{
+    struct policy_state state = {0};
+    struct policy_input in = figures();
+    struct policy_output out;
+    uint64_t room;
+
+    (void)unused;
+    in.limit = 256 * MIB;
+    room = in.limit - in.overhead;
+    in.host_state = POOL_HARD;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.limit_bytes, in.host); /* no page more */
+    assert_int_equal(out.orders.target_bytes, room);
+    assert_false(out.waits_for_lease);
+    in.host = 280 * MIB;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.limit_bytes, 280 * MIB);
+    in.host = 290 * MIB; /* what cannot be so changes nothing */
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.limit_bytes, 280 * MIB);
+    in.host_state = POOL_LOW; /* the guest waits */
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.limit_bytes, room);
+    in.host_state = POOL_HARD;
+    in.host = room;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.limit_bytes, room);
+    assert_true(out.orders.target_bytes == UINT64_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +276,8 @@ int main(void)
         cmocka_unit_test(does_what_the_user_asks),
         cmocka_unit_test(reports_a_balloon_that_stands_still),
         cmocka_unit_test(settles_without_flapping),
+        cmocka_unit_test(the_pools_state_selects_the_means),
+        cmocka_unit_test(a_lowered_limit_is_approached_while_the_guest_runs),
         cmocka_unit_test(uses_no_forbidden_means),
     };
 
