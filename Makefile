@@ -55,7 +55,7 @@ help:
 	@echo 'make            install what is missing, build build/umbra'
 	@echo 'make run        boot the guest: a shell on a terminal, a demonstration without one'
 	@echo 'make check      build and run all tests'
-	@echo 'make bench      compare with native and with QEMU (TCG) what boots and loops cost'
+	@echo 'make bench      compare with native and with QEMU (TCG) what programs and a boot cost'
 	@echo 'make bench-memory   compare a guest on half of its memory with QEMU (TCG) on the kernel'"'"'s swap'
 	@echo 'make tidy       look for mistakes with clang-tidy'
 	@echo 'make coverage   lines that the unit and MMU tests reach, per folder'

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * timeline COMMAND [ARG...]: runs COMMAND with empty standard input and prints each line of its
- * output behind two numbers: milliseconds since its start, and milliseconds of processor time that
- * COMMAND has used (all its threads). At its end a last line, "end-of-run". Ends with the command's
- * exit status.
+ * timeline [-i] COMMAND [ARG...]: runs COMMAND with empty standard input (-i: its own) and prints
+ * each line of its output behind two numbers: milliseconds since its start, and milliseconds of
+ * processor time that COMMAND has used (all its threads). At its end a last line, "end-of-run".
+ * Ends with the command's exit status.
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -23,10 +24,13 @@ static double now_ms(clockid_t clock)
 int main(int argc, char **argv)
 {
     int out[2];
+    int own_input = argc > 1 && !strcmp(argv[1], "-i");
+    argv += own_input, argc -= own_input;
     if (argc < 2 || pipe(out) != 0) {
-        fprintf(stderr, "usage: timeline COMMAND [ARG...]\n");
+        fprintf(stderr, "usage: timeline [-i] COMMAND [ARG...]\n");
         return 2;
     }
+    setvbuf(stdout, NULL, _IOLBF, 0);
     double start = now_ms(CLOCK_MONOTONIC);
     pid_t child = fork();
     if (child < 0) {
@@ -34,7 +38,7 @@ int main(int argc, char **argv)
         return 4;
     }
     if (child == 0) {
-        int null = open("/dev/null", O_RDONLY);
+        int null = own_input ? -1 : open("/dev/null", O_RDONLY);
         if (null >= 0)
             dup2(null, STDIN_FILENO);
         dup2(out[1], STDOUT_FILENO);
