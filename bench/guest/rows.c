@@ -21,8 +21,9 @@
 #include <termios.h>
 #include <unistd.h>
 
-static const struct row *const all_rows[] = {compute_rows, floating_rows, vector_rows, memory_rows,
-                                             kernel_rows,  library_rows,  rewrite_rows};
+static const struct row *const all_rows[] = {compute_rows,  floating_rows, vector_rows,
+                                             memory_rows,   kernel_rows,   compress_rows,
+                                             database_rows, rewrite_rows};
 
 #define FILES (sizeof all_rows / sizeof *all_rows)
 

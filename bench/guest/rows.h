@@ -19,7 +19,7 @@ struct row {
 
 /* Each file's rows; the last one has no name. */
 extern const struct row compute_rows[], floating_rows[], vector_rows[], memory_rows[],
-    kernel_rows[], library_rows[], rewrite_rows[];
+    kernel_rows[], compress_rows[], database_rows[], rewrite_rows[];
 
 /* Says that the preparation is over: time counts from here. */
 void row_begins(void);
