@@ -35,6 +35,7 @@ struct discard_run {
 struct discard {
     struct discard_run run[DISCARD_RUNS_MAX];
     unsigned runs;
+    bool one_by_one; /* the kernel does not take several at once */
 };
 
 /*

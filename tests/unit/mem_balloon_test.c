@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the guest gives back: every state, runs for the host, and frame numbers that lie. */
+#include <errno.h>
+
+#include "forbid.h"
 #include "mem_world.h"
 
 static const struct mem_balloon_stats *stats(const struct mem_world *w)
@@ -164,6 +167,40 @@ static void neighbours_go_in_runs(void **state)
     }
 }
 
+/* 100 pages with others between them; world_close asks the host whether they are gone. */
+static int single_pages_go(void *filter)
+{
+    struct mem_world w;
+
+    if (filter && forbid_call(FORBID_PROCESS_MADVISE, EPERM))
+        return FORBID_SKIP;
+    world_open(&w, 512, 0, 0, NULL);
+    fill_frames(&w, 0, 512);
+    for (uint64_t g = 0; g < 200; g += 2)
+        assert_true(mem_balloon_inflate(w.mem, gfn_make(g)));
+    mem_give_back_flush(w.mem);
+    assert_int_equal(stats(&w)->host_runs, 100);
+    assert_int_equal(mem_host_bytes(w.mem), 412 * PAGE);
+    for (uint64_t g = 0; g < 200; g += 2)
+        assert_true(reads_zero(&w, g));
+    world_close(&w);
+    return 0;
+}
+
+/* All at once where the kernel does that, and where a filter forbids it one after the other. */
+static void single_pages_go_with_and_without_one_call(void **state)
+{
+    int got = 0;
+    (void)state;
+
+    assert_int_equal(single_pages_go(NULL), 0);
+    got = forbid_run(single_pages_go, &got);
+    if (got == FORBID_SKIP)
+        print_message("SKIP: the host has no filters for system calls\n");
+    else
+        assert_int_equal(got, 0);
+}
+
 /* A run may not cross from the memory below the hole to the memory above it. */
 static void runs_end_at_the_hole(void **state)
 {
@@ -212,6 +249,7 @@ int main(void)
         cmocka_unit_test(from_every_state),
         cmocka_unit_test(hostile_numbers),
         cmocka_unit_test(neighbours_go_in_runs),
+        cmocka_unit_test(single_pages_go_with_and_without_one_call),
         cmocka_unit_test(runs_end_at_the_hole),
         cmocka_unit_test(a_reset_forgets),
     };
