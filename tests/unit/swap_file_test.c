@@ -119,6 +119,35 @@ static void shrinks_by_itself(void **state)
     swap_close(sw);
 }
 
+/* When the large hole is there the small ones are not yet: they are due half a minute later. */
+static void small_holes_wait(void **state)
+{
+    struct swap *sw = open_swap(256, 256, NULL);
+    (void)state;
+
+    for (unsigned i = 0; i < 256; i++)
+        (void)put(sw, i, i);
+    write_all(sw);
+    for (uint32_t i = 0; i < 256; i++)
+        if (i < 128 || i % 8)
+            swap_free(sw, i);
+    for (int i = 0; i < 6000 && allocated_bytes() > 132 * PAGE_SIZE; i++) {
+        usleep(10000);
+        swap_work(sw, SWAP_WHEN_DUE);
+    }
+    assert_true(allocated_bytes() >= 128 * PAGE_SIZE);
+    swap_punch(sw);
+    for (int i = 0; i < 6000 && allocated_bytes() > 20 * PAGE_SIZE; i++) {
+        usleep(10000);
+        swap_work(sw, SWAP_WHEN_DUE);
+    }
+    assert_true(allocated_bytes() <= 20 * PAGE_SIZE);
+    for (uint32_t i = 128; i < 256; i += 8)
+        assert_page(sw, i, i);
+    check(sw);
+    swap_close(sw);
+}
+
 static void removes_only_its_own(void **state)
 {
     struct swap *sw = open_swap(8, 8, NULL);
@@ -276,6 +305,7 @@ int main(void)
         TEST(sizes),
         TEST(mode_whatever_the_umask),
         TEST(shrinks_by_itself),
+        TEST(small_holes_wait),
         TEST(removes_only_its_own),
         TEST(no_plaintext),
         TEST(killed),

@@ -3,7 +3,8 @@
  * Space of the file that nobody needs goes back to the file system as holes. A page that came back
  * often leaves again soon, and writing over what is there costs a third of writing into a hole:
  * so a cluster is only punched when it has been quiet for two seconds, when writing fails (the disk
- * is full), or when somebody asks.
+ * is full), or when somebody asks. A hole of a few pages takes the file system as long as one of
+ * many: it waits for half a minute, by when its neighbours may have come back, too.
  */
 #include <errno.h>
 
@@ -47,9 +48,19 @@ static bool is_stale(const struct swap *sw, uint64_t slot)
            !swap_bit(sw->slots.used, slot);
 }
 
-static bool is_due(const struct swap *sw, uint64_t slot)
+static bool is_due(const struct swap *sw, uint64_t slot, uint32_t quiet_ticks)
 {
-    return sw->hunts_all || sw->tick - sw->slots.touched[slot / 64] >= SWAP_QUIET_TICKS;
+    return sw->hunts_all || sw->tick - sw->slots.touched[slot / 64] >= quiet_ticks;
+}
+
+/* How long its cluster must have been quiet, by the size of the hole that could be there. */
+static uint32_t quiet_for(const struct swap *sw, uint64_t first)
+{
+    uint64_t end = first + 1;
+
+    while (end - first < SWAP_HOLE_PAGES && is_stale(sw, end))
+        end++;
+    return end - first < SWAP_HOLE_PAGES ? SWAP_LONG_QUIET_TICKS : SWAP_QUIET_TICKS;
 }
 
 /* The first slot from here on that an operation in flight covers; slots: none. */
@@ -72,6 +83,7 @@ static bool punch_next_run(struct swap *sw)
 {
     struct swap_op *op;
     uint64_t first, end, limit;
+    uint32_t quiet;
 
     if (sw->punches_in_flight >= SWAP_PUNCH_OPS || !(op = swap_op_get(sw)))
         return false;
@@ -80,12 +92,14 @@ static bool punch_next_run(struct swap *sw)
     if (first >= sw->slots.slots)
         return false;
     limit = next_in_flight(sw, first);
-    if (limit == first || !is_due(sw, first)) {
+    quiet = quiet_for(sw, first);
+    if (limit == first || !is_due(sw, first, quiet)) {
         sw->freed_count++; /* for the next hunt */
-        sw->hole_cursor = limit == first ? first + 1 : (first / 64 + 1) * 64;
+        sw->hole_cursor =
+            limit == first || quiet > SWAP_QUIET_TICKS ? first + 1 : (first / 64 + 1) * 64;
         return true;
     }
-    for (end = first; end < limit && is_stale(sw, end) && is_due(sw, end); end++)
+    for (end = first; end < limit && is_stale(sw, end) && is_due(sw, end, quiet); end++)
         swap_bit_clear(sw->slots.stale, end);
     sw->hole_cursor = end;
     op->first = (uint32_t)first;

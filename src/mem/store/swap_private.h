@@ -105,6 +105,9 @@ static inline void swap_bit_clear(uint64_t *bits, uint64_t n)
 /* Time in the tables is in ticks of 2^28 ns, a quarter of a second. */
 #define SWAP_TICK_SHIFT  28
 #define SWAP_QUIET_TICKS 8
+/* Smaller holes than this wait longer. */
+#define SWAP_HOLE_PAGES       16
+#define SWAP_LONG_QUIET_TICKS 120
 #define SWAP_DUE_PAGES   (SWAP_STAGING_PAGES / 2)
 
 enum swap_way { SWAP_WRITING, SWAP_READING };
