@@ -27,6 +27,7 @@ int command_balloon(int count, char *const *words);
 int command_host(int count, char *const *words);
 int command_explain(int count, char *const *words);
 int command_ps(int count, char *const *words);
+int command_restart(int count, char *const *words);
 int command_stat(int count, char *const *words);
 int command_stop(int count, char *const *words);
 int command_swap(int count, char *const *words);
