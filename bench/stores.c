@@ -270,7 +270,7 @@ static int bench_swap(struct bench *b, const char *folder)
     char path[4096];
 
     snprintf(path, sizeof(path), "%s/bench.vswp", folder);
-    if (swap_open(&sw, path, b->pages * PAGE_SIZE, b->pages, NULL))
+    if (swap_open(&sw, SWAP_FOR_SWAPPING, path, b->pages * PAGE_SIZE, b->pages, NULL))
         return die("swap");
     if (!swap_out(b, sw, NULL, "swap out, in guest order") ||
         !swap_in(b, sw, NULL, 64, "swap in, in order, 64 a call") ||

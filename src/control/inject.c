@@ -72,18 +72,32 @@ static bool take_range(const char *at, const char *end, struct aio_fault *fault)
     return at == end && fault->last >= fault->first;
 }
 
+static struct inject_list *list_of(struct inject *inject, const char *word, size_t length)
+{
+    const struct {
+        const char *name;
+        struct inject_list *list;
+    } lists[] = {{"swap", &inject->swap}, {"smart", &inject->smart}, {"disk", &inject->disk}};
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        if (strlen(lists[i].name) == length && !memcmp(lists[i].name, word, length))
+            return lists[i].list;
+    }
+    return NULL;
+}
+
 /* One "FILE-OP=ERROR@RANGE" of `length` characters. */
 static bool take_fault(const char *word, size_t length, struct inject *inject)
 {
     const char *end = word + length;
     const char *equals = memchr(word, '=', length);
     const char *at = equals ? memchr(equals, '@', (size_t)(end - equals)) : NULL;
-    bool is_swap = !strncmp(word, "swap-", 5), is_disk = !strncmp(word, "disk-", 5);
-    struct inject_list *list = is_swap ? &inject->swap : &inject->disk;
+    const char *op = memchr(word, '-', length);
+    struct inject_list *list = op ? list_of(inject, word, (size_t)(op - word)) : NULL;
     struct aio_fault fault = {0};
 
-    if (!at || (!is_swap && !is_disk) || equals < word + 5 || list->count == INJECT_MAX ||
-        !take_op(word + 5, (size_t)(equals - word - 5), &fault.op) ||
+    if (!at || !list || op++ >= equals || list->count == INJECT_MAX ||
+        !take_op(op, (size_t)(equals - op), &fault.op) ||
         !take_error(equals + 1, (size_t)(at - equals - 1), &fault.error) ||
         !take_range(at + 1, end, &fault))
         return false;

@@ -21,9 +21,9 @@ struct inject_list {
     size_t count;
 };
 
-/* swap: of the swap file;  disk: of all disk images together */
+/* swap: of the swap file;  smart: of the smart-paging file;  disk: of all disk images together */
 struct inject {
-    struct inject_list swap, disk;
+    struct inject_list swap, smart, disk;
 };
 
 /* Adds what `text` says. ERR_INVAL with one line. */

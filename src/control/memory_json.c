@@ -52,12 +52,13 @@ static json_t *stores_json(struct vm *vm)
     struct mem_store_info info;
 
     mem_store_info(vm_mem(vm), &info);
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "compressed_bytes",
-                     number(info.compressed_bytes), "compressed_limit_bytes",
-                     number(info.compressed_limit_bytes), "shared_copies",
-                     number(info.shared_copies), "swap_slots", number(info.swap_slots),
-                     "swap_slots_used", number(info.swap_slots_used), "swap_staging_pages",
-                     number(info.swap_staging_pages), "swap_file", vm_swap_path(vm));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s}", "compressed_bytes",
+        number(info.compressed_bytes), "compressed_limit_bytes",
+        number(info.compressed_limit_bytes), "shared_copies", number(info.shared_copies),
+        "swap_slots", number(info.swap_slots), "swap_slots_used", number(info.swap_slots_used),
+        "swap_staging_pages", number(info.swap_staging_pages), "swap_file", vm_swap_path(vm),
+        "smart_staging_pages", number(info.smart_staging_pages), "smart_file", vm_smart_path(vm));
 }
 
 uint64_t memory_latency_quantile(const uint64_t *buckets, double quantile)
@@ -90,9 +91,10 @@ static json_t *latency_json(const uint64_t *buckets)
 
 static json_t *latencies_json(const struct guest_mem *mem)
 {
-    return json_pack("{s:o, s:o, s:o}", "compressed",
+    return json_pack("{s:o, s:o, s:o, s:o}", "compressed",
                      latency_json(mem_latency(mem, MEM_LATENCY_COMPRESSED)), "swap",
-                     latency_json(mem_latency(mem, MEM_LATENCY_SWAP)), "image",
+                     latency_json(mem_latency(mem, MEM_LATENCY_SWAP)), "smart",
+                     latency_json(mem_latency(mem, MEM_LATENCY_SMART)), "image",
                      latency_json(mem_latency(mem, MEM_LATENCY_IMAGE)));
 }
 
@@ -143,11 +145,13 @@ static json_t *policy_json(struct vm *vm)
     struct vm_decision d = vm_decision(vm);
 
     return json_pack(
-        "{s:s, s:s, s:b, s:o, s:o, s:o}", "rung", policy_rung_name(d.decided.rung), "why",
-        d.decided.why, "balloon_stuck", d.decided.balloon_stuck, "room_bytes",
+        "{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "phase", vm_phase_name(vm_phase(vm)), "rung",
+        policy_rung_name(d.decided.rung), "why", d.decided.why, "balloon_stuck",
+        d.decided.balloon_stuck, "room_bytes",
         d.saw.now_ns ? size_or_null(d.decided.orders.limit_bytes) : json_null(),
-        "asked_resident_bytes", d.saw.now_ns ? size_or_null(d.saw.user_target) : json_null(),
-        "asked_balloon_bytes", d.saw.now_ns ? size_or_null(d.saw.user_balloon) : json_null());
+        "smart_allowed_bytes", number(d.decided.orders.smart_limit_bytes), "asked_resident_bytes",
+        d.saw.now_ns ? size_or_null(d.saw.user_target) : json_null(), "asked_balloon_bytes",
+        d.saw.now_ns ? size_or_null(d.saw.user_balloon) : json_null());
 }
 
 json_t *memory_json(struct vm *vm)

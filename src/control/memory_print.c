@@ -96,6 +96,7 @@ static void print_costs(const json_t *memory, FILE *out)
     uint64_t shadow = get(memory, "shadow_bytes");
     uint64_t own = get(memory, "resident_bytes"), rest;
     uint64_t staging = get(stores, "swap_staging_pages") * PAGE_SIZE;
+    uint64_t bridge = get(stores, "smart_staging_pages") * PAGE_SIZE;
     uint64_t copies = get(stores, "shared_copies") * PAGE_SIZE;
     uint64_t compressed = get(stores, "compressed_bytes");
     char text[160];
@@ -111,8 +112,10 @@ static void print_costs(const json_t *memory, FILE *out)
     describe_compressed(memory, text, sizeof(text));
     print_cost(out, compressed, text);
     print_cost(out, staging, "on the way to the swap file");
-    if (host > own + copies + compressed + staging)
-        print_cost(out, host - own - copies - compressed - staging, "on the way from files");
+    print_cost(out, bridge, "on the way to the smart-paging file");
+    if (host > own + copies + compressed + staging + bridge)
+        print_cost(out, host - own - copies - compressed - staging - bridge,
+                   "on the way from files");
     print_cost(out, shadow, "shadow page tables and reverse map");
     print_cost(out, rest, "the machine itself: program, decoded code, page states, devices");
     fprintf(out, "  %10.1f MiB  in all, as the host counts this process\n", mib(process));
@@ -135,6 +138,23 @@ static void print_limit(const json_t *memory, FILE *out)
 
 /* ---- means ---- */
 
+static void print_smart(const json_t *memory, FILE *out)
+{
+    const json_t *flows = json_object_get(memory, "flows");
+    const char *path =
+        json_string_value(json_object_get(json_object_get(memory, "stores"), "smart_file"));
+
+    if (path && path[0])
+        fprintf(out, "A restart is bridged by smart paging: %.1f MiB are in %s.\n",
+                mib_of_pages(json_object_get(memory, "pages"), page_state_name(PAGE_SMART)), path);
+    else if (get(flows, "smart_files"))
+        fprintf(out,
+                "Smart paging bridged %" PRIu64 " restarts with %.1f MiB; its file was there for "
+                "%.1f s in all and is gone.\n",
+                get(flows, "smart_files"), mib_of_pages(flows, "evicted_smart"),
+                (double)get(flows, "smart_file_ns") / 1e9);
+}
+
 static void print_swap(const json_t *memory, FILE *out)
 {
     const json_t *stores = json_object_get(memory, "stores");
@@ -149,6 +169,7 @@ static void print_swap(const json_t *memory, FILE *out)
                 mib(get(flows, "swap_write_bytes")), mib(get(flows, "swap_read_bytes")));
     else
         fputs("\nThere is no swap file.\n", out);
+    print_smart(memory, out);
     if (get(flows, "image_read_bytes"))
         fprintf(out, "%.1f MiB of dropped pages were read back from disk images.\n",
                 mib(get(flows, "image_read_bytes")));
@@ -210,6 +231,7 @@ static void print_latencies(const json_t *memory, FILE *out)
         const char *key, *text;
     } from[] = {{"compressed", "the compressed store"},
                 {"swap", "the swap file"},
+                {"smart", "the smart-paging file"},
                 {"image", "a disk image"}};
     const json_t *latencies = json_object_get(memory, "latencies");
     bool any = false;

@@ -293,6 +293,7 @@ enum err vm_create(struct vm **out, const struct vm_config *config)
     vm->user_resident = vm->user_balloon = VM_ANY;
     vm->limit_bytes = vm->config.limit_bytes;
     vm->host_state = POOL_LOW;
+    vm->boot_ns = vm_host_ns();
     vm->engine = engine_find(config->engine);
     if (!vm->engine) {
         free(vm);

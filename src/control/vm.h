@@ -60,6 +60,8 @@ struct vm_disk {
  * forbidden_means: POLICY_MEANS_*, MEM_MEANS_* not to be used, and without_cures (mem/reclaim.h):
  *              to compare what each is good for
  * counts_ages:    the policy's figures tell active pages, too (for a pool)
+ * smart_dir:      where the smart-paging file lies; NULL: as swap_dir
+ * smart_limit_ns: so long after a reset at most that file is there; 0: no smart paging at all
  * inject:         made-up failures of the host, for tests
  */
 struct vm_config {
@@ -81,7 +83,8 @@ struct vm_config {
     struct vm_disk disks[MEM_DISKS_MAX];
     size_t disk_count;
     uint64_t limit_bytes, reservation_bytes, compress_bytes;
-    const char *swap_dir;
+    const char *swap_dir, *smart_dir;
+    uint64_t smart_limit_ns;
     unsigned forbidden_means;
     bool without_cures;
     bool counts_ages;
@@ -184,6 +187,23 @@ void vm_set_lease(struct vm *vm, uint64_t bytes, enum pool_state state);
 
 /* The guest stands still at its lease, for a moment, in the hope of a bigger one. */
 bool vm_waits_for_lease(struct vm *vm);
+
+/*
+ * Starting: from power-on until the guest has booted; restarting: the same from a reset on. A guest
+ * has booted when the driver of its balloon has connected, or after a minute (smart-paging.md).
+ */
+enum vm_phase { VM_STARTING, VM_RUNNING, VM_RESTARTING };
+enum vm_phase vm_phase(struct vm *vm);
+const char *vm_phase_name(enum vm_phase phase); /* "starting", "running", "restarting" */
+
+/*
+ * So many bytes of guest memory may go to the smart-paging file, until said otherwise or the next
+ * reset; 0: none, and what is there is drained. Without effect unless the VM is restarting.
+ */
+void vm_set_smart(struct vm *vm, uint64_t bytes);
+
+/* The smart-paging file's path while it exists, else "". Needs a held or joined VM. */
+const char *vm_smart_path(struct vm *vm);
 
 /* What the policy saw and decided last. saw.now_ns is 0 before the first time. */
 struct vm_decision {

@@ -113,6 +113,7 @@ static void restart(struct vm *vm)
 {
     board_reset(vm->board); /* first: devices let go of the memory they work on */
     mem_reset(vm->mem);
+    vm_service_reset(vm);
     if (vm_load(vm)) {
         char text[240];
 
@@ -128,22 +129,23 @@ static bool gate(struct vm *vm)
 
     pthread_mutex_lock(&vm->lock);
     while (vm_needs_gate(vm) && vm->end.kind == VM_END_NONE) {
-        if (must_park(vm) && !vm->hold && (vm->memory_wanted || vm->policy_wanted)) {
+        if (vm->reset_wanted && !vm->hold) { /* also while paused: it stays so */
+            vm->reset_wanted = false;
+            pthread_mutex_unlock(&vm->lock);
+            restart(vm);
+            pthread_mutex_lock(&vm->lock);
+            vm->resets++;
+            vm_phase_restarts(vm);
+            vm_poke(vm);
+        } else if (!vm->hold && (vm->memory_wanted || vm->policy_wanted)) {
             pthread_mutex_unlock(&vm->lock);
             vm_service_paused(vm);
             pthread_mutex_lock(&vm->lock);
-        } else if (must_park(vm)) {
+        } else {
             vm->parked = true;
             pthread_cond_broadcast(&vm->cond);
             pthread_cond_wait(&vm->cond, &vm->lock);
             vm->parked = false;
-        } else {
-            vm->reset_wanted = false;
-            vm->resets++;
-            pthread_mutex_unlock(&vm->lock);
-            restart(vm);
-            vm_poke(vm);
-            pthread_mutex_lock(&vm->lock);
         }
     }
     running = vm->end.kind == VM_END_NONE;

@@ -130,20 +130,28 @@ static enum err open_own(struct vm_folder *folder, const char *name)
     return err;
 }
 
-static enum err open_given(struct vm_folder *folder, const char *swap_dir)
+static enum err check_given(const char *option, const char *dir)
 {
     struct stat st;
 
-    if (!swap_dir[0] || strlen(swap_dir) >= sizeof(folder->dir))
-        return err_new(ERR_INVAL, "--swap-dir: '%.40s' cannot be a folder's name", swap_dir);
-    snprintf(folder->dir, sizeof(folder->dir), "%s", swap_dir);
-    if (stat(swap_dir, &st))
-        return err_errno(ERR_INVAL, "--swap-dir: cannot use %s", swap_dir);
+    if (!dir[0] || strlen(dir) >= VM_FOLDER_PATH_MAX)
+        return err_new(ERR_INVAL, "%s: '%.40s' cannot be a folder's name", option, dir);
+    if (stat(dir, &st))
+        return err_errno(ERR_INVAL, "%s: cannot use %s", option, dir);
     if (!S_ISDIR(st.st_mode))
-        return err_new(ERR_INVAL, "--swap-dir: %s is not a folder", swap_dir);
-    if (access(swap_dir, W_OK | X_OK))
-        return err_errno(ERR_INVAL, "--swap-dir: cannot write to %s", swap_dir);
+        return err_new(ERR_INVAL, "%s: %s is not a folder", option, dir);
+    if (access(dir, W_OK | X_OK))
+        return err_errno(ERR_INVAL, "%s: cannot write to %s", option, dir);
     return ERR_OK;
+}
+
+static enum err open_given(struct vm_folder *folder, const char *swap_dir)
+{
+    enum err err = check_given("--swap-dir", swap_dir);
+
+    if (!err)
+        snprintf(folder->dir, sizeof(folder->dir), "%s", swap_dir);
+    return err;
 }
 
 enum err vm_folder_open(struct vm_folder *out, const char *name, const char *swap_dir)
@@ -159,6 +167,16 @@ enum err vm_folder_open(struct vm_folder *out, const char *name, const char *swa
         return ERR_OK;
     out->is_own = false;
     return err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name", name);
+}
+
+enum err vm_folder_smart(struct vm_folder *folder, const char *name, const char *smart_dir)
+{
+    enum err err = smart_dir ? check_given("--smart-paging-dir", smart_dir) : ERR_OK;
+
+    if (!err)
+        snprintf(folder->smart_file, sizeof(folder->smart_file), "%s/%s.smart",
+                 smart_dir ? smart_dir : folder->dir, name);
+    return err;
 }
 
 void vm_folder_settle(struct vm_folder *folder)
@@ -181,17 +199,19 @@ void vm_folder_close(struct vm_folder *folder)
 static void sweep_one(const char *base, const char *name)
 {
     char dir[VM_FOLDER_PATH_MAX + NAME_MAX_BYTES + 2];
-    char swap_file[sizeof(dir) + NAME_MAX_BYTES + 8];
+    char swap_file[sizeof(dir) + NAME_MAX_BYTES + 8], smart_file[sizeof(swap_file)];
     int dir_fd;
 
     if (paths_check_name(name))
         return;
     snprintf(dir, sizeof(dir), "%s/%.*s", base, NAME_MAX_BYTES, name);
     snprintf(swap_file, sizeof(swap_file), "%s/%.*s.vswp", dir, NAME_MAX_BYTES, name);
+    snprintf(smart_file, sizeof(smart_file), "%s/%.*s.smart", dir, NAME_MAX_BYTES, name);
     if (lock_dir(dir, LOCK_EX | LOCK_NB, &dir_fd))
         return;
-    if (!is_held(swap_file)) {
+    if (!is_held(swap_file) && !is_held(smart_file)) {
         unlink(swap_file);
+        unlink(smart_file);
         (void)!rmdir(dir);
     }
     close(dir_fd);

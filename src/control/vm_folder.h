@@ -6,6 +6,8 @@
  *                                             else, for root, /var/lib/umbra/NAME/...
  *     DIR/NAME.vswp                           with --swap-dir DIR, which must be there
  *
+ * Beside it, or in the folder of --smart-paging-dir, NAME.smart while a restart is bridged.
+ *
  * A lock on the swap file (mem/store/swap.h) says that its VM lives. The folder's own lock is held
  * from its making until the file in it is locked, so that nobody sweeps it away in between.
  */
@@ -22,6 +24,7 @@
 struct vm_folder {
     char dir[VM_FOLDER_PATH_MAX];
     char swap_file[VM_FOLDER_PATH_MAX + 80];
+    char smart_file[VM_FOLDER_PATH_MAX + 80];
     int dir_fd;
     bool is_own;
 };
@@ -33,6 +36,13 @@ struct vm_folder {
  * VM of that name runs; ERR_INVAL: swap_dir cannot be used; ERR_IO: the folder cannot be made.
  */
 enum err vm_folder_open(struct vm_folder *out, const char *name, const char *swap_dir) MUST_USE;
+
+/*
+ * Chooses the smart-paging file's path after vm_folder_open. smart_dir: NULL for the same folder.
+ * ERR_INVAL: smart_dir cannot be used.
+ */
+enum err vm_folder_smart(struct vm_folder *folder, const char *name,
+                         const char *smart_dir) MUST_USE;
 
 /* The swap file has been made and locked: lets go of the folder. Any state. */
 void vm_folder_settle(struct vm_folder *folder);

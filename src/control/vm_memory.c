@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files of a VM: disk images and the swap file. */
+/* The files of a VM: disk images, the swap file and the smart-paging file. */
 #include "vm_private.h"
 
 #include <inttypes.h>
@@ -62,12 +62,17 @@ enum err vm_open_stores(struct vm *vm)
         .bytes = vm->config.memory_bytes - vm->config.reservation_bytes,
         .compress_bytes = compress_bytes(&vm->config),
         .faults = faults_of(&vm->config.inject.swap, &vm->swap_faults),
+        .smart_faults = faults_of(&vm->config.inject.smart, &vm->smart_faults),
     };
     enum err err = ERR_OK;
 
-    if (config.bytes) {
+    if (config.bytes || vm->config.smart_limit_ns)
         err = vm_folder_open(&vm->folder, vm->config.name, vm->config.swap_dir);
+    if (config.bytes)
         config.path = vm->folder.swap_file;
+    if (!err && vm->config.smart_limit_ns) {
+        err = vm_folder_smart(&vm->folder, vm->config.name, vm->config.smart_dir);
+        config.smart_path = vm->folder.smart_file;
     }
     if (!err)
         err = mem_stores_open(vm->mem, &config);
@@ -86,4 +91,12 @@ void vm_close_files(struct vm *vm)
 const char *vm_swap_path(const struct vm *vm)
 {
     return vm->folder.swap_file;
+}
+
+const char *vm_smart_path(struct vm *vm)
+{
+    struct mem_store_info info;
+
+    mem_store_info(vm->mem, &info);
+    return info.has_smart_file ? vm->folder.smart_file : "";
 }

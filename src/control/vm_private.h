@@ -61,7 +61,7 @@ struct vm {
     bool input_file_done;      /* vCPU thread only */
 
     struct aio *disk_aio;
-    struct aio_faults disk_faults, swap_faults;
+    struct aio_faults disk_faults, swap_faults, smart_faults;
     struct vm_folder folder;
     int io_timer_fd, statm_fd;
     /* vCPU thread only, host monotonic: when to do what */
@@ -75,6 +75,9 @@ struct vm {
     pthread_cond_t cond;
     struct vm_end end;
     unsigned hold, resets;
+    enum vm_phase phase;
+    uint64_t boot_ns;     /* when the guest last began to boot, host monotonic */
+    uint64_t smart_bytes; /* that the pool allows in the smart-paging file */
     int thread_id;
     bool paused, reset_wanted, parked, thread_done;
     bool irq_wake;        /* something the CPU must look at arrived */
@@ -107,6 +110,11 @@ void *vm_cpu_main(void *arg);
 uint64_t vm_bus_poll(void *arg);
 void vm_timer_arm(struct vm *vm, uint64_t due_ns);
 
+/* vm_phase.c; lock held */
+void vm_phase_restarts(struct vm *vm);
+/* What the figures say about the phase, and what that allows. */
+void vm_phase_look(struct vm *vm, struct policy_input *in);
+
 /* vm_memory.c: the swap file and disks, at power-on and power-off */
 enum err vm_open_disks(struct vm *vm, struct board_config *config) MUST_USE;
 enum err vm_open_stores(struct vm *vm) MUST_USE;
@@ -124,6 +132,8 @@ bool vm_wait_out_stall(struct vm *vm);
 void vm_stall_is_over(struct vm *vm);
 bool vm_has_work(const struct vm *vm); /* lock held */
 void vm_memory_pressure(void *arg);
+/* The guest was reset: what it said and was asked for is void. */
+void vm_service_reset(struct vm *vm);
 
 void vm_ask_service(struct vm *vm, bool *wanted);
 

@@ -150,7 +150,8 @@ static void count_ages(struct vm *vm, struct policy_input *in)
         in->active_bytes += pages[i] * PAGE_SIZE;
     for (unsigned i = IDLE_PERIODS; i < MEM_AGES; i++)
         in->idle_bytes += pages[i] * PAGE_SIZE;
-    in->came_in_pages = s->came_from_compressed + s->came_from_swap + s->came_from_image;
+    in->came_in_pages =
+        s->came_from_compressed + s->came_from_swap + s->came_from_smart + s->came_from_image;
 }
 
 static void look(struct vm *vm, uint64_t now, struct policy_input *in)
@@ -197,6 +198,7 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
     in->host_state = vm->host_state;
     in->user_target = vm->user_resident;
     in->user_balloon = vm->user_balloon;
+    vm_phase_look(vm, in);
     pthread_mutex_unlock(&vm->lock);
 }
 
@@ -224,6 +226,15 @@ static void decide(struct vm *vm, uint64_t now)
     pthread_mutex_lock(&vm->lock);
     vm->decision = d;
     pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_service_reset(struct vm *vm)
+{
+    vm->policy = (struct policy_state){0};
+    vm->stats_seen = vm->balloon_pages_then = 0;
+    if (vm->next_policy_ns != UINT64_MAX)
+        vm->next_policy_ns = 0;
+    vm->next_memory_ns = 0;
 }
 
 /* ---- service ---- */

@@ -3,7 +3,7 @@
  * The proof that the ledger, the frames and the places where pages lie agree:
  *
  *   ledger == count of the states              slots do not overlap
- *   swap slots, compressed pages: one frame each, and no more are in use than frames say
+ *   slots of both files, compressed pages: one frame each, and no more are in use than frames say
  *   shared copies: as many users as frames and waiting drops say
  *   associations with disk blocks: both ways   frames without a host page by their state have none
  */
@@ -114,9 +114,20 @@ static bool check_shared(const struct guest_mem *mem)
     return agree ? share_check(mem->share, count) : wrong("users of shared pages miscounted");
 }
 
-static bool check_stores(const struct guest_mem *mem)
+static bool check_file(const struct guest_mem *mem, const struct swap *file, enum page_state state)
 {
     struct swap_info info = {0};
+
+    if (file)
+        swap_get_info(file, &info);
+    if (info.used != mem->ledger.pages[state] || !are_distinct(mem, state))
+        return wrong(state == PAGE_SMART ? "the smart-paging file does not hold what frames say"
+                                         : "the swap file does not hold what frames say");
+    return !file || swap_check(file);
+}
+
+static bool check_stores(const struct guest_mem *mem)
+{
 
     if (!mem->share && mem->ledger.pages[PAGE_SHARED])
         return wrong("pages are shared, but nothing holds them");
@@ -127,11 +138,7 @@ static bool check_stores(const struct guest_mem *mem)
         return wrong("the compressed store does not hold what frames say");
     if (mem->zstore && !zstore_check(mem->zstore))
         return false;
-    if (mem->swap)
-        swap_get_info(mem->swap, &info);
-    if (info.used != mem->ledger.pages[PAGE_SWAPPED] || !are_distinct(mem, PAGE_SWAPPED))
-        return wrong("the swap file does not hold what frames say");
-    return !mem->swap || swap_check(mem->swap);
+    return check_file(mem, mem->swap, PAGE_SWAPPED) && check_file(mem, mem->smart.file, PAGE_SMART);
 }
 
 /* Some hosts answer that everything is there. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pages come back: expanded, read from the swap file, or read from a disk image.
+ * Pages come back: expanded, read from the swap file, the smart-paging file or a disk image.
  *
  * Neighbours come with them, read at the same time: the next pages in guest order that are in the
  * swap file too (pages between them may be elsewhere), or dropped pages of the blocks that follow.
@@ -101,11 +101,11 @@ static void from_zstore(struct guest_mem *mem, uint64_t index)
     mem->stats.fault_ns += ns;
 }
 
-/* --- swap file --- */
+/* --- swap file and smart-paging file --- */
 
 /*
  * The frames to read with `index`, itself the first, in the order of `step`. Frames between them
- * that are not in the file are passed over.
+ * that are not in the same file are passed over.
  */
 static unsigned swap_neighbours(const struct guest_mem *mem, uint64_t index, int step,
                                 unsigned window, uint64_t frames[AHEAD_MAX])
@@ -117,7 +117,8 @@ static unsigned swap_neighbours(const struct guest_mem *mem, uint64_t index, int
         uint64_t at = index + (uint64_t)((int64_t)step * (int)k);
         if (at >= mem->total_pages)
             break;
-        if (mem->state[at] == PAGE_SWAPPED && !swap_is_staged(mem->swap, mem->place[at]))
+        if (mem->state[at] == mem->state[index] &&
+            !swap_is_staged(mem_file_of(mem, at), mem->place[at]))
             frames[count++] = at;
     }
     return count;
@@ -125,28 +126,31 @@ static unsigned swap_neighbours(const struct guest_mem *mem, uint64_t index, int
 
 static bool swap_failed(struct guest_mem *mem, uint64_t index, bool was_read)
 {
-    const char *trouble = swap_trouble(mem->swap);
+    const char *trouble = swap_trouble(mem_file_of(mem, index));
+    const char *name = mem->state[index] == PAGE_SMART ? "smart-paging file" : "swap file";
 
     if (was_read)
         stall_set(mem, STALL_READ, index,
-                  "a page of the swap file is not what was written there: the guest cannot go on "
-                  "without it");
+                  "a page of the %s is not what was written there: the guest cannot go on "
+                  "without it",
+                  name);
     else
-        stall_set(mem, STALL_READ, index,
-                  "cannot read the swap file: %s; the guest goes on when it can",
-                  trouble ? trouble : err_text());
+        stall_set(mem, STALL_READ, index, "cannot read the %s: %s; the guest goes on when it can",
+                  name, trouble ? trouble : err_text());
     err_note(ERR_IO, "%s", mem->stall.text);
     return false;
 }
 
-static bool from_swap(struct guest_mem *mem, uint64_t index)
+static bool from_file(struct guest_mem *mem, uint64_t index)
 {
+    struct swap *file = mem_file_of(mem, index);
+    bool is_smart = mem->state[index] == PAGE_SMART;
     uint64_t frames[AHEAD_MAX] = {index};
     uint32_t slots[AHEAD_MAX];
     void *pages[AHEAD_MAX];
     bool ok[AHEAD_MAX] = {false};
     uint64_t begin = mem_clock_ns();
-    bool staged = swap_is_staged(mem->swap, mem->place[index]);
+    bool staged = swap_is_staged(file, mem->place[index]);
     unsigned count = 1;
 
     if (!staged) {
@@ -161,15 +165,15 @@ static bool from_swap(struct guest_mem *mem, uint64_t index)
         slots[i] = mem->place[frames[i]];
         pages[i] = mem_index_ptr(mem, frames[i]);
     }
-    bool was_read = swap_get(mem->swap, slots, pages, ok, count);
+    bool was_read = swap_get(file, slots, pages, ok, count);
     if (!ok[0] && count > 1) /* alone, so that the answer is about this page */
-        was_read = swap_get(mem->swap, slots, pages, ok, 1);
+        was_read = swap_get(file, slots, pages, ok, 1);
     for (unsigned i = 0; i < count; i++) {
         if (!ok[i]) {
             discard_add(mem, frames[i]);
             continue;
         }
-        swap_free(mem->swap, slots[i]);
+        swap_free(file, slots[i]);
         arrived(mem, frames[i], i > 0, AHEAD_SWAP);
     }
     discard_flush(mem);
@@ -181,8 +185,9 @@ static bool from_swap(struct guest_mem *mem, uint64_t index)
     if (staged) {
         mem->stats.came_from_staging++;
     } else {
-        mem->stats.came_from_swap++;
-        latency_note(mem, MEM_LATENCY_SWAP, ns);
+        mem->stats.came_from_smart += is_smart;
+        mem->stats.came_from_swap += !is_smart;
+        latency_note(mem, is_smart ? MEM_LATENCY_SMART : MEM_LATENCY_SWAP, ns);
     }
     return true;
 }
@@ -260,7 +265,8 @@ bool comein(struct guest_mem *mem, uint64_t index)
         from_zstore(mem, index);
         break;
     case PAGE_SWAPPED:
-        here = from_swap(mem, index);
+    case PAGE_SMART:
+        here = from_file(mem, index);
         break;
     default:
         here = from_image(mem, index);
@@ -282,8 +288,9 @@ bool mem_copy_out(struct guest_mem *mem, uint64_t index, void *page)
     case PAGE_COMPRESSED:
         zstore_get(mem->zstore, mem->place[index], page);
         return true;
-    case PAGE_SWAPPED: {
-        bool was_read = swap_get(mem->swap, &mem->place[index], &page, &ok, 1);
+    case PAGE_SWAPPED:
+    case PAGE_SMART: {
+        bool was_read = swap_get(mem_file_of(mem, index), &mem->place[index], &page, &ok, 1);
         if (!was_read || !ok)
             return swap_failed(mem, index, was_read);
         break;

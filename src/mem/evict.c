@@ -4,7 +4,7 @@
  * chosen, all translations to them are dropped at once, then each goes to the lightest place that
  * takes it.
  *
- *   image -> zero -> shared -> compressed -> swap file -> stays
+ *   image -> zero -> shared -> compressed -> swap file, or smart-paging file -> stays
  *
  * What was tracked stays tracked: whoever writes the frame later says so, wherever the frame was
  * meanwhile.
@@ -13,8 +13,14 @@
 
 /* What may be done with frames of this batch. */
 struct ways {
-    bool share, compress, swap;
+    bool share, compress, smart, swap;
     bool is_busy;
+};
+
+/* Where a page went. */
+struct away {
+    enum page_state state;
+    uint32_t place;
 };
 
 void frame_leaves(struct guest_mem *mem, uint64_t index, enum page_state to, uint32_t place)
@@ -41,29 +47,33 @@ static struct ways ways_now(const struct guest_mem *mem)
     struct ways w = {
         .share = (means & MEM_MEANS_SHARE) && mem->share,
         .compress = (means & MEM_MEANS_COMPRESS) && mem->zstore,
+        .smart = smart_is_allowed(mem),
         .swap = (means & MEM_MEANS_SWAP) && mem->swap && swap_has_room(mem),
     };
     return w;
 }
 
 /* SWAP_FULL and SWAP_BUSY are remembered in `w`: the next frames need not try. */
-static bool to_swap(struct guest_mem *mem, uint64_t index, const void *page, struct ways *w,
-                    uint32_t *slot)
+static bool was_put(enum swap_put put, struct ways *w, bool *way, uint64_t *counter)
 {
-    if (!w->swap || w->is_busy)
-        return false;
-    switch (swap_put(mem->swap, index, page, slot)) {
-    case SWAP_OK:
-        mem->stats.evicted_swapped++;
+    *counter += put == SWAP_OK;
+    w->is_busy = put == SWAP_BUSY;
+    if (put == SWAP_FULL)
+        *way = false;
+    return put == SWAP_OK;
+}
+
+static bool to_file(struct guest_mem *mem, uint64_t index, const void *page, struct ways *w,
+                    struct away *to)
+{
+    to->state = PAGE_SMART;
+    if (w->smart && !w->is_busy &&
+        was_put(smart_put(mem, index, page, &to->place), w, &w->smart, &mem->stats.evicted_smart))
         return true;
-    case SWAP_BUSY:
-        w->is_busy = true;
-        return false;
-    case SWAP_FULL:
-        w->swap = false;
-        return false;
-    }
-    return false;
+    to->state = PAGE_SWAPPED;
+    return w->swap && !w->is_busy &&
+           was_put(swap_put(mem->swap, index, page, &to->place), w, &w->swap,
+                   &mem->stats.evicted_swapped);
 }
 
 static size_t overflow(struct guest_mem *mem, struct ways *w, size_t want)
@@ -72,18 +82,18 @@ static size_t overflow(struct guest_mem *mem, struct ways *w, size_t want)
 
     for (unsigned lists = 0; moved < want && lists < 2;) {
         uint64_t i = victims_next(mem, &mem->oldest);
-        uint32_t slot;
+        struct away to;
         if (i == MEM_NO_INDEX) {
             lists++;
             victims_remake(mem, &mem->oldest);
             continue;
         }
         zstore_get(mem->zstore, mem->place[i], mem->scratch);
-        if (!to_swap(mem, i, mem->scratch, w, &slot))
+        if (!to_file(mem, i, mem->scratch, w, &to))
             break;
         zstore_free(mem->zstore, mem->place[i]);
-        mem->place[i] = slot;
-        mem_set_state(mem, i, PAGE_SWAPPED);
+        mem->place[i] = to.place;
+        mem_set_state(mem, i, to.state);
         mem->stats.compressed_to_swap++;
         moved++;
     }
@@ -97,23 +107,41 @@ size_t evict_overflow(struct guest_mem *mem, size_t want)
     return mem->zstore && mem->ledger.pages[PAGE_COMPRESSED] ? overflow(mem, &w, want) : 0;
 }
 
-static bool to_zstore(struct guest_mem *mem, uint64_t index, const void *page, struct ways *w)
+static bool to_zstore(struct guest_mem *mem, uint64_t index, const void *page, struct ways *w,
+                      struct away *to)
 {
-    zstore_id id;
-    enum zstore_put put = zstore_put(mem->zstore, page, (uint32_t)index, &id);
+    enum zstore_put put = zstore_put(mem->zstore, page, (uint32_t)index, &to->place);
 
+    to->state = PAGE_COMPRESSED;
     if (put == ZSTORE_FULL && overflow(mem, w, EVICT_BATCH))
-        put = zstore_put(mem->zstore, page, (uint32_t)index, &id);
+        put = zstore_put(mem->zstore, page, (uint32_t)index, &to->place);
     mem->stats.refused_full += put == ZSTORE_FULL;
     mem->stats.refused_compress += put == ZSTORE_POOR;
     if (put == ZSTORE_POOR)
         mem->flag[index] |= FLAG_POOR;
     else if (put == ZSTORE_OK)
         mem->flag[index] &= (uint8_t)~FLAG_POOR;
-    if (put != ZSTORE_OK)
+    mem->stats.evicted_compressed += put == ZSTORE_OK;
+    return put == ZSTORE_OK;
+}
+
+static bool to_store(struct guest_mem *mem, uint64_t index, const void *page, struct ways *w,
+                     struct away *to)
+{
+    return (w->compress && to_zstore(mem, index, page, w, to)) || to_file(mem, index, page, w, to);
+}
+
+bool evict_from_smart(struct guest_mem *mem, uint64_t index, const void *page)
+{
+    struct ways w = ways_now(mem);
+    struct away to;
+
+    w.smart = false;
+    if (!to_store(mem, index, page, &w, &to))
         return false;
-    mem->stats.evicted_compressed++;
-    frame_leaves(mem, index, PAGE_COMPRESSED, id);
+    swap_free(mem->smart.file, mem->place[index]);
+    mem->place[index] = to.place;
+    mem_set_state(mem, index, to.state);
     return true;
 }
 
@@ -142,22 +170,20 @@ static bool evict_for_nothing(struct guest_mem *mem, uint64_t index, const struc
 static bool evict_to_store(struct guest_mem *mem, uint64_t index, struct ways *w)
 {
     const void *page = mem_index_ptr(mem, index);
-    uint32_t slot;
+    struct away to;
 
     if (mem->state[index] != PAGE_RESIDENT)
         return true;
-    if (w->compress && to_zstore(mem, index, page, w))
-        return true;
-    if (!to_swap(mem, index, page, w, &slot))
+    if (!to_store(mem, index, page, w, &to))
         return false;
-    frame_leaves(mem, index, PAGE_SWAPPED, slot);
+    frame_leaves(mem, index, to.state, to.place);
     return true;
 }
 
 /* Without a store that takes anything, only these leave; the others need not be unmapped. */
 static bool may_leave(const struct guest_mem *mem, uint64_t index, const struct ways *w)
 {
-    return w->share || w->compress || w->swap || image_has(mem, index) ||
+    return w->share || w->compress || w->smart || w->swap || image_has(mem, index) ||
            page_is_zero(mem_index_ptr(mem, index));
 }
 

@@ -9,7 +9,8 @@
  *   age.c        idle ages                        victims.c    which frames leave next
  *   evict.c      how they leave                   equal.c      sharing of equal pages
  *   service.c    when, and how many               stores.c     opening, figures
- *   check.c      the proof                        track.c      observers, write tracking
+ *   smart.c      the smart-paging file            check.c      the proof
+ *   track.c      observers, write tracking
  */
 #ifndef UMBRA_MEM_INTERNAL_H
 #define UMBRA_MEM_INTERNAL_H
@@ -79,7 +80,7 @@ struct shares_left {
  * was read last, in indexes or blocks
  */
 #define AHEAD_MAX 16
-enum ahead_kind { AHEAD_SWAP, AHEAD_IMAGE, AHEAD_KINDS };
+enum ahead_kind { AHEAD_SWAP, AHEAD_IMAGE, AHEAD_KINDS }; /* SWAP: both files of the VM */
 struct ahead {
     uint64_t first, last;
     unsigned window;
@@ -97,6 +98,24 @@ struct victims {
     bool spares_poor;
     bool made;
 };
+
+/*
+ * The smart-paging file (smart.c).
+ * path:       NULL: there is to be none;  file: NULL: there is none now
+ * is_refused: the host failed it: no page goes there until orders allow none any more
+ * cursor:     index where draining goes on;  begun_ns: when the file was made
+ * past:       figures of files that are gone
+ */
+struct smart {
+    char *path;
+    const struct aio_faults *faults;
+    struct swap *file;
+    bool is_refused;
+    uint64_t cursor, begun_ns, retry_ns;
+    uint8_t *pages; /* SMART_SLICE of them, while the file is there */
+    struct swap_info past;
+};
+#define SMART_SLICE 16
 
 enum stall_kind { STALL_NONE, STALL_READ, STALL_SPACE };
 struct stall {
@@ -135,6 +154,7 @@ struct guest_mem {
     struct share *share;
     struct zstore *zstore;
     struct swap *swap;
+    struct smart smart;
     uint64_t compress_limit_bytes;
     struct shares_left shares_left;
     struct ahead ahead[AHEAD_KINDS];
@@ -288,6 +308,32 @@ struct evicted {
 struct evicted evict_batch(struct guest_mem *mem, size_t want);
 /* The oldest compressed pages go on to the swap file; how many did. */
 size_t evict_overflow(struct guest_mem *mem, size_t want);
+/*
+ * A frame that is in the smart-paging file, with what it holds, goes to the compressed store or the
+ * swap file. False: neither takes it now.
+ */
+bool evict_from_smart(struct guest_mem *mem, uint64_t index, const void *page);
+
+/* smart.c */
+/* A page may go there now. */
+bool smart_is_allowed(const struct guest_mem *mem);
+/* SWAP_FULL: not allowed, or refused. */
+enum swap_put smart_put(struct guest_mem *mem, uint64_t index, const void *page, uint32_t *slot);
+/* Begins and ends I/O, drains until the deadline what must go, removes the empty file. */
+void smart_service(struct guest_mem *mem, uint64_t now_ns, uint64_t deadline_ns);
+/* The file fails and some of its pages have moved elsewhere. False: it works, or none could. */
+bool smart_gives_way(struct guest_mem *mem);
+/* When it wants to be called next; UINT64_MAX: never. */
+uint64_t smart_due(const struct guest_mem *mem, uint64_t now_ns);
+/* All frames of the file have left it. */
+void smart_close(struct guest_mem *mem);
+void smart_info(const struct guest_mem *mem, struct swap_info *out);
+
+/* The file that holds a SWAPPED or SMART frame. */
+static inline struct swap *mem_file_of(const struct guest_mem *mem, uint64_t index)
+{
+    return mem->state[index] == PAGE_SMART ? mem->smart.file : mem->swap;
+}
 
 /* stores.c */
 void stores_close(struct guest_mem *mem);
@@ -296,7 +342,7 @@ void stores_sync_stats(struct guest_mem *mem);
 /* Compressed pages that lie scattered move together; a slice of it. */
 void stores_compact(struct guest_mem *mem);
 uint64_t stores_staged_pages(const struct guest_mem *mem);
-/* Host memory without what is on its way to the swap file. */
+/* Host memory without what is on its way to files. */
 uint64_t stores_held_bytes(const struct guest_mem *mem);
 
 uint64_t mem_clock_ns(void);

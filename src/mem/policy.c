@@ -46,7 +46,7 @@ static uint64_t sub(uint64_t a, uint64_t b)
 const char *policy_rung_name(enum policy_rung rung)
 {
     static const char *const names[POLICY_RUNGS] = {
-        "nothing", "share", "balloon", "compress", "swap", "block",
+        "nothing", "share", "balloon", "compress", "smart paging", "swap", "block",
     };
 
     return names[rung];
@@ -58,6 +58,11 @@ static uint64_t room_of(const struct policy_input *in)
         return UINT64_MAX;
     uint64_t room = sub(in->limit, in->overhead);
     return room > ROOM_MIN ? room : ROOM_MIN;
+}
+
+static uint64_t smart_bytes(const struct policy_input *in)
+{
+    return in->ledger.pages[PAGE_SMART] * PAGE_SIZE;
 }
 
 /* Kept free in the guest, so that it need not hunt for pages itself. */
@@ -75,6 +80,7 @@ static uint64_t balloon_for_limit(const struct policy_state *state, const struct
     uint64_t soft = room / 100 * 92, relaxed = room / 100 * 80;
     uint64_t now = in->balloon_pages, reserve = reserve_of(in);
     uint64_t most = in->memory / PAGE_SIZE;
+    uint64_t held = in->host + smart_bytes(in); /* what only bridges is excess, too */
 
     if (in->guest_available == UINT64_MAX)
         return min_u64(state->balloon_target_pages, now); /* it has not told: ask nothing of it */
@@ -84,16 +90,16 @@ static uint64_t balloon_for_limit(const struct policy_state *state, const struct
         return sub(now, (reserve - in->guest_available) / PAGE_SIZE);
     if (in->host_state < POOL_SOFT)
         return min_u64(state->balloon_target_pages, now);
-    if (in->host > soft) {
+    if (held > soft) {
         /* What is asked already stays asked: other means hide how much is missing meanwhile. */
-        uint64_t need = now + (in->host - soft) / PAGE_SIZE;
+        uint64_t need = now + (held - soft) / PAGE_SIZE;
         uint64_t can = now + (in->guest_available - reserve) / PAGE_SIZE;
 
         need = need > state->balloon_target_pages ? need : state->balloon_target_pages;
         return min_u64(min_u64(need, can), most);
     }
-    if (in->host < relaxed && in->guest_available < 2 * reserve)
-        return sub(now, (relaxed - in->host) / PAGE_SIZE);
+    if (held < relaxed && in->guest_available < 2 * reserve)
+        return sub(now, (relaxed - held) / PAGE_SIZE);
     return state->balloon_target_pages;
 }
 
@@ -174,6 +180,14 @@ static uint64_t reclaimable_bytes(const struct policy_input *in, const struct po
     return by_balloon > in->idle_bytes ? by_balloon : in->idle_bytes;
 }
 
+/* What the balloon will free need not be read back and put elsewhere: it has the first go. */
+static uint64_t smart_limit(const struct policy_input *in, const struct policy_output *out)
+{
+    bool moves = !out->balloon_stuck && sub(out->balloon_target_pages, in->balloon_pages);
+
+    return moves && !in->smart_overdue && !in->smart_allowed ? smart_bytes(in) : in->smart_allowed;
+}
+
 static enum policy_rung rung_of(const struct policy_input *in, const struct policy_output *out,
                                 uint64_t room)
 {
@@ -193,7 +207,7 @@ static enum policy_rung rung_of(const struct policy_input *in, const struct poli
     if (!(in->forbidden & MEM_MEANS_COMPRESS) && in->compressed_limit &&
         in->compressed < in->compressed_limit / 100 * 95)
         return POLICY_COMPRESS;
-    return POLICY_SWAP;
+    return in->smart_allowed > smart_bytes(in) ? POLICY_SMART : POLICY_SWAP;
 }
 
 static void explain(const struct policy_input *in, struct policy_output *out, uint64_t room)
@@ -247,6 +261,7 @@ void policy_decide(struct policy_state *state, const struct policy_input *in,
     *out = (struct policy_output){0};
     decide_balloon(state, in, room, out);
     decide_orders(state, in, room, &out->orders);
+    out->orders.smart_limit_bytes = smart_limit(in, out);
     out->waits_for_lease = in->host_state < POOL_HARD && in->host <= room;
     out->rung = rung_of(in, out, room);
     out->reclaimable_bytes = reclaimable_bytes(in, out);

@@ -5,7 +5,7 @@
  * lightest place allowed:
  *
  *   equal to a disk block -> dropped     zeros -> nothing     equal to another page -> shared
- *   compresses well -> compressed store  else -> swap file
+ *   compresses well -> compressed store  else -> swap file, or the smart-paging file of a restart
  *
  * All work is done in slices by mem_service, on the vCPU's thread between two instructions (M5).
  */
@@ -29,12 +29,15 @@ enum mem_means {
  *                 NULL: none
  * bytes:          its size: guest memory less the reservation; sparse
  * compress_bytes: the most host memory the compressed store may take; 0: none
+ * smart_path:     the smart-paging file, made when orders allow and a page goes there, removed when
+ *                 it is empty and orders allow no more; what a killed VM left is removed now; NULL:
+ * none
  */
 struct mem_store_config {
-    const char *path;
+    const char *path, *smart_path;
     uint64_t bytes;
     uint64_t compress_bytes;
-    const struct aio_faults *faults; /* tests only: base/aio.h; NULL */
+    const struct aio_faults *faults, *smart_faults; /* tests only: base/aio.h; NULL */
 };
 
 /* Once, before the guest runs. ERR_IO, ERR_NOMEM: err_text() names the file and says what to do. */
@@ -52,6 +55,8 @@ int mem_io_fd(const struct guest_mem *mem);
  *                  overwriting (docs/memory.md): no page is dropped for its disk block, or chosen
  *                  for it; what is overwritten is brought in first, as is what a device reads;
  *                  nothing is read ahead
+ * smart_limit_bytes: so much may lie in the smart-paging file, which is taken before the swap file;
+ *                  what is there beyond is drained
  */
 struct mem_orders {
     uint64_t limit_bytes;
@@ -59,6 +64,7 @@ struct mem_orders {
     unsigned means;
     uint64_t share_scan_pages_per_s;
     bool without_cures;
+    uint64_t smart_limit_bytes;
 };
 void mem_set_orders(struct guest_mem *mem, const struct mem_orders *orders);
 
@@ -91,13 +97,19 @@ void mem_age_histogram(const struct guest_mem *mem, uint64_t pages[MEM_AGES]);
     X(evicted_shared,       "pages dropped because an equal page was held")                        \
     X(evicted_compressed,   "pages compressed")                                                    \
     X(evicted_swapped,      "pages written to the swap file")                                      \
-    X(compressed_to_swap,   "of these, from the compressed store because it was full")             \
+    X(evicted_smart,        "pages written to the smart-paging file")                              \
+    X(compressed_to_swap,   "of both, from the compressed store because it was full")              \
     X(compressed_moved,     "compressed pages moved together")                                     \
     X(refused_compress,     "pages that did not compress well enough")                             \
     X(refused_full,         "pages not compressed because the store was full")                     \
     X(came_from_shared,     "shared pages written to: broken")                                     \
     X(came_from_compressed, "pages expanded")                                                      \
     X(came_from_swap,       "pages read from the swap file because they were used")                \
+    X(came_from_smart,      "pages read from the smart-paging file because they were used")        \
+    X(smart_drained,        "pages that left the smart-paging file without being used")            \
+    X(smart_files,          "smart-paging files made")                                             \
+    X(smart_failures,       "of these and of those that could not be made, failed by the host")    \
+    X(smart_file_ns,        "time that smart-paging files were there, from first page to removal") \
     X(came_from_staging,    "pages used again before they were written")                           \
     X(came_from_image,      "pages read from a disk image because they were used")                 \
     X(readahead,            "pages read from the swap file or an image ahead of their use")        \
@@ -110,6 +122,8 @@ void mem_age_histogram(const struct guest_mem *mem, uint64_t pages[MEM_AGES]);
     X(double_paging_saved,  "guest writes of swapped pages served without bringing them in")       \
     X(swap_read_bytes,      "bytes read from the swap file")                                       \
     X(swap_write_bytes,     "bytes written to the swap file")                                      \
+    X(smart_read_bytes,     "bytes read from smart-paging files")                                  \
+    X(smart_write_bytes,    "bytes written to smart-paging files")                                 \
     X(image_read_bytes,     "bytes read from disk images to bring pages back")                     \
     X(io_errors,            "errors of the swap file and of disk images; each was tried again")    \
     X(checksum_errors,      "pages of the swap file that were not what was written")               \
@@ -129,17 +143,26 @@ const struct mem_reclaim_stats *mem_reclaim_stats(const struct guest_mem *mem);
 /*
  * compressed_bytes: what the compressed store takes;  shared_copies: pages held for shared ones
  * swap_slots:       pages the swap file has room for;  staging_pages: on their way there
+ * has_smart_file:   it is there now
  */
 struct mem_store_info {
     uint64_t compressed_bytes, compressed_limit_bytes;
     uint64_t shared_copies;
     uint64_t swap_slots, swap_slots_used, swap_staging_pages;
+    uint64_t smart_staging_pages;
+    bool has_smart_file;
 };
 void mem_store_info(const struct guest_mem *mem, struct mem_store_info *out);
 
 /* Latencies of bringing one page in, as counts by power of two: [k] took 2^k .. 2^(k+1) ns. */
 #define MEM_LATENCY_BUCKETS 40
-enum mem_latency { MEM_LATENCY_COMPRESSED, MEM_LATENCY_SWAP, MEM_LATENCY_IMAGE, MEM_LATENCIES };
+enum mem_latency {
+    MEM_LATENCY_COMPRESSED,
+    MEM_LATENCY_SWAP,
+    MEM_LATENCY_IMAGE,
+    MEM_LATENCY_SMART,
+    MEM_LATENCIES
+};
 const uint64_t *mem_latency(const struct guest_mem *mem, enum mem_latency which);
 
 #endif

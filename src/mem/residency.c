@@ -3,7 +3,7 @@
  * Page states: who holds what a frame holds, and what asking for a frame does. Frames come in here
  * and never leave (M5); evict.c and balloon.c let them leave.
  *
- *   asked for   absent  zero, ballooned       shared     compressed, swapped, image   resident
+ *   asked for   absent  zero, ballooned       shared     compressed, in a file        resident
  *   reading     zero    stays: zero page      stays      resident                     stays
  *   writing     resident (reads as zeros)     resident   resident                     stays
  *   overwriting resident (what it held is not brought in)                             stays
@@ -79,7 +79,8 @@ void mem_release(struct guest_mem *mem, uint64_t index, enum page_state to)
         zstore_free(mem->zstore, mem->place[index]);
         break;
     case PAGE_SWAPPED:
-        swap_free(mem->swap, mem->place[index]);
+    case PAGE_SMART:
+        swap_free(mem_file_of(mem, index), mem->place[index]);
         break;
     default:
         break;
@@ -155,6 +156,7 @@ enum mem_answer mem_take(struct guest_mem *mem, gfn_t gfn, enum mem_intent inten
         break;
     case PAGE_COMPRESSED:
     case PAGE_SWAPPED:
+    case PAGE_SMART:
     case PAGE_IMAGE:
         if (intent == MEM_FOR_OVERWRITE && !mem->orders.without_cures)
             overwrite(mem, index, user);
@@ -178,7 +180,7 @@ bool mem_zero_frame(struct guest_mem *mem, gfn_t gfn)
         return false;
     mem_notify_unmap(mem, gfn);
     mem->stats.stale_reads_saved +=
-        mem->state[index] == PAGE_SWAPPED || mem->state[index] == PAGE_IMAGE;
+        mem->state[index] >= PAGE_SWAPPED && mem->state[index] <= PAGE_SMART;
     mem_release(mem, index, PAGE_ZERO);
     if (mem->track[index])
         mem_note_written(mem, gfn_gpa(gfn), PAGE_SIZE);

@@ -32,7 +32,7 @@ static uint64_t allowance_bytes(const struct guest_mem *mem)
 {
     uint64_t most = SWAP_STAGING_PAGES * PAGE_SIZE, part = mem->orders.limit_bytes / 32;
 
-    return may_swap(mem) ? (part < most ? part : most) & PAGE_MASK : 0;
+    return may_swap(mem) || smart_is_allowed(mem) ? (part < most ? part : most) & PAGE_MASK : 0;
 }
 
 static uint64_t margin_bytes(uint64_t soft_bytes)
@@ -71,16 +71,34 @@ void mem_set_pressure_hook(struct guest_mem *mem, void (*hook)(void *arg), void 
     mem->pressure_arg = arg;
 }
 
-/* Waits for the swap file. False: it fails, or nothing is on its way. */
+/* Waits until something has been written. False: it fails, or nothing is on its way. */
+static bool wait_for(struct swap *file)
+{
+    struct swap_info info;
+
+    if (!file)
+        return false;
+    swap_get_info(file, &info);
+    if (!info.staged)
+        return false;
+    swap_work(file, SWAP_ALL_NOW);
+    if (swap_trouble(file))
+        return false;
+    swap_wait_room(file);
+    return !swap_trouble(file);
+}
+
 static bool wait_for_file(struct guest_mem *mem)
 {
-    if (!mem->swap || !stores_staged_pages(mem))
-        return false;
-    swap_work(mem->swap, SWAP_ALL_NOW);
-    if (swap_trouble(mem->swap))
-        return false;
-    swap_wait_room(mem->swap);
-    return !swap_trouble(mem->swap);
+    return wait_for(mem->smart.file) || smart_gives_way(mem) || wait_for(mem->swap);
+}
+
+static void work_on_files(struct guest_mem *mem, enum swap_flush flush)
+{
+    if (mem->smart.file)
+        swap_work(mem->smart.file, flush);
+    if (mem->swap)
+        swap_work(mem->swap, flush);
 }
 
 static size_t pages_above(uint64_t held, uint64_t goal)
@@ -177,16 +195,13 @@ static uint64_t keep_target(struct guest_mem *mem, uint64_t now_ns, uint64_t dea
         return UINT64_MAX;
     switch (reclaim(mem, mem->orders.target_bytes, deadline_ns)) {
     case RECLAIM_LATER:
-        if (mem->swap)
-            swap_work(mem->swap, SWAP_WHEN_DUE);
+        work_on_files(mem, SWAP_WHEN_DUE);
         return mem_clock_ns() > deadline_ns ? now_ns : now_ns + MS;
     case RECLAIM_END:
-        if (mem->swap)
-            swap_work(mem->swap, SWAP_ALL_NOW);
+        work_on_files(mem, SWAP_ALL_NOW);
         return now_ns + STALL_POLL_NS;
     case RECLAIM_DONE:
-        if (mem->swap)
-            swap_work(mem->swap, SWAP_ALL_NOW);
+        work_on_files(mem, SWAP_ALL_NOW);
         break;
     }
     return now_ns + TARGET_POLL_NS;
@@ -217,19 +232,19 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
     discard_flush(mem);
     equal_drop_left(mem);
     stores_compact(mem);
-    if (mem->swap)
-        swap_work(mem->swap, SWAP_WHEN_DUE);
+    work_on_files(mem, SWAP_WHEN_DUE);
     stall_retry(mem, now_ns);
+    smart_service(mem, now_ns, deadline);
     uint64_t next = keep_ages(mem, now_ns);
     next = earlier(next, keep_target(mem, now_ns, deadline));
     equal_scan(mem, now_ns, deadline);
     discard_flush(mem);
     /* Last: on its way elsewhere a page may take more room for a moment. */
     keep_limit(mem);
-    if (mem->swap)
-        swap_work(mem->swap, SWAP_WHEN_DUE);
+    work_on_files(mem, SWAP_WHEN_DUE);
     if (mem->orders.share_scan_pages_per_s || stores_staged_pages(mem))
         next = earlier(next, now_ns + BACKGROUND_NS);
+    next = earlier(next, smart_due(mem, now_ns));
     if (mem->stall.kind != STALL_NONE)
         next = earlier(next, now_ns + STALL_POLL_NS);
     stores_sync_stats(mem);

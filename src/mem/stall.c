@@ -44,6 +44,7 @@ void stall_retry(struct guest_mem *mem, uint64_t now_ns)
         return;
     switch ((enum page_state)mem->state[stall->index]) {
     case PAGE_SWAPPED:
+    case PAGE_SMART:
     case PAGE_IMAGE:
         if (!comein(mem, stall->index))
             return;

@@ -82,7 +82,7 @@ static void begin(struct fuzz *f, uint64_t number)
     model_folder(f->folder, sizeof(f->folder));
     snprintf(f->path, sizeof(f->path), "%s/swap", f->folder);
     f->zstore_limit = below(f, 3) ? below(f, 4 << 20) : UINT64_MAX;
-    if (swap_open(&f->sw, f->path, slots * PAGE_SIZE, f->pages, &f->faults) ||
+    if (swap_open(&f->sw, SWAP_FOR_SWAPPING, f->path, slots * PAGE_SIZE, f->pages, &f->faults) ||
         zstore_create(&f->zs, f->zstore_limit)) {
         fprintf(stderr, "stores_fuzz: %s\n", err_text());
         abort();

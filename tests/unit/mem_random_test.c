@@ -42,7 +42,7 @@ struct world {
     bool pinned[PAGES];
     bool disk_fails;
     struct mem_orders orders;
-    char path[64];
+    char path[64], smart_path[64];
 };
 
 static uint64_t next(struct world *w, uint64_t below)
@@ -336,6 +336,7 @@ static void orders(struct world *w)
     w->orders.target_bytes = next(w, 3) ? UINT64_MAX : pages[next(w, 6)] * PAGE;
     w->orders.means = (unsigned)next(w, 8);
     w->orders.share_scan_pages_per_s = next(w, 2) ? 2000 : 0;
+    w->orders.smart_limit_bytes = next(w, 2) ? 0 : pages[next(w, 6)] * PAGE;
     mem_set_orders(w->mem, &w->orders);
 }
 
@@ -465,7 +466,10 @@ static void drive(uint64_t seed, const struct aio_faults *faults, uint64_t swap_
     w->now_ns = 1000000000;
     snprintf(w->path, sizeof w->path, "/tmp/umbra-mem-%d.vswp", (int)getpid());
     assert_int_equal(mem_create(&w->mem, (uint64_t)PAGES * PAGE), ERR_OK);
+    snprintf(w->smart_path, sizeof w->smart_path, "/tmp/umbra-mem-%d.smart", (int)getpid());
     const struct mem_store_config config = {.path = swap_pages ? w->path : NULL,
+                                            .smart_path = seed % 4 ? w->smart_path : NULL,
+                                            .smart_faults = faults,
                                             .bytes = swap_pages * PAGE,
                                             .compress_bytes = (16 + seed % 5 * 16) * PAGE,
                                             .faults = faults};
@@ -490,6 +494,7 @@ static void drive(uint64_t seed, const struct aio_faults *faults, uint64_t swap_
     check_all_pages(w);
     mem_destroy(w->mem);
     assert_int_not_equal(access(w->path, F_OK), 0);
+    assert_int_not_equal(access(w->smart_path, F_OK), 0);
     free(w);
 }
 

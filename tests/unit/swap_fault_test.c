@@ -298,7 +298,7 @@ static int be_refused(void *arg)
     signal(SIGXFSZ, SIG_IGN);
     if (setrlimit(RLIMIT_FSIZE, &small))
         return 1;
-    if (swap_open(&sw, path, 64 * PAGE_SIZE, 64, NULL) != ERR_IO || sw)
+    if (swap_open(&sw, SWAP_FOR_SWAPPING, path, 64 * PAGE_SIZE, 64, NULL) != ERR_IO || sw)
         return 2;
     if (!strstr(err_text(), path) || !strstr(err_text(), "--reservation"))
         return 3;

@@ -13,7 +13,7 @@ static void expect_refusal(enum err want, const char *word)
 {
     struct swap *sw;
 
-    assert_int_equal(swap_open(&sw, path, 64 * PAGE_SIZE, 64, NULL), want);
+    assert_int_equal(swap_open(&sw, SWAP_FOR_SWAPPING, path, 64 * PAGE_SIZE, 64, NULL), want);
     assert_null(sw);
     assert_non_null(strstr(err_text(), word));
     assert_non_null(strstr(err_text(), folder)); /* names the file */
@@ -66,10 +66,11 @@ static void sizes(void **state)
     struct swap *sw;
     (void)state;
 
-    assert_int_equal(swap_open(&sw, path, 0, 64, NULL), ERR_INVAL);
-    assert_int_equal(swap_open(&sw, path, 4095, 64, NULL), ERR_INVAL);
-    assert_int_equal(swap_open(&sw, path, PAGE_SIZE, 0, NULL), ERR_INVAL);
-    assert_int_equal(swap_open(&sw, path, UINT64_C(1) << 44, 64, NULL), ERR_INVAL);
+    assert_int_equal(swap_open(&sw, SWAP_FOR_SWAPPING, path, 0, 64, NULL), ERR_INVAL);
+    assert_int_equal(swap_open(&sw, SWAP_FOR_SWAPPING, path, 4095, 64, NULL), ERR_INVAL);
+    assert_int_equal(swap_open(&sw, SWAP_FOR_SWAPPING, path, PAGE_SIZE, 0, NULL), ERR_INVAL);
+    assert_int_equal(swap_open(&sw, SWAP_FOR_SWAPPING, path, UINT64_C(1) << 44, 64, NULL),
+                     ERR_INVAL);
     /* a file of a size that no file system here has: refused with a word */
     assert_int_not_equal(access(path, F_OK), 0);
     sw = open_swap(1, 1, NULL);

@@ -39,7 +39,7 @@ static inline struct swap *open_swap(uint64_t slots, uint64_t pages,
 {
     struct swap *sw;
 
-    if (swap_open(&sw, path, slots * PAGE_SIZE, pages, faults))
+    if (swap_open(&sw, SWAP_FOR_SWAPPING, path, slots * PAGE_SIZE, pages, faults))
         fail_msg("%s", err_text());
     return sw;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control/duration.h"
 #include "control/means.h"
 #include "control/paths.h"
 #include "control/size.h"
@@ -56,6 +57,10 @@ const struct option_spec run_option_specs[] = {
      false},
     {"startup", "SIZE", "in a pool: what it needs to boot (default: --memory)", false},
     {"shares", "N", "in a pool: its weight among others (default: its MiB of memory)", false},
+    {"smart-paging-dir", "DIR",
+     "in a pool: where NAME.smart lies while a restart is bridged (default: as --swap-dir)", false},
+    {"smart-paging-limit", "TIME", "in a pool: it is gone after this, as 10m or 30s (default 10m)",
+     false},
     {NULL, NULL, NULL, false},
 };
 
@@ -221,8 +226,12 @@ static enum err check_pool(struct run_options *o)
 
     if (!pool->pool && (pool->minimum_bytes || pool->startup_bytes || pool->shares))
         return err_new(ERR_INVAL, "--minimum, --startup and --shares need --pool NAME");
+    if (!pool->pool && (o->vm.smart_dir || o->vm.smart_limit_ns))
+        return err_new(ERR_INVAL, "--smart-paging-dir and --smart-paging-limit need --pool NAME");
     if (!pool->pool)
         return ERR_OK;
+    if (!o->vm.smart_limit_ns)
+        o->vm.smart_limit_ns = RUN_SMART_LIMIT_NS;
     if (o->vm.limit_bytes != VM_ANY)
         return err_new(ERR_INVAL, "--limit and --pool exclude each other: the pool sets the limit");
     if (!pool->minimum_bytes)
@@ -237,6 +246,13 @@ static enum err check_pool(struct run_options *o)
     if (!pool->shares)
         pool->shares = o->vm.memory_bytes >> 20;
     return ERR_OK;
+}
+
+static enum err set_smart_limit(struct run_options *o, const char *value)
+{
+    enum err err = duration_parse(value, &o->vm.smart_limit_ns);
+
+    return err ? err_new(ERR_INVAL, "--smart-paging-limit: %s", err_text()) : ERR_OK;
 }
 
 static enum err set_memory_option(struct run_options *o, const struct option_spec *spec,
@@ -256,7 +272,12 @@ static enum err set_memory_option(struct run_options *o, const struct option_spe
         return add_disk(o, value);
     if (is(spec, "pool") || is(spec, "minimum") || is(spec, "startup") || is(spec, "shares"))
         return set_pool_option(o, spec, value);
-    o->vm.swap_dir = value;
+    if (is(spec, "smart-paging-limit"))
+        return set_smart_limit(o, value);
+    if (is(spec, "smart-paging-dir"))
+        o->vm.smart_dir = value;
+    else
+        o->vm.swap_dir = value;
     return ERR_OK;
 }
 

@@ -10,6 +10,9 @@
 #define RUN_MEMORY_DEFAULT (UINT64_C(512) << 20)
 #define RUN_MEMORY_MIN     (UINT64_C(2) << 20)
 
+/* Of a pool's member, when nothing is said. */
+#define RUN_SMART_LIMIT_NS (UINT64_C(600) * UINT64_C(1000000000))
+
 /* vm.name, vm.kernel, vm.initrd, vm.disks may point into the buffers. */
 struct run_options {
     struct vm_config vm;

@@ -22,9 +22,7 @@
 /* Growth begins with a small step again after so long without meeting a lease. */
 #define CALM_NS     (1000 * MS)
 #define STARTING_NS (60000 * MS)
-/* A driver that is there sooner after a reset is the one from before it. */
-#define BOOTED_NS (1000 * MS)
-#define MIB       (UINT64_C(1) << 20)
+#define MIB         (UINT64_C(1) << 20)
 
 struct member {
     struct vm *vm;
@@ -35,9 +33,8 @@ struct member {
     uint64_t came_in, came_in_ns;     /* pages that came back so far, when that was counted */
     uint64_t came_bytes;              /* in the last whole second */
     uint64_t step, met_lease, met_ns; /* growth: how much, the lease last met, and when */
-    unsigned resets;
-    bool is_restarting, was_granted;
-    uint64_t since_ns; /* the start, or the newest restart */
+    bool was_granted;
+    uint64_t since_ns; /* the start */
     bool is_told_lost;
     char refused[240];
 };
@@ -112,24 +109,13 @@ static uint64_t wanted_bytes(struct member *m, const struct vm_decision *d, uint
                    maximum);
 }
 
-/* Booted is a guest whose balloon has a driver. */
-static const char *phase_of(struct member *m, const struct vm_decision *d, uint64_t held,
-                            uint64_t now)
+static const char *phase_of(struct member *m, uint64_t held, uint64_t now)
 {
-    unsigned resets = vm_resets(m->vm);
-
-    if (resets != m->resets) {
-        m->resets = resets;
-        m->is_restarting = true;
-        m->since_ns = now;
-    }
-    if (now - m->since_ns > BOOTED_NS && d->saw.has_balloon)
-        m->is_restarting = false;
-    if (m->is_restarting)
-        return "restarting";
+    if (vm_phase(m->vm) == VM_RESTARTING)
+        return vm_phase_name(VM_RESTARTING);
     m->was_granted |= (m->lease > held ? m->lease : held) >= m->config.startup_bytes ||
                       now - m->since_ns > STARTING_NS;
-    return m->was_granted ? "running" : "starting";
+    return vm_phase_name(m->was_granted ? VM_RUNNING : VM_STARTING);
 }
 
 static void report(struct member *m)
@@ -145,7 +131,7 @@ static void report(struct member *m)
                              (json_int_t)m->lease, "reclaimable",
                              (json_int_t)d.decided.reclaimable_bytes, "smart",
                              (json_int_t)(d.saw.ledger.pages[PAGE_SMART] * PAGE_SIZE), "phase",
-                             phase_of(m, &d, held, now)));
+                             phase_of(m, held, now)));
     m->next_report_ns = now + (has_met_lease(m, held) ? PRESSED_NS : REPORT_NS);
 }
 
@@ -158,6 +144,7 @@ static void take(void *arg, const json_t *message)
 
     if ((body = json_object_get(message, "lease"))) {
         json_int_t bytes = json_integer_value(json_object_get(body, "bytes"));
+        json_int_t smart = json_integer_value(json_object_get(body, "smart"));
         const char *state = json_string_value(json_object_get(body, "state"));
 
         if (bytes < 0)
@@ -165,6 +152,7 @@ static void take(void *arg, const json_t *message)
         m->lease = (uint64_t)bytes;
         m->seq = (uint64_t)json_integer_value(json_object_get(body, "seq"));
         vm_set_lease(m->vm, m->lease, pool_state_of_name(state));
+        vm_set_smart(m->vm, smart > 0 ? (uint64_t)smart : 0);
         m->next_report_ns = 0; /* confirms it */
     } else if ((body = json_object_get(message, "refused"))) {
         const char *why = json_string_value(json_object_get(body, "why"));
@@ -239,7 +227,6 @@ enum err member_join(struct member **out, struct vm *vm, const struct member_con
         member_leave(m);
         return err;
     }
-    m->resets = vm_resets(vm);
     m->since_ns = host_ns();
     *out = m;
     return ERR_OK;

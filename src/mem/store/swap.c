@@ -50,8 +50,8 @@ static enum err allocate(struct swap *sw, uint64_t slots)
     return ERR_OK;
 }
 
-enum err swap_open(struct swap **out, const char *path, uint64_t bytes, uint64_t pages,
-                   const struct aio_faults *faults)
+enum err swap_open(struct swap **out, enum swap_use use, const char *path, uint64_t bytes,
+                   uint64_t pages, const struct aio_faults *faults)
 {
     uint64_t slots = bytes / PAGE_SIZE;
     struct swap *sw;
@@ -68,7 +68,7 @@ enum err swap_open(struct swap **out, const char *path, uint64_t bytes, uint64_t
     err = err ? err : swap_slots_init(&sw->slots, slots, pages);
     err = err ? err : swap_crypt_create(&sw->crypt);
     err = err ? err : aio_create(&sw->aio, SWAP_OPS + SWAP_READ_OPS, faults);
-    err = err ? err : swap_file_create(&sw->file, path, slots * PAGE_SIZE);
+    err = err ? err : swap_file_create(&sw->file, use, path, slots * PAGE_SIZE);
     if (err) {
         swap_close(sw);
         return err;

@@ -28,14 +28,23 @@
 
 struct swap;
 
+/* What the file is for: only the words of messages differ. */
+enum swap_use { SWAP_FOR_SWAPPING, SWAP_FOR_SMART_PAGING };
+
 /*
  * path, bytes: made new with mode 0600 and this size, sparse
  * pages:       of the guest: indexes are 0 .. pages-1
  */
-enum err swap_open(struct swap **out, const char *path, uint64_t bytes, uint64_t pages,
-                   const struct aio_faults *faults) MUST_USE;
+enum err swap_open(struct swap **out, enum swap_use use, const char *path, uint64_t bytes,
+                   uint64_t pages, const struct aio_faults *faults) MUST_USE;
 /* Closes and removes the file. */
 void swap_close(struct swap *sw);
+
+/*
+ * Removes what a killed VM left at this path; ERR_OK also when nothing is there. ERR_BUSY: a
+ * running VM has it; ERR_INVAL: something else is there; ERR_IO.
+ */
+enum err swap_remove_leftover(enum swap_use use, const char *path) MUST_USE;
 
 int swap_fd(const struct swap *sw); /* aio_fd */
 

@@ -47,9 +47,16 @@ static bool lock(int fd)
     return ok;
 }
 
-/* Removes what another VM left behind; ERR_OK also when nothing is there. */
-static enum err remove_stale(const char *path)
+static const struct {
+    const char *name, *option;
+} words[] = {
+    [SWAP_FOR_SWAPPING] = {"swap file", "--swap-dir"},
+    [SWAP_FOR_SMART_PAGING] = {"smart-paging file", "--smart-paging-dir"},
+};
+
+enum err swap_remove_leftover(enum swap_use use, const char *path)
 {
+    const char *name = words[use].name, *option = words[use].option;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct stat here, st;
     enum err err = ERR_OK;
@@ -58,29 +65,28 @@ static enum err remove_stale(const char *path)
         return ERR_OK;
     if (fd < 0)
         return err_errno(ERR_IO,
-                         "%s is in the way of the swap file: remove it or choose another "
-                         "folder (--swap-dir)",
-                         path);
+                         "%s is in the way of the %s: remove it or choose another folder (%s)",
+                         path, name, option);
     if (fstat(fd, &st) || !S_ISREG(st.st_mode))
         err = err_new(ERR_INVAL,
-                      "%s is in the way of the swap file and is no regular file: remove "
-                      "it or choose another folder (--swap-dir)",
-                      path);
+                      "%s is in the way of the %s and is no regular file: remove it or choose "
+                      "another folder (%s)",
+                      path, name, option);
     else if (!lock(fd))
         err = errno == EWOULDBLOCK
                   ? err_new(ERR_BUSY,
-                            "%s is the swap file of a VM that runs: choose another name "
-                            "or another folder (--swap-dir)",
-                            path)
+                            "%s is the %s of a VM that runs: choose another name or another folder "
+                            "(%s)",
+                            path, name, option)
                   : err_errno(ERR_IO, "cannot lock %s", path);
     else if (!lstat(path, &here) && is_same_file(&here, &st) && unlink(path))
-        err = err_errno(ERR_IO, "cannot remove the old swap file %s", path);
+        err = err_errno(ERR_IO, "cannot remove the old %s %s", name, path);
     close(fd);
     return err;
 }
 
 /* One try. ERR_OK with *fd -1: another process came between, try again. */
-static enum err create_locked(const char *path, int *fd)
+static enum err create_locked(const char *path, enum swap_use use, int *fd)
 {
     struct stat here, st;
 
@@ -89,9 +95,8 @@ static enum err create_locked(const char *path, int *fd)
         return ERR_OK;
     if (*fd < 0)
         return err_errno(ERR_IO,
-                         "cannot make the swap file %s: choose a folder that can be written "
-                         "to (--swap-dir)",
-                         path);
+                         "cannot make the %s %s: choose a folder that can be written to (%s)",
+                         words[use].name, path, words[use].option);
     if (flock(*fd, LOCK_EX | LOCK_NB) || lstat(path, &here) || fstat(*fd, &st) ||
         !is_same_file(&here, &st)) {
         close(*fd);
@@ -111,7 +116,7 @@ static enum err try_direct(struct swap_file *file)
     ssize_t got;
 
     if (!page)
-        return err_new(ERR_NOMEM, "no memory for the swap file");
+        return err_new(ERR_NOMEM, "no memory for the %s", words[file->use].name);
     memset(page, 0, PAGE_SIZE);
     file->is_direct = flags >= 0 && fcntl(file->fd, F_SETFL, flags | O_DIRECT) == 0;
     got = pwrite(file->fd, page, PAGE_SIZE, 0);
@@ -122,7 +127,7 @@ static enum err try_direct(struct swap_file *file)
     }
     free(page);
     if (got < 0 && errno != ENOSPC && errno != EDQUOT)
-        return err_errno(ERR_IO, "cannot write to the swap file %s", file->path);
+        return err_errno(ERR_IO, "cannot write to the %s %s", words[file->use].name, file->path);
     return swap_file_clear(file) ? ERR_OK : ERR_IO;
 }
 
@@ -132,7 +137,7 @@ static void warn_of_memory(const struct swap_file *file)
 
     if (!fstatfs(file->fd, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC))
         log_msg(LOG_WARN, "swap",
-                "path=%s is on a file system in memory: swapping there frees none", file->path);
+                "path=%s is on a file system in memory: what goes there frees none", file->path);
 }
 
 static enum err prepare(struct swap_file *file)
@@ -140,44 +145,47 @@ static enum err prepare(struct swap_file *file)
     struct stat st;
 
     if (fstat(file->fd, &st))
-        return err_errno(ERR_IO, "cannot look at the swap file %s", file->path);
+        return err_errno(ERR_IO, "cannot look at the %s %s", words[file->use].name, file->path);
     file->device = st.st_dev;
     file->inode = st.st_ino;
     if (fchmod(file->fd, 0600)) /* whatever the umask said */
-        return err_errno(ERR_IO, "cannot protect the swap file %s", file->path);
+        return err_errno(ERR_IO, "cannot protect the %s %s", words[file->use].name, file->path);
     if (ftruncate(file->fd, (off_t)file->bytes))
-        return err_errno(ERR_IO,
-                         "cannot give the swap file %s its size of %llu MiB: choose another "
-                         "folder (--swap-dir) or a larger reservation (--reservation)",
-                         file->path, (unsigned long long)(file->bytes >> 20));
+        return err_errno(
+            ERR_IO, "cannot give the %s %s its size of %llu MiB: choose another folder (%s)%s",
+            words[file->use].name, file->path, (unsigned long long)(file->bytes >> 20),
+            words[file->use].option,
+            file->use == SWAP_FOR_SWAPPING ? " or a larger reservation (--reservation)" : "");
     warn_of_memory(file);
     return try_direct(file);
 }
 
-enum err swap_file_create(struct swap_file *file, const char *path, uint64_t bytes)
+enum err swap_file_create(struct swap_file *file, enum swap_use use, const char *path,
+                          uint64_t bytes)
 {
     enum err err = ERR_OK;
 
     memset(file, 0, sizeof(*file));
     file->fd = -1;
+    file->use = use;
     file->bytes = bytes;
     for (int i = 0; !err && file->fd < 0 && i < CREATE_TRIES; i++) {
-        err = remove_stale(path);
+        err = swap_remove_leftover(use, path);
         if (!err)
-            err = create_locked(path, &file->fd);
+            err = create_locked(path, use, &file->fd);
     }
     if (err)
         return err;
     if (file->fd < 0)
         return err_new(ERR_BUSY,
-                       "another process makes and removes %s all the time: choose another "
-                       "folder (--swap-dir)",
-                       path);
+                       "another process makes and removes %s all the time: choose another folder "
+                       "(%s)",
+                       path, words[use].option);
     file->path = strdup(path);
     if (!file->path) {
         unlink(path);
         close(file->fd);
-        return err_new(ERR_NOMEM, "no memory for the swap file %s", path);
+        return err_new(ERR_NOMEM, "no memory for the %s %s", words[use].name, path);
     }
     err = prepare(file);
     if (err)
@@ -202,7 +210,8 @@ bool swap_file_clear(struct swap_file *file)
 {
     if (!ftruncate(file->fd, 0) && !ftruncate(file->fd, (off_t)file->bytes))
         return true;
-    err_note(ERR_IO, "cannot empty the swap file %s: %s", file->path, strerror(errno));
+    err_note(ERR_IO, "cannot empty the %s %s: %s", words[file->use].name, file->path,
+             strerror(errno));
     return false;
 }
 

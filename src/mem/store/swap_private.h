@@ -30,6 +30,7 @@
 
 struct swap_file {
     int fd;
+    enum swap_use use;
     char *path;
     uint64_t bytes;
     bool is_direct;             /* past the page cache */
@@ -38,7 +39,8 @@ struct swap_file {
     ino_t inode;
 };
 
-enum err swap_file_create(struct swap_file *file, const char *path, uint64_t bytes) MUST_USE;
+enum err swap_file_create(struct swap_file *file, enum swap_use use, const char *path,
+                          uint64_t bytes) MUST_USE;
 void swap_file_remove(struct swap_file *file);
 /* All holes again. False: the file system refused, err_text(). */
 bool swap_file_clear(struct swap_file *file);
