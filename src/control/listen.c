@@ -13,18 +13,34 @@
 
 #define BACKLOG 64
 
-/* Under the folder's lock: true when nobody listens on `address`. */
-static bool is_stale(const struct sockaddr_un *address)
+int listener_reach(const char *path, int type_flags)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool stale;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd, error;
 
-    if (fd < 0)
-        return false;
-    stale =
-        connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED;
-    close(fd);
-    return stale;
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(address.sun_path, path, strlen(path));
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | type_flags, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address))) {
+        error = errno;
+        close(fd);
+        errno = error;
+        fd = -1;
+    }
+    return fd;
+}
+
+/* Under the folder's lock: true when nobody listens at `path`. */
+static bool is_stale(const char *path)
+{
+    int fd = listener_reach(path, 0);
+
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 && errno == ECONNREFUSED;
 }
 
 static enum err bind_path(struct listener *l)
@@ -38,7 +54,7 @@ static enum err bind_path(struct listener *l)
     if (bind(l->fd, (struct sockaddr *)&address, sizeof(address))) {
         if (errno != EADDRINUSE)
             return err_errno(ERR_IO, "cannot make %s", l->path);
-        if (!is_stale(&address))
+        if (!is_stale(l->path))
             return err_new(ERR_BUSY, "%s is in use", l->path);
         if (unlink(l->path) || bind(l->fd, (struct sockaddr *)&address, sizeof(address)))
             return err_errno(ERR_IO, "cannot replace %s", l->path);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A UNIX socket that listens under a name, of which there is one owner at a time. */
+/*
+ * A UNIX socket that listens under a name, of which there is one owner at a time; and how others
+ * reach it.
+ */
 #ifndef UMBRA_CONTROL_LISTEN_H
 #define UMBRA_CONTROL_LISTEN_H
 
@@ -26,5 +29,11 @@ void listener_unlink(struct listener *listener);
 
 /* Removes the name first: whoever sees a connection end may take it. */
 void listener_close(struct listener *listener);
+
+/*
+ * Connects to whoever listens at `path`; type_flags: of socket(2), with SOCK_NONBLOCK it never
+ * waits. Answers the descriptor, or -1 and errno: ECONNREFUSED, ENOENT: nobody listens.
+ */
+int listener_reach(const char *path, int type_flags);
 
 #endif

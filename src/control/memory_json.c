@@ -145,9 +145,10 @@ static json_t *policy_json(struct vm *vm)
     struct vm_decision d = vm_decision(vm);
 
     return json_pack(
-        "{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "phase", vm_phase_name(vm_phase(vm)), "rung",
-        policy_rung_name(d.decided.rung), "why", d.decided.why, "balloon_stuck",
-        d.decided.balloon_stuck, "room_bytes",
+        "{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "phase", vm_phase_name(vm_phase(vm)),
+        "rung", policy_rung_name(d.decided.rung), "why", d.decided.why, "balloon_stuck",
+        d.decided.balloon_stuck, "limit_bytes",
+        d.saw.now_ns ? size_or_null(d.saw.limit) : json_null(), "room_bytes",
         d.saw.now_ns ? size_or_null(d.decided.orders.limit_bytes) : json_null(),
         "smart_allowed_bytes", number(d.decided.orders.smart_limit_bytes), "asked_resident_bytes",
         d.saw.now_ns ? size_or_null(d.saw.user_target) : json_null(), "asked_balloon_bytes",

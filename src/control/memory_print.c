@@ -123,7 +123,8 @@ static void print_costs(const json_t *memory, FILE *out)
 
 static void print_limit(const json_t *memory, FILE *out)
 {
-    const json_t *limit = json_object_get(memory, "limit_bytes");
+    const json_t *now = json_object_get(json_object_get(memory, "policy"), "limit_bytes");
+    const json_t *limit = json_is_integer(now) ? now : json_object_get(memory, "limit_bytes");
     uint64_t bytes = (uint64_t)json_integer_value(limit), process = get(memory, "process_bytes");
 
     if (!json_is_integer(limit))

@@ -53,6 +53,12 @@ static const struct option_spec *find_spec(const struct option_spec *specs, cons
     return NULL;
 }
 
+/* An option of one letter has one dash. */
+static const char *dashes(const struct option_spec *spec)
+{
+    return spec->name[1] ? "--" : "-";
+}
+
 static enum err unknown_option(const struct option_spec *specs, const char *word, size_t length)
 {
     char name[WORD_MAX + 1];
@@ -65,29 +71,35 @@ static enum err unknown_option(const struct option_spec *specs, const char *word
             best = specs;
     }
     if (best)
-        return err_new(ERR_INVAL, "unknown option '--%s'; did you mean '--%s'?", name, best->name);
+        return err_new(ERR_INVAL, "unknown option '--%s'; did you mean '%s%s'?", name, dashes(best),
+                       best->name);
     return err_new(ERR_INVAL, "unknown option '--%s'; --help lists the options", name);
 }
 
-static enum err parse_long(const struct option_spec *specs, int count, char *const *words, int *at,
-                           const struct option_sink *sink)
+/* --name, --name=value, --name value, -n, -nvalue, -n value */
+static enum err parse_option(const struct option_spec *specs, int count, char *const *words,
+                             int *at, const struct option_sink *sink)
 {
-    const char *name = words[*at] + 2;
-    size_t length = strcspn(name, "=");
-    const char *value = name[length] ? name + length + 1 : NULL;
+    bool is_long = words[*at][1] == '-';
+    const char *name = words[*at] + (is_long ? 2 : 1);
+    size_t length = is_long ? strcspn(name, "=") : 1;
+    const char *rest = name + length + (is_long && name[length] ? 1 : 0);
+    const char *value = name[length] ? rest : NULL;
     const struct option_spec *spec = find_spec(specs, name, length);
 
-    if (!spec)
+    if (!is_long && !spec)
+        return err_new(ERR_INVAL, "unknown option '%s'; --help lists the options", words[*at]);
+    if (!spec || (is_long && length == 1))
         return unknown_option(specs, name, length);
     if (spec->not_built)
-        return err_new(ERR_UNSUPPORTED, "--%s is not built yet in this version; leave it out",
-                       spec->name);
+        return err_new(ERR_UNSUPPORTED, "%s%s is not built yet in this version; leave it out",
+                       dashes(spec), spec->name);
     if (!spec->value && value)
-        return err_new(ERR_INVAL, "--%s takes no value", spec->name);
+        return err_new(ERR_INVAL, "%s%s takes no value", dashes(spec), spec->name);
     if (spec->value && !value) {
         if (*at + 1 >= count)
-            return err_new(ERR_INVAL, "--%s needs a value: --%s %s", spec->name, spec->name,
-                           spec->value);
+            return err_new(ERR_INVAL, "%s%s needs a value: %s%s %s", dashes(spec), spec->name,
+                           dashes(spec), spec->name, spec->value);
         value = words[++*at];
     }
     return sink->set(sink->arg, spec, value);
@@ -111,10 +123,8 @@ enum err options_parse(const struct option_spec *specs, int count, char *const *
             *want_help = true;
             return ERR_OK;
         }
-        if (!only_words && word[0] == '-' && word[1] == '-')
-            err = parse_long(specs, count, words, &i, sink);
-        else if (!only_words && word[0] == '-' && word[1])
-            err = err_new(ERR_INVAL, "unknown option '%s'; --help lists the options", word);
+        if (!only_words && word[0] == '-' && word[1])
+            err = parse_option(specs, count, words, &i, sink);
         else if (sink->positional)
             err = sink->positional(sink->arg, word);
         else
@@ -136,7 +146,7 @@ void options_print(const struct option_spec *specs, FILE *out)
             any_missing = true;
             continue;
         }
-        snprintf(left, sizeof(left), "--%s%s%s", s->name, s->value ? " " : "",
+        snprintf(left, sizeof(left), "%s%s%s%s", dashes(s), s->name, s->value ? " " : "",
                  s->value ? s->value : "");
         fprintf(out, "  %-26s %s\n", left, s->help);
     }

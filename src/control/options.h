@@ -13,7 +13,8 @@
 #include "base/err.h"
 
 /*
- * name:      without the dashes; the table ends with a NULL name
+ * name:      without the dashes (of which an option of one letter has one); the table ends with a
+ *            NULL name
  * value:     what --help calls the value; NULL: a flag
  * help:      one line
  * not_built: true: announced, but this version cannot serve it

@@ -2,6 +2,7 @@
 #include "control/paths.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,32 @@ enum err paths_pool_socket(char *buf, size_t buf_bytes, const char *name, enum p
     if (!err && (size_t)snprintf(buf, buf_bytes, "%s/%s.pool", dir, name) >= buf_bytes)
         err = err_new(ERR_INVAL, "the pool's name '%s' is too long", name);
     return err;
+}
+
+enum err paths_each_socket(const char *ending, void (*found)(void *arg, const char *name),
+                           void *arg)
+{
+    char dir[SOCKET_PATH_MAX];
+    struct dirent **entries = NULL;
+    enum err err = paths_socket_dir(dir, sizeof(dir), PATHS_MUST_EXIST);
+    int count;
+
+    if (err)
+        return err == ERR_NOTFOUND ? ERR_OK : err;
+    count = scandir(dir, &entries, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        char *name = entries[i]->d_name;
+        size_t length = strlen(name), tail = strlen(ending);
+
+        if (length > tail && !strcmp(name + length - tail, ending)) {
+            name[length - tail] = '\0';
+            if (!paths_check_name(name))
+                found(arg, name);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return count < 0 ? err_errno(ERR_IO, "cannot read %s", dir) : ERR_OK;
 }
 
 enum err paths_guest_file(char *buf, size_t buf_bytes, const char *file)

@@ -32,6 +32,13 @@ enum err paths_pool_socket(char *buf, size_t buf_bytes, const char *name,
                            enum paths_create create) MUST_USE;
 
 /*
+ * Calls `found` with the name of each VM ("NAME.sock") or pool ("NAME.pool") that has a socket, in
+ * alphabetic order, whether somebody listens there or not. No folder of sockets: none.
+ */
+enum err paths_each_socket(const char *ending, void (*found)(void *arg, const char *name),
+                           void *arg) MUST_USE;
+
+/*
  * A file of the cached guest: ${XDG_CACHE_HOME:-~/.cache}/umbra/guest/FILE. ERR_NOTFOUND: no home
  * folder.
  */

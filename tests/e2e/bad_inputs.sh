@@ -32,7 +32,7 @@ head -c 4096 /dev/zero >> "$tmp/aarch64"
 
 refuses "a command that does not exist" "unknown command" fly
 refuses "a typo of a command" "did you mean 'umbra stat'" stta
-refuses "a command that is not built yet" "not built yet" top
+refuses "a command that is not built yet" "not built yet" snapshot
 refuses "an unknown option" "unknown option" run --colour
 refuses "a typo of an option" "did you mean '--memory'" run --memroy 1G
 refuses "an option without its value" "needs a value" run --memory

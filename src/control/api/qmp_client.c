@@ -9,26 +9,29 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "control/listen.h"
 #include "control/paths.h"
 
 #define ANSWER_SECONDS 3
 
 /* Removes the socket of a dead VM, unless a new one of that name is just being made. */
-static void remove_stale(const char *dir, const struct sockaddr_un *address)
+static void remove_stale(const char *dir, const char *path)
 {
     int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    if (dir_fd >= 0 && fd >= 0 && !flock(dir_fd, LOCK_EX | LOCK_NB) &&
-        connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED)
-        unlink(address->sun_path);
-    if (fd >= 0)
-        close(fd);
-    if (dir_fd >= 0)
-        close(dir_fd);
+    if (dir_fd < 0)
+        return;
+    if (!flock(dir_fd, LOCK_EX | LOCK_NB)) {
+        int fd = listener_reach(path, SOCK_NONBLOCK);
+
+        if (fd >= 0)
+            close(fd);
+        else if (errno == ECONNREFUSED)
+            unlink(path);
+    }
+    close(dir_fd);
 }
 
 /* A whole message from the bytes that are here; *message is NULL when they do not make one. */
@@ -167,12 +170,10 @@ enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **resu
     return err;
 }
 
-enum err qmp_link_open(struct qmp_link *link, const char *name)
+/* type_flags: of socket(2). */
+static enum err reach(struct qmp_link *link, const char *name, int type_flags)
 {
-    struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char dir[SOCKET_PATH_MAX];
-    json_t *message = NULL;
+    char dir[SOCKET_PATH_MAX], path[SOCKET_PATH_MAX];
     enum err err;
 
     memset(link, 0, sizeof(*link));
@@ -184,28 +185,51 @@ enum err qmp_link_open(struct qmp_link *link, const char *name)
             return err_new(ERR_NOTFOUND, "no VM named '%s' is running; umbra ps lists them", name);
     }
     if (!err)
-        err = paths_socket(address.sun_path, sizeof(address.sun_path), dir, name);
+        err = paths_socket(path, sizeof(path), dir, name);
     if (err)
         return err;
-    link->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (link->fd < 0)
-        return err_errno(ERR_IO, "cannot make a socket");
-    if (setsockopt(link->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) ||
-        setsockopt(link->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)))
-        return err_errno(ERR_IO, "cannot set the socket's timeout");
-    if (connect(link->fd, (struct sockaddr *)&address, sizeof(address))) {
+    link->fd = listener_reach(path, type_flags);
+    if (link->fd < 0) {
         bool dead = errno == ECONNREFUSED;
 
         err = dead || errno == ENOENT
                   ? err_new(ERR_NOTFOUND, "no VM named '%s' is running; umbra ps lists them", name)
                   : err_errno(ERR_IO, "cannot reach VM '%s'", name);
-        qmp_link_close(link);
         if (dead)
-            remove_stale(dir, &address);
-        return err;
+            remove_stale(dir, path);
     }
-    err = next_message(link, &message);
-    json_decref(message);
+    return err;
+}
+
+enum err qmp_link_begin(struct qmp_link *link, const char *name)
+{
+    return reach(link, name, SOCK_NONBLOCK);
+}
+
+enum err qmp_link_ask(struct qmp_link *link, const char *command)
+{
+    json_t *none = json_object();
+    enum err err = send_request(link, command, none);
+
+    json_decref(none);
+    return err;
+}
+
+enum err qmp_link_open(struct qmp_link *link, const char *name)
+{
+    struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
+    json_t *message = NULL;
+    enum err err = reach(link, name, 0);
+
+    if (err)
+        return err;
+    if (setsockopt(link->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) ||
+        setsockopt(link->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)))
+        err = err_errno(ERR_IO, "cannot set the socket's timeout");
+    if (!err) {
+        err = next_message(link, &message);
+        json_decref(message);
+    }
     if (!err) {
         err = qmp_link_call(link, "qmp_capabilities", &message);
         json_decref(message);

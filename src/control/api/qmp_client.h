@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The other end of the control socket, for ps, stat and stop. Every call ends within a few seconds.
+ * The other end of the control socket. Two ways to use it:
+ *
+ *   open, call, close                 one question; every call ends within a few seconds
+ *   begin, then ask and take by poll  many VMs at once; nothing ever waits
  */
 #ifndef UMBRA_CONTROL_API_QMP_CLIENT_H
 #define UMBRA_CONTROL_API_QMP_CLIENT_H
@@ -35,6 +38,17 @@ enum err qmp_link_call(struct qmp_link *link, const char *command, json_t **resu
 /* The same with arguments (an object, borrowed). ERR_INVAL when the VM refuses them. */
 enum err qmp_link_call_with(struct qmp_link *link, const char *command, json_t *arguments,
                             json_t **result) MUST_USE;
+
+/*
+ * Connects without a handshake and without ever waiting: the greeting comes by qmp_link_take.
+ * ERR_NOTFOUND: no such VM runs (as above); ERR_IO: it cannot be reached now.
+ */
+enum err qmp_link_begin(struct qmp_link *link, const char *name) MUST_USE;
+
+/*
+ * Sends a command without arguments; the answer comes by qmp_link_take. ERR_IO: it cannot be sent.
+ */
+enum err qmp_link_ask(struct qmp_link *link, const char *command) MUST_USE;
 
 /*
  * The next message if there is one already, else *message is NULL; for a caller that polls link->fd

@@ -31,6 +31,7 @@ int command_restart(int count, char *const *words);
 int command_stat(int count, char *const *words);
 int command_stop(int count, char *const *words);
 int command_swap(int count, char *const *words);
+int command_top(int count, char *const *words);
 int command_trace(int count, char *const *words);
 int command_walk(int count, char *const *words);
 

@@ -10,6 +10,7 @@
 const struct command commands[] = {
     {"run", "start a VM", command_run},
     {"ps", "list the running VMs", command_ps},
+    {"top", "watch all VMs: where their memory is and how it moves", command_top},
     {"explain", "say where a VM's memory went", command_explain},
     {"stat", "show a VM's counters", command_stat},
     {"host", "manage a pool of VMs: who gets how much memory", command_host},
@@ -19,7 +20,6 @@ const struct command commands[] = {
     {"walk", "explain one address: guest tables, host, shadow", command_walk},
     {"balloon", "let a guest give memory back, or take it again", command_balloon},
     {"restart", "reset a VM", command_restart},
-    {"top", "watch all VMs", NULL},
     {"snapshot", "save a VM", NULL},
     {"restore", "load a saved VM", NULL},
     {"compare", "compare techniques on one workload", NULL},
@@ -55,6 +55,7 @@ static void print_help(FILE *out)
         "  umbra run                                    boot the cached guest (make guest)\n"
         "  umbra run --kernel vmlinuz --initrd i.img --append console=ttyS0 --memory 512M\n"
         "  umbra ps                                     which VMs run\n"
+        "  umbra top                                    watch them all\n"
         "  umbra stat NAME                              what a VM does and where its memory is\n"
         "  umbra explain NAME                           where did its memory go?\n"
         "  umbra trace NAME --count 20                  what happens in its tables, step by step\n"

@@ -1,23 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* umbra ps: the running VMs of this user. */
-#include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "control/api/qmp_client.h"
 #include "control/cli/command.h"
 #include "control/paths.h"
 #include "control/size.h"
 #include "control/vm_folder.h"
-
-static int is_socket_name(const struct dirent *entry)
-{
-    size_t length = strlen(entry->d_name);
-
-    return length > 5 && length <= NAME_MAX_BYTES + 5 &&
-           !strcmp(entry->d_name + length - 5, ".sock");
-}
 
 /*
  * One VM's counters; for one that does not answer only its name and a state that says so. NULL: not
@@ -38,29 +27,12 @@ static json_t *ask(const char *name)
     return err ? json_pack("{s:s, s:s}", "name", name, "state", "not answering") : stats;
 }
 
-static enum err collect(json_t *list)
+static void collect(void *list, const char *name)
 {
-    char dir[SOCKET_PATH_MAX];
-    struct dirent **entries = NULL;
-    enum err err = paths_socket_dir(dir, sizeof(dir), PATHS_MUST_EXIST);
-    int count;
+    json_t *stats = ask(name);
 
-    if (err == ERR_NOTFOUND)
-        return ERR_OK;
-    if (err)
-        return err;
-    count = scandir(dir, &entries, is_socket_name, alphasort);
-    for (int i = 0; i < count; i++) {
-        json_t *stats;
-
-        entries[i]->d_name[strlen(entries[i]->d_name) - 5] = '\0';
-        stats = ask(entries[i]->d_name);
-        if (stats)
-            json_array_append_new(list, stats);
-        free(entries[i]);
-    }
-    free(entries);
-    return count < 0 ? err_errno(ERR_IO, "cannot read %s", dir) : ERR_OK;
+    if (stats)
+        json_array_append_new(list, stats);
 }
 
 static void print_table(const json_t *list)
@@ -113,7 +85,7 @@ int command_ps(int count, char *const *words)
         return STATUS_OK;
     }
     list = json_array();
-    err = collect(list);
+    err = paths_each_socket(".sock", collect, list);
     vm_folder_sweep();
     if (!err && json) {
         json_dumpf(list, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));

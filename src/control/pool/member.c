@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "control/listen.h"
 #include "control/paths.h"
 #include "control/pool/link.h"
 
@@ -173,21 +173,15 @@ static enum err no_manager(const struct member *m, int error)
 
 static enum err open_link(struct member *m)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    enum err err = paths_pool_socket(address.sun_path, sizeof(address.sun_path), m->config.pool,
-                                     PATHS_MUST_EXIST);
+    char path[SOCKET_PATH_MAX];
+    enum err err = paths_pool_socket(path, sizeof(path), m->config.pool, PATHS_MUST_EXIST);
     int fd;
 
     if (err)
         return err == ERR_NOTFOUND ? no_manager(m, ENOENT) : err;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    fd = listener_reach(path, SOCK_NONBLOCK);
     if (fd < 0)
-        return err_errno(ERR_IO, "cannot make a socket");
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address))) {
-        err = no_manager(m, errno);
-        close(fd);
-        return err;
-    }
+        return no_manager(m, errno);
     m->link = (struct pool_link){.fd = fd};
     m->seq = 0;
     const struct vm_config *vm = vm_get_config(m->vm);
