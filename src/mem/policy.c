@@ -215,8 +215,12 @@ static void explain(const struct policy_input *in, struct policy_output *out, ui
     uint64_t held = in->host / MIB, may = room / MIB;
     uint64_t asked = out->balloon_target_pages * PAGE_SIZE / MIB;
 
-    if (room == UINT64_MAX)
-        snprintf(out->why, sizeof(out->why), "no limit is set; %" PRIu64 " MiB are held", held);
+    if (room == UINT64_MAX && in->user_target != UINT64_MAX)
+        snprintf(out->why, sizeof(out->why),
+                 "no limit is set; %" PRIu64 " MiB are held, at most %" PRIu64 " are wished", held,
+                 in->user_target / MIB);
+    else if (room == UINT64_MAX)
+        snprintf(out->why, sizeof(out->why), "no limit is set");
     else if (out->rung == POLICY_NOTHING)
         snprintf(out->why, sizeof(out->why), "%" PRIu64 " of %" PRIu64 " MiB are held: enough room",
                  held, may);
