@@ -218,7 +218,7 @@ void top_model_sort(struct top_model *model)
         model->order[i] = i;
     if (model->count)
         qsort_r(model->order, model->count, sizeof(model->order[0]), compare, model);
-    if (model->count && !find_row(model, model->selected))
+    if (model->count && (!model->was_moved || !find_row(model, model->selected)))
         snprintf(model->selected, sizeof(model->selected), "%s", model->rows[model->order[0]].name);
 }
 
@@ -235,6 +235,7 @@ void top_model_select(struct top_model *model, long by)
 {
     long at = (long)top_model_selected(model) + by;
 
+    model->was_moved = true;
     if (!model->count)
         return;
     if (at < 0)

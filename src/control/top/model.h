@@ -6,7 +6,7 @@
  * Invariants
  *   T1  names are unique;  T2  order[] is a permutation of the rows
  *   T3  the selection is a name: it stays with its VM while rows move, and moves to a neighbour
- *       when its VM goes
+ *       when its VM goes; until it is first moved it is the first row
  */
 #ifndef UMBRA_CONTROL_TOP_MODEL_H
 #define UMBRA_CONTROL_TOP_MODEL_H
@@ -63,7 +63,7 @@ struct top_model {
     struct top_pool *pools;
     size_t pool_count;
     enum top_order by;
-    bool is_reversed;
+    bool is_reversed, was_moved;
     char selected[NAME_MAX_BYTES + 1]; /* "": nothing */
 };
 

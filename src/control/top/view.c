@@ -87,12 +87,13 @@ static int draw_head(const struct view *view)
     char text[TOP_LINE_BYTES], right[64];
     int lines = 1;
 
+    snprintf(right, sizeof(right), " every %g s, by %s%s", (double)view->period_ns / 1e9,
+             top_order_word(view->model->by), view->model->is_reversed ? ", reversed" : "");
+    top_describe_sums(view->model, text, sizeof(text));
+    if ((int)(strlen(text) + strlen(right)) > screen_columns())
+        memmove(right, strstr(right, " by"), strlen(strstr(right, " by")) + 1);
     if (view->is_paused)
         snprintf(right, sizeof(right), " paused");
-    else
-        snprintf(right, sizeof(right), " every %g s, by %s%s", (double)view->period_ns / 1e9,
-                 top_order_word(view->model->by), view->model->is_reversed ? ", reversed" : "");
-    top_describe_sums(view->model, text, sizeof(text));
     screen_blank(0, 0, screen_columns(), STYLE_BAR);
     screen_text(0, 0, screen_columns(), STYLE_BAR, text);
     if ((int)(strlen(text) + strlen(right)) <= screen_columns())
