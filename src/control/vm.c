@@ -245,6 +245,7 @@ static enum err make_cpu(struct vm *vm)
         .audit_exits = vm->config.audit && UMBRA_DEBUG_BUILD,
         .code_bytes = code_bytes(vm),
         .budgeted = vm->config.clock == CLOCK_INSTRUCTIONS,
+        .at_once = vm->config.translate_at_once,
     };
 
     vm->board_bus = board_cpu_bus(vm->board, 0);

@@ -78,6 +78,7 @@ struct vm_config {
     bool audit;
     enum mmu_strategy mmu_strategy;
     bool mmu_oracle;
+    bool translate_at_once;
     uint32_t features;
     int input_file;
     struct vm_disk disks[MEM_DISKS_MAX];

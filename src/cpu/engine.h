@@ -54,7 +54,13 @@ enum engine_exit {
     X(insns_decoded,      "instructions decoded")                                                  \
     X(blocks_invalidated, "blocks dropped because their code was written")                         \
     X(code_writes,        "writes to pages with decoded code")                                     \
-    X(cache_drops,        "times the whole decoded cache was dropped")
+    X(cache_drops,        "times the whole decoded cache was dropped")                             \
+    X(native_blocks,      "blocks translated to native code")                                      \
+    X(native_guest_bytes, "bytes of guest code in them")                                           \
+    X(native_bytes,       "bytes of native code made of them")                                     \
+    X(native_entries,     "entries into native code")                                              \
+    X(native_callouts,    "instructions that native code left to their handlers")                  \
+    X(native_links,       "branches joined from block to block")
 /* clang-format on */
 
 struct cpu_stats {
@@ -69,6 +75,7 @@ struct cpu_stats {
  * apic_id:      this vCPU's local APIC id, told by CPUID
  * features:     CPU_FEATURE_* that the CPU offers
  * code_bytes:   host memory that decoded or translated code may take; 0: the engine's choice
+ * at_once:      translate code before it first runs, not only when it has run often
  * budgeted:     stop exactly at the bus' poll budget (CLOCK_INSTRUCTIONS)
  */
 struct vcpu_config {
@@ -81,6 +88,7 @@ struct vcpu_config {
     bool mmu_oracle;
     bool audit_exits;
     uint64_t code_bytes;
+    bool at_once;
     bool budgeted;
 };
 

@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "cpu/interp/interp.h"
+#include "cpu/translate/translate.h"
 
 const struct engine_ops *const engines[] = {
     &engine_interp,
+    &engine_translate,
     NULL,
 };
 
@@ -26,6 +28,6 @@ const struct engine_ops *engine_find(const char *name)
             return NULL;
         }
     }
-    (void)!err_new(ERR_INVAL, "no engine \"%s\"; this build has: auto, interp", name);
+    (void)!err_new(ERR_INVAL, "no engine \"%s\"; this build has: auto, interp, translate", name);
     return NULL;
 }

@@ -98,7 +98,7 @@ static void refuses_with_one_clear_line(void **state)
     refuses("--shares 5", ERR_INVAL, "need --pool NAME");
     refuses("--pool p --shares 0", ERR_INVAL, "no number from 1");
     refuses("--engine kvm", ERR_UNSUPPORTED, "not built yet");
-    refuses("--engine tcg", ERR_INVAL, "use auto or interp");
+    refuses("--engine tcg", ERR_INVAL, "use auto, interp or translate");
     refuses("--shadow eager", ERR_INVAL, "use lazy, trace or adaptive");
     refuses("--clock moon", ERR_INVAL, "use host or instructions");
     refuses("--cpus 4", ERR_UNSUPPORTED, "not built yet");

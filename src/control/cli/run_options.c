@@ -29,7 +29,7 @@ const struct option_spec run_option_specs[] = {
     {"cpu", "LIST",
      "CPU features: smep, smap, umip (on), pku, la57 (off; la57: five-level paging), or no-NAME",
      false},
-    {"engine", "NAME", "auto or interp (default auto: the fastest that works here)", false},
+    {"engine", "NAME", "auto (default: the fastest that works here), interp or translate", false},
     {"shadow", "HOW", "how shadow tables follow the guest's: lazy, trace or adaptive", false},
     {"clock", "SOURCE", "guest time from: host, or instructions (two runs are identical)", false},
     {"no-reboot", NULL, "end with status 0 when the guest resets, instead of restarting it", false},
@@ -51,6 +51,7 @@ const struct option_spec run_option_specs[] = {
      false},
     {"cures", "on|off",
      "off: swap as a hypervisor that knows nothing of disks and overwriting (default on)", false},
+    {"translate-at-once", NULL, "test mode: translate code before it first runs", false},
     {"inject", "FAULTS", "test mode: failures of files, as swap-write=ENOSPC@100-200", false},
     {"pool", "NAME", "join the pool of this name (umbra host), which sets the limit", false},
     {"minimum", "SIZE", "in a pool: never asked for what brings it under this (default 64M)",
@@ -169,8 +170,8 @@ static enum err set_cpus(const char *value)
 
 static enum err set_chosen(struct run_options *o, const struct option_spec *spec, const char *value)
 {
-    static const char *const engines_served[] = {"auto", "interp", NULL};
-    static const char *const engines_announced[] = {"translate", "kvm", NULL};
+    static const char *const engines_served[] = {"auto", "interp", "translate", NULL};
+    static const char *const engines_announced[] = {"kvm", NULL};
     /* in the order of enum mmu_strategy */
     static const char *const shadows_served[] = {"lazy", "trace", "adaptive", NULL};
     static const char *const clocks_served[] = {"host", "instructions", NULL};
@@ -337,6 +338,8 @@ static enum err set_option(void *arg, const struct option_spec *spec, const char
         o->vm.audit = true;
     } else if (is(spec, "oracle")) {
         o->vm.mmu_oracle = true;
+    } else if (is(spec, "translate-at-once")) {
+        o->vm.translate_at_once = true;
     } else if (is(spec, "engine") || is(spec, "shadow") || is(spec, "clock") || is(spec, "cures")) {
         return set_chosen(o, spec, value);
     } else {

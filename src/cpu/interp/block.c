@@ -12,13 +12,14 @@
 
 #include "cpu/interp/decode.h"
 #include "cpu/interp/run.h"
+#include "cpu/interp/tier.h"
 
 #define ARENA_BYTES    (UINT64_C(64) << 20)
 #define ARENA_LEAST    (UINT64_C(1) << 20)
 #define CODE_PAGES_MAX 4096u
 #define HASH_BUCKETS   4096u
 
-/* Pseudo uops of one block: op_cross, its bytes, op_end. */
+/* Pseudo uops of one block: op_cross, its bytes, op_end; or op_count and op_end. */
 #define BLOCK_MAX_UOPS  (BLOCK_MAX_INSNS + 3)
 #define BLOCK_MAX_BYTES (sizeof(struct block) + BLOCK_MAX_UOPS * sizeof(struct uop))
 
@@ -139,6 +140,8 @@ static void block_stale(struct interp *c, struct code_page *p, struct block *b)
 {
     struct uop *u = block_uops(b);
 
+    if (c->tier)
+        c->tier->stale(c, u);
     for (unsigned i = 0; i < b->uops; i++)
         u[i].fn = op_stale;
     for (struct uop *in = b->in; in; in = in->extra)
@@ -249,6 +252,9 @@ void code_drop_all(struct interp *c)
     /* Gives the memory back and makes it read as zeros again, which fresh pages rely on. */
     madvise(k->arena, ARENA_BYTES, MADV_DONTNEED);
     madvise(k->pool, CODE_PAGES_MAX * sizeof *k->pool, MADV_DONTNEED);
+    if (c->tier)
+        c->tier->drop_all(c);
+    c->tier_full = false;
     c->stats.cache_drops++;
 }
 
@@ -328,14 +334,31 @@ static struct uop *build_cross(struct interp *c, struct dec *d, struct code_page
     return block_close(c, p, b, off, u[2].len, 4);
 }
 
+const struct uop *block_offer(struct interp *c, const struct uop *u)
+{
+    struct uop *head = (struct uop *)(uintptr_t)u;
+    const struct block *b = (const struct block *)(const void *)u - 1;
+    const struct code_page *p = head->extra;
+    const struct tier_block offered = {.uops = u + 1, .count = b->uops - 1u, .host = p->host};
+
+    if (c->tier->offer(c, head, &offered))
+        return head;
+    head->fn = op_skip;
+    return head + 1;
+}
+
 static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
 {
     struct block *b = block_open(c->cache);
-    struct uop *u = block_uops(b);
+    struct uop *head = block_uops(b), *u = head;
     unsigned pos = off, n = 0, m = 0;
     struct dec d;
 
     dec_init(&d, c);
+    if (c->tier && c->mode == CODE_64) {
+        *head = (struct uop){.fn = op_count, .imm = c->hot_runs, .extra = p, .off = (uint16_t)off};
+        u++;
+    }
     while (n < BLOCK_MAX_INSNS && pos < PAGE_SIZE) {
         if (dec_insn(&d, p->host + pos, (unsigned)PAGE_SIZE - pos, pos, &u[n]) == DEC_NEEDS_MORE)
             break;
@@ -351,7 +374,7 @@ static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
         return build_cross(c, &d, p, off);
     put_end(&u[n], d.linkable ? op_end : op_leave, pos, n, m);
     c->stats.insns_decoded += n;
-    return block_close(c, p, b, off, pos - off, n + 1);
+    return block_close(c, p, b, off, pos - off, (unsigned)(u - head) + n + 1);
 }
 
 static uint64_t linear_rip(const struct interp *c)
@@ -401,7 +424,7 @@ static void make_room(struct interp *c)
     const struct code_cache *k = c->cache;
     bool pages = k->pool_used + 2 <= CODE_PAGES_MAX || (k->free_pages && k->free_pages->hash_next);
 
-    if (k->used + BLOCK_MAX_BYTES > k->limit || !pages)
+    if (k->used + BLOCK_MAX_BYTES > k->limit || !pages || c->tier_full)
         code_drop_all(c);
 }
 

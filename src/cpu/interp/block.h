@@ -57,6 +57,9 @@ const struct uop *block_find(struct interp *c);
  */
 const struct uop *block_decode_step(struct interp *c);
 
+/* A block that has run often is offered to the tier above; answers the uop to go on with. */
+const struct uop *block_offer(struct interp *c, const struct uop *head);
+
 /*
  * Makes the branch uop `from` go on at `to`, the first uop of a block of the same page, until that
  * is dropped.

@@ -3,6 +3,7 @@
 #include "cpu/interp/integer.h"
 #include "cpu/interp/run.h"
 #include "cpu/interp/system.h"
+#include "cpu/interp/tier.h"
 
 #define POPF_ALWAYS (RFLAGS_ARITH | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT)
 
@@ -76,6 +77,8 @@ static void set_ac(struct interp *c, const struct uop *u, uint64_t ac)
     c->s.rflags = (c->s.rflags & ~(uint64_t)RFLAGS_AC) | ac;
     if (c->view != VIEW_SLOW && (c->s.cr4 & CR4_SMAP))
         c->view = (c->view & ~VIEW_AC) | (ac ? VIEW_AC : 0);
+    if (c->tier)
+        c->tier->view(c);
 }
 
 const struct uop *sys_stac(struct interp *c, const struct uop *u)

@@ -16,6 +16,8 @@
 #include "cpu/interp/run.h"
 #include "cpu/x86/cpuid.h"
 
+#define HOT_RUNS 100
+
 static struct interp *interp_of(struct vcpu *vcpu)
 {
     return (struct interp *)vcpu;
@@ -152,7 +154,7 @@ static enum engine_exit run_loop(struct interp *c)
     }
 }
 
-static enum engine_exit interp_run(struct vcpu *vcpu)
+enum engine_exit interp_vcpu_run(struct vcpu *vcpu)
 {
     struct interp *c = interp_of(vcpu);
     int why;
@@ -175,7 +177,7 @@ static enum engine_exit interp_run(struct vcpu *vcpu)
 
 /* --- requests from any thread --- */
 
-static void interp_kick(struct vcpu *vcpu)
+void interp_vcpu_kick(struct vcpu *vcpu)
 {
     struct interp *c = interp_of(vcpu);
 
@@ -183,7 +185,7 @@ static void interp_kick(struct vcpu *vcpu)
     atomic_store(&c->icount_stop, 0);
 }
 
-static void interp_set_irq(struct vcpu *vcpu, bool level)
+void interp_vcpu_set_irq(struct vcpu *vcpu, bool level)
 {
     struct interp *c = interp_of(vcpu);
 
@@ -192,7 +194,7 @@ static void interp_set_irq(struct vcpu *vcpu, bool level)
         atomic_store(&c->icount_stop, 0);
 }
 
-static void interp_raise_nmi(struct vcpu *vcpu)
+void interp_vcpu_raise_nmi(struct vcpu *vcpu)
 {
     struct interp *c = interp_of(vcpu);
 
@@ -202,7 +204,7 @@ static void interp_raise_nmi(struct vcpu *vcpu)
 
 /* --- state --- */
 
-static void interp_get_state(struct vcpu *vcpu, struct x86_state *out)
+void interp_vcpu_get_state(struct vcpu *vcpu, struct x86_state *out)
 {
     const struct interp *c = interp_of(vcpu);
 
@@ -213,7 +215,7 @@ static void interp_get_state(struct vcpu *vcpu, struct x86_state *out)
     out->irq_shadow = c->inhibit_irq;
 }
 
-static void interp_set_state(struct vcpu *vcpu, const struct x86_state *in)
+void interp_vcpu_set_state(struct vcpu *vcpu, const struct x86_state *in)
 {
     struct interp *c = interp_of(vcpu);
 
@@ -234,14 +236,17 @@ static void interp_set_state(struct vcpu *vcpu, const struct x86_state *in)
 
 /* --- life --- */
 
-static void interp_destroy(struct vcpu *vcpu)
+void interp_fini(struct interp *c)
 {
-    struct interp *c = interp_of(vcpu);
-
     code_cache_destroy(c);
     if (c->mmu)
         mmu_destroy(c->mmu);
-    free(c);
+}
+
+static void interp_destroy(struct vcpu *vcpu)
+{
+    interp_fini(interp_of(vcpu));
+    free(vcpu);
 }
 
 static enum err create_parts(struct interp *c, const struct vcpu_config *config)
@@ -266,8 +271,20 @@ static enum err create_parts(struct interp *c, const struct vcpu_config *config)
     if (err)
         return err;
     x86_state_reset(&reset);
-    interp_set_state(&c->base, &reset);
+    interp_vcpu_set_state(&c->base, &reset);
     return ERR_OK;
+}
+
+enum err interp_init(struct interp *c, const struct vcpu_config *config)
+{
+    c->mem = config->mem;
+    c->bus = config->bus;
+    c->identity = (struct cpu_identity){
+        .tsc_khz = config->tsc_khz, .apic_id = config->apic_id, .features = config->features};
+    c->mmu_oracle = config->mmu_oracle;
+    c->budgeted = config->budgeted;
+    c->hot_runs = config->at_once ? 1 : HOT_RUNS;
+    return create_parts(c, config);
 }
 
 static enum err interp_create(struct vcpu **out, const struct vcpu_config *config)
@@ -280,13 +297,7 @@ static enum err interp_create(struct vcpu **out, const struct vcpu_config *confi
         return err_new(ERR_NOMEM, "no memory for a vCPU");
     memset(c, 0, bytes);
     c->base.ops = &engine_interp;
-    c->mem = config->mem;
-    c->bus = config->bus;
-    c->identity = (struct cpu_identity){
-        .tsc_khz = config->tsc_khz, .apic_id = config->apic_id, .features = config->features};
-    c->mmu_oracle = config->mmu_oracle;
-    c->budgeted = config->budgeted;
-    err = create_parts(c, config);
+    err = interp_init(c, config);
     if (err) {
         interp_destroy(&c->base);
         return err;
@@ -301,14 +312,14 @@ static bool interp_is_available(const char **why)
     return true;
 }
 
-static uint64_t interp_instructions(const struct vcpu *vcpu)
+uint64_t interp_vcpu_instructions(const struct vcpu *vcpu)
 {
     const struct interp *c = (const struct interp *)vcpu;
 
     return c->icount + (c->cur ? c->cur->n - 1u : 0);
 }
 
-static const struct cpu_stats *interp_stats(const struct vcpu *vcpu)
+const struct cpu_stats *interp_vcpu_stats(const struct vcpu *vcpu)
 {
     struct interp *c = (struct interp *)(uintptr_t)vcpu;
 
@@ -318,7 +329,7 @@ static const struct cpu_stats *interp_stats(const struct vcpu *vcpu)
     return &c->stats;
 }
 
-static struct mmu *interp_mmu(struct vcpu *vcpu)
+struct mmu *interp_vcpu_mmu(struct vcpu *vcpu)
 {
     return interp_of(vcpu)->mmu;
 }
@@ -329,13 +340,13 @@ const struct engine_ops engine_interp = {
     .is_available = interp_is_available,
     .create = interp_create,
     .destroy = interp_destroy,
-    .run = interp_run,
-    .kick = interp_kick,
-    .set_irq = interp_set_irq,
-    .raise_nmi = interp_raise_nmi,
-    .get_state = interp_get_state,
-    .set_state = interp_set_state,
-    .instructions = interp_instructions,
-    .stats = interp_stats,
-    .mmu = interp_mmu,
+    .run = interp_vcpu_run,
+    .kick = interp_vcpu_kick,
+    .set_irq = interp_vcpu_set_irq,
+    .raise_nmi = interp_vcpu_raise_nmi,
+    .get_state = interp_vcpu_get_state,
+    .set_state = interp_vcpu_set_state,
+    .instructions = interp_vcpu_instructions,
+    .stats = interp_vcpu_stats,
+    .mmu = interp_vcpu_mmu,
 };

@@ -42,6 +42,7 @@
 struct interp;
 struct uop;
 struct code_page;
+struct tier_ops;
 
 /* Returns the uop to run next, NULL: back to the outer loop (c->rip is valid then). */
 typedef const struct uop *uop_fn(struct interp *c, const struct uop *u);
@@ -145,8 +146,8 @@ struct interp {
 
     /* --- hot --- */
     uint64_t gpr[GPR_SLOTS];
-    uint16_t flags16; /* arithmetic flags: see flags.h */
-    bool cs_limited; /* CS ends below 4 GiB (not in 64-bit mode): checked before each block */
+    uint16_t flags16;    /* arithmetic flags: see flags.h */
+    bool cs_limited;     /* CS ends below 4 GiB (not in 64-bit mode): checked before each block */
     uint32_t view;       /* low 12 bits of data TLB tags: asid and privilege, or VIEW_SLOW */
     uint64_t fetch_view; /* XORed into fetch tags: asid, privilege and code mode */
     char *arena; /* block.c: uops of all blocks; slots hold offsets into it in units of 8 bytes */
@@ -164,6 +165,11 @@ struct interp {
     /* low bits of the frame of each entry above, for who looks for a frame's entries */
     uint32_t tlb_frame[TLB_ENTRIES] __attribute__((aligned(64)));
     struct fetch_entry fetch[FETCH_ENTRIES];
+    /* of each entry of tlb, which copies a tier has (tier.h) */
+    uint8_t tlb_copies[TLB_ENTRIES] __attribute__((aligned(8)));
+    const struct tier_ops *tier;
+    unsigned hot_runs; /* runs of a block before it is offered to the tier */
+    bool tier_full;    /* it has no room left: drop everything */
 
     /* --- architectural state; gpr, rip and arithmetic flags live above while running --- */
     struct x86_state s; /* s.rflags holds all but RFLAGS_ARITH */
@@ -188,7 +194,7 @@ struct interp {
     struct task_rest task;
     struct turn turn;
     bool inhibit_debug; /* MOV SS just retired: debug traps wait one more (SDM 3A 6.8.3) */
-    bool no_step_trap; /* the instruction that just ran does not end in a single-step trap */
+    bool no_step_trap;  /* the instruction that just ran does not end in a single-step trap */
     atomic_bool irq_line;
     atomic_bool nmi_pending;
     atomic_bool kicked;
@@ -205,7 +211,7 @@ struct interp {
     struct code_cache *cache;
     struct cpu_identity identity;
     uint8_t canonical_shift; /* unused upper bits of an address: 16, with LA57 in use 7 */
-    uint64_t rng; /* state of RDRAND where runs must repeat themselves */
+    uint64_t rng;            /* state of RDRAND where runs must repeat themselves */
     struct cpu_stats stats;
     struct uop step[2]; /* the one instruction of block_decode_step, and its end */
     uint64_t stop_at; /* icount at which the bus wants to be polled; icount_stop is this or less */
@@ -343,6 +349,19 @@ void tlb_update_views(struct interp *c);
 /* Whole RFLAGS: arithmetic part from flags16, the rest from s.rflags; set splits again. */
 uint64_t interp_rflags(const struct interp *c);
 void interp_set_rflags(struct interp *c, uint64_t value);
+
+/* interp.c: operations of any engine whose struct begins with struct interp. */
+enum err interp_init(struct interp *c, const struct vcpu_config *config) MUST_USE;
+void interp_fini(struct interp *c);
+enum engine_exit interp_vcpu_run(struct vcpu *vcpu);
+void interp_vcpu_kick(struct vcpu *vcpu);
+void interp_vcpu_set_irq(struct vcpu *vcpu, bool level);
+void interp_vcpu_raise_nmi(struct vcpu *vcpu);
+void interp_vcpu_get_state(struct vcpu *vcpu, struct x86_state *out);
+void interp_vcpu_set_state(struct vcpu *vcpu, const struct x86_state *in);
+uint64_t interp_vcpu_instructions(const struct vcpu *vcpu);
+const struct cpu_stats *interp_vcpu_stats(const struct vcpu *vcpu);
+struct mmu *interp_vcpu_mmu(struct vcpu *vcpu);
 
 extern const struct engine_ops engine_interp;
 

@@ -7,6 +7,7 @@
  * byte move.
  */
 #include "cpu/interp/mem.h"
+#include "cpu/interp/tier.h"
 
 #include <string.h>
 
@@ -99,6 +100,7 @@ static void tlb_fill(struct interp *c, uint64_t lin, const struct mmu_result *r)
 
     if (c->view == VIEW_SLOW)
         return;
+    tier_forget(c, (unsigned)(e - c->tlb));
     e->rtag = r->may_read ? tag : TLB_NO_TAG;
     e->wtag = r->may_write && !r->tracked ? tag : TLB_NO_TAG;
     e->addend = r->hva.v - (lin & PAGE_MASK);

@@ -116,6 +116,18 @@ const struct uop *branch_direct_slow(struct interp *c, const struct uop *u)
     return to;
 }
 
+const struct uop *op_count(struct interp *c, const struct uop *u)
+{
+    if (likely(--((struct uop *)(uintptr_t)u)->imm > 0))
+        NEXT;
+    return block_offer(c, u);
+}
+
+const struct uop *op_skip(struct interp *c, const struct uop *u)
+{
+    NEXT;
+}
+
 const struct uop *op_ud(struct interp *c, const struct uop *u)
 {
     exc_raise(c, u, VEC_UD);

@@ -88,6 +88,8 @@ uop_fn op_end;      /* after the last instruction of a block: goes on at its off
 uop_fn op_leave;    /* the same through the outer loop, which checks limits */
 uop_fn op_stale;    /* of a block whose code was written: back to the outer loop at this address */
 uop_fn op_cross;    /* guards the one instruction of a block that crosses into the next page */
+uop_fn op_count;    /* at the head of a block: counts its runs */
+uop_fn op_skip;     /* at the head of a block that is not counted any more */
 uop_fn op_ud;       /* #UD */
 uop_fn op_too_long; /* #GP(0): more than 15 bytes */
 

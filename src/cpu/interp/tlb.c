@@ -6,10 +6,11 @@
  */
 #include <string.h>
 
-#include "cpu/interp/interp.h"
+#include "cpu/interp/tier.h"
 
-static void data_forget(struct tlb_entry *e)
+static void data_forget(struct interp *c, struct tlb_entry *e)
 {
+    tier_forget(c, (unsigned)(e - c->tlb));
     e->rtag = TLB_NO_TAG;
     e->wtag = TLB_NO_TAG;
     e->note = 0;
@@ -18,7 +19,7 @@ static void data_forget(struct tlb_entry *e)
 void tlb_flush_all(struct interp *c)
 {
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
-        data_forget(&c->tlb[i]);
+        data_forget(c, &c->tlb[i]);
     for (unsigned i = 0; i < FETCH_ENTRIES; i++)
         c->fetch[i].tag = TLB_NO_TAG;
     c->stats.tlb_flushes++;
@@ -33,7 +34,7 @@ static void op_flush_page(void *arg, gva_t gva)
 {
     struct interp *c = arg;
 
-    data_forget(&c->tlb[(gva.v >> PAGE_SHIFT) % TLB_ENTRIES]);
+    data_forget(c, &c->tlb[(gva.v >> PAGE_SHIFT) % TLB_ENTRIES]);
     c->fetch[(gva.v >> PAGE_SHIFT) % FETCH_ENTRIES].tag = TLB_NO_TAG;
 }
 
@@ -58,15 +59,17 @@ static bool entry_is_of(const struct tlb_entry *e, gfn_t gfn)
     return e->note >> PAGE_SHIFT == gfn.v && (e->rtag != TLB_NO_TAG || e->wtag != TLB_NO_TAG);
 }
 
-static void entry_write_protect(struct tlb_entry *e)
+static void entry_write_protect(struct interp *c, struct tlb_entry *e)
 {
     if (e->wtag == TLB_NO_TAG)
         return;
+    tier_forget(c, (unsigned)(e - c->tlb));
     e->wtag = TLB_NO_TAG;
     e->note |= TLB_NOTED;
 }
 
-static void each_of_frame(struct interp *c, gfn_t gfn, void (*change)(struct tlb_entry *e))
+static void each_of_frame(struct interp *c, gfn_t gfn,
+                          void (*change)(struct interp *c, struct tlb_entry *e))
 {
     const frames4_t wanted = (frames4_t){0} + (uint32_t)gfn.v;
 
@@ -78,7 +81,7 @@ static void each_of_frame(struct interp *c, gfn_t gfn, void (*change)(struct tlb
             continue;
         for (unsigned k = i; k < i + 4 * FRAMES_AT_ONCE; k++)
             if (entry_is_of(&c->tlb[k], gfn))
-                change(&c->tlb[k]);
+                change(c, &c->tlb[k]);
     }
 }
 
@@ -101,7 +104,7 @@ static void drop_batch(struct interp *c, const gfn_t *gfns, size_t count)
             continue;
         for (size_t k = 0; k < count; k++)
             if (entry_is_of(&c->tlb[i], gfns[k]))
-                data_forget(&c->tlb[i]);
+                data_forget(c, &c->tlb[i]);
     }
 }
 
@@ -137,6 +140,8 @@ void tlb_update_views(struct interp *c)
         c->view |= VIEW_AC;
     if ((ac && user && (c->s.cr0 & CR0_AM)) || (c->s.dr[7] & 0xffu) || c->mmu_oracle)
         c->view = VIEW_SLOW;
+    if (c->tier)
+        c->tier->view(c);
 }
 
 const struct mmu_tlb_ops interp_tlb_ops = {

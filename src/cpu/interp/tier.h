@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A faster tier above the interpreter: who makes something better of blocks that run often. The
+ * block cache counts how often a block is entered, offers it when it is hot, and says when its code
+ * was written. Without a tier (c->tier NULL) none of this costs anything.
+ */
+#ifndef UMBRA_CPU_INTERP_TIER_H
+#define UMBRA_CPU_INTERP_TIER_H
+
+#include "cpu/interp/interp.h"
+
+/*
+ * uops: the instructions, then one pseudo uop that says how the block ends; count: both. host: the
+ * bytes of its page
+ */
+struct tier_block {
+    const struct uop *uops;
+    unsigned count;
+    const uint8_t *host;
+};
+
+/*
+ * offer:      a hot block. head: the uop that enters it, which may be changed; the tier finds its
+ *             own in head->extra later. False: the interpreter goes on with it for ever.
+ * stale:      the code of a block that was taken was written
+ * drop_all:   all blocks are gone
+ * view:       c->view has changed
+ * forget:     c->tlb[i], which has copies (c->tlb_copies[i]), changes
+ */
+struct tier_ops {
+    bool (*offer)(struct interp *c, struct uop *head, const struct tier_block *block);
+    void (*stale)(struct interp *c, struct uop *head);
+    void (*drop_all)(struct interp *c);
+    void (*view)(struct interp *c);
+    void (*forget)(struct interp *c, unsigned i);
+};
+
+static inline void tier_forget(struct interp *c, unsigned i)
+{
+    if (unlikely(c->tlb_copies[i]))
+        c->tier->forget(c, i);
+}
+
+#endif

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a hot block to native code: one pass, instruction by instruction; then the ways out. */
+#include "cpu/translate/compile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/interp/run.h"
+
+/* Room that one block surely does not pass. */
+#define BLOCK_ROOM 32768u
+
+/* --- handlers --- */
+
+static int memory_operand_of(const struct compile *k, unsigned n)
+{
+    for (unsigned m = 0; m < k->i[n].operand_count_visible; m++)
+        if (k->op[n][m].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+            k->op[n][m].mem.type == ZYDIS_MEMOP_TYPE_MEM)
+            return (int)m;
+    return -1;
+}
+
+/* Tells native_fallback which address the window may learn. */
+static void note_address(const struct compile *k, unsigned n, struct uop *stop)
+{
+    switch (k->i[n].mnemonic) {
+    case ZYDIS_MNEMONIC_PUSH:
+        stop->src2 = 1;
+        stop->dst = 8;
+        break;
+    case ZYDIS_MNEMONIC_POP:
+        stop->src2 = 1;
+        break;
+    default:
+        stop->src = memory_operand_of(k, n) >= 0;
+    }
+}
+
+const struct uop *fallback_pair(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n);
+    struct uop *pair = code_memory_data(&k->t->code, 2 * sizeof *pair);
+
+    if (!pair) {
+        k->failed = true;
+        return NULL;
+    }
+    pair[0] = *u;
+    pair[0].link = NULL;
+    pair[0].extra = u->extra;
+    pair[1] =
+        (struct uop){.fn = op_resume, .off = (uint16_t)(u->off + u->len), .n = u->n, .m = u->m};
+    note_address(k, n, &pair[1]);
+    k->stop[k->stop_count++] = &pair[1];
+    return pair;
+}
+
+static void put_call_fallback(struct compile *k, const struct uop *pair)
+{
+    emit_imm64(&k->e, HOST_T0, (uint64_t)(uintptr_t)pair);
+    emit_patch(emit_call(&k->e), code_rw(&k->t->code, k->t->to_fallback));
+}
+
+static void put_fallback(struct compile *k, unsigned n)
+{
+    put_call_fallback(k, fallback_pair(k, n));
+    k->fallbacks++;
+}
+
+/* --- leaving --- */
+
+static void put_leave(struct compile *k, const struct uop *u)
+{
+    emit_imm64(&k->e, HOST_T0, (uint64_t)(uintptr_t)u);
+    emit_patch(emit_jump(&k->e), code_rw(&k->t->code, k->t->to_exit));
+}
+
+const struct uop *leaving_copy(struct compile *k, const struct uop *u)
+{
+    struct uop *copy = code_memory_data(&k->t->code, sizeof *copy);
+
+    if (!copy) {
+        k->failed = true;
+        return NULL;
+    }
+    *copy = *u;
+    copy->link = NULL;
+    return copy;
+}
+
+/* The last instruction by its handler in the loop. */
+static void put_leave_by_handler(struct compile *k, const struct uop *u)
+{
+    put_leave(k, leaving_copy(k, u));
+}
+
+/* A direct branch taken: u->imm is its target. from: the conditional jump, NULL: falls in. */
+static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
+{
+    struct native_exit *x = code_memory_data(&k->t->code, sizeof *x);
+    struct taken_way *w = &k->taken[k->taken_count];
+
+    if (!x) {
+        k->failed = true;
+        return;
+    }
+    x->u = *u;
+    x->u.fn = op_direct_exit;
+    x->u.link = NULL;
+    x->u.extra = NULL;
+    *w = (struct taken_way){.from = from, .exit = x, .polls = u->imm <= (int64_t)u->off};
+    if (w->polls)
+        w->flags_live = compile_live_at(k, u->imm) != 0;
+    k->taken_count++;
+}
+
+static void put_count(struct compile *k, unsigned instructions)
+{
+    static const uint8_t paddq[] = {0x0f, 0xd4, 0x04, 0x25};
+
+    emit_bytes(&k->e, paddq, sizeof paddq);
+    emit_u32(&k->e, ABS(k->t->counts[instructions]));
+}
+
+/* Answers the place of the jump that is taken when the outer loop has something to do. */
+static uint8_t *put_poll(struct compile *k)
+{
+    static const uint8_t take[] = {0x49, 0x0f, 0x7e, 0xc3}; /* movq r11, mm0 */
+
+    emit_bytes(&k->e, take, sizeof take);
+    emit_form(&k->e, &(struct x_form){.op = 0x3b,
+                                      .w = true,
+                                      .reg = HOST_T1,
+                                      .rm = XRM_ABS,
+                                      .disp = (int32_t)ABS(k->t->c.icount_stop)});
+    return emit_jcc(&k->e, 3); /* above or equal */
+}
+
+static void put_taken(struct compile *k, const struct taken_way *w)
+{
+    struct native_exit *x = w->exit;
+    uint8_t *leave = NULL;
+
+    if (w->from)
+        emit_patch(w->from, k->e.at);
+    put_count(k, x->u.n);
+    if (w->polls) {
+        if (w->flags_live)
+            put_flags_away(k);
+        leave = put_poll(k);
+        if (w->flags_live)
+            put_flags_back(k);
+    }
+    x->place = emit_jump(&k->e);
+    if (leave && w->flags_live) {
+        emit_patch(leave, k->e.at);
+        put_flags_back(k);
+        leave = NULL;
+    }
+    x->self = k->e.at;
+    emit_patch(x->place, x->self);
+    if (leave)
+        emit_patch(leave, x->self);
+    put_leave(k, &x->u);
+}
+
+static void put_slow(struct compile *k, const struct slow_way *s)
+{
+    emit_patch(s->from, k->e.at);
+    if (s->flags_saved)
+        put_flags_back(k);
+    if (!s->resume) {
+        put_leave(k, s->uop);
+        return;
+    }
+    put_call_fallback(k, s->uop);
+    emit_patch(emit_jump(&k->e), s->resume);
+}
+
+/* --- instructions that are not plain --- */
+
+static void put_stack_address(struct compile *k, unsigned n, bool push)
+{
+    if (push)
+        emit_lea(&k->e, HOST_T0, HOST_SP, -8);
+    else
+        emit_move(&k->e, HOST_T0, HOST_SP);
+    put_check(k, n, 8, push);
+}
+
+static struct x_form at_t0(unsigned op, unsigned reg)
+{
+    return (struct x_form){.op = (uint8_t)op,
+                           .w = true,
+                           .reg = (uint8_t)reg,
+                           .rm = XRM_MEM,
+                           .base = HOST_T0,
+                           .index = X_NONE};
+}
+
+static bool put_push(struct compile *k, unsigned n)
+{
+    const ZydisDecodedOperand *op = &k->op[n][0];
+    unsigned value;
+
+    if (k->i[n].operand_width != 64)
+        return false;
+    if (op->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        struct x_form f = at_t0(0xc7, 0);
+
+        put_stack_address(k, n, true);
+        emit_form(&k->e, &f);
+        emit_u32(&k->e, (uint32_t)op->imm.value.s);
+    } else if (op->type == ZYDIS_OPERAND_TYPE_REGISTER && dec_is_gpr(op->reg.value)) {
+        struct x_form f;
+
+        put_stack_address(k, n, true);
+        value = put_register_in(k, dec_gpr(op->reg.value) / 8, HOST_T1);
+        f = at_t0(0x89, value);
+        emit_form(&k->e, &f);
+    } else {
+        return false;
+    }
+    emit_lea(&k->e, HOST_SP, HOST_SP, -8);
+    return true;
+}
+
+static bool put_pop(struct compile *k, unsigned n)
+{
+    const ZydisDecodedOperand *op = &k->op[n][0];
+    unsigned guest, to;
+    struct x_form f;
+
+    if (k->i[n].operand_width != 64 || op->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+        !dec_is_gpr(op->reg.value))
+        return false;
+    guest = dec_gpr(op->reg.value) / 8;
+    to = host_reg(guest);
+    put_stack_address(k, n, false);
+    emit_lea(&k->e, HOST_SP, HOST_SP, 8);
+    f = at_t0(0x8b, to == X_NONE ? HOST_T1 : to);
+    emit_form(&k->e, &f);
+    if (to == X_NONE)
+        emit_store(&k->e, HOST_T1, guest_at(k, guest));
+    return true;
+}
+
+static void put_direct_call(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n);
+    struct x_form f = at_t0(0x89, HOST_T1);
+
+    put_stack_address(k, n, true);
+    emit_load(&k->e, HOST_T1, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+    emit_lea(&k->e, HOST_T1, HOST_T1, u->off + u->len);
+    emit_form(&k->e, &f);
+    emit_lea(&k->e, HOST_SP, HOST_SP, -8);
+}
+
+static bool put_special(struct compile *k, unsigned n)
+{
+    switch (k->i[n].mnemonic) {
+    case ZYDIS_MNEMONIC_LEA:
+        return put_lea(k, n);
+    case ZYDIS_MNEMONIC_PUSH:
+        return put_push(k, n);
+    case ZYDIS_MNEMONIC_POP:
+        return put_pop(k, n);
+    default:
+        return false;
+    }
+}
+
+/* --- the block --- */
+
+static bool is_in_page(int64_t off)
+{
+    return off >= 0 && off < (int64_t)PAGE_SIZE;
+}
+
+/* Answers true when instruction n has ended the block. */
+static bool put_end(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n);
+
+    if (!k->is_last || n != k->n - 1)
+        return false;
+    if (!compile_goes_to(k, n)) {
+        put_leave_by_handler(k, u);
+    } else if (k->i[n].mnemonic == ZYDIS_MNEMONIC_JMP) {
+        add_taken(k, u, NULL);
+    } else if (is_in_page(u->imm)) {
+        put_direct_call(k, n);
+        add_taken(k, u, NULL);
+    } else {
+        put_leave_by_handler(k, u);
+    }
+    return true;
+}
+
+static void put_instruction(struct compile *k, unsigned n)
+{
+    const ZydisDecodedInstruction *i = &k->i[n];
+    unsigned slow = k->slow_count;
+
+    if (insn_is_jcc(i))
+        add_taken(k, uop_of(k, n), emit_jcc(&k->e, i->opcode & 15u));
+    else if (insn_is_plain(i, k->op[n]) ? !put_plain(k, n)
+                                        : !insn_is_nothing(i) && !put_special(k, n))
+        put_fallback(k, n);
+    for (; slow < k->slow_count; slow++)
+        k->slow[slow].resume = k->e.at;
+}
+
+static void put_ways_out(struct compile *k)
+{
+    /* The one that the code falls into comes first. */
+    unsigned last = k->taken_count;
+
+    if (last && !k->taken[last - 1].from)
+        put_taken(k, &k->taken[--last]);
+    for (unsigned n = 0; n < last; n++)
+        put_taken(k, &k->taken[n]);
+    for (unsigned n = 0; n < k->slow_count; n++)
+        put_slow(k, &k->slow[n]);
+}
+
+static void put_block(struct compile *k)
+{
+    for (unsigned n = 0; n < k->n && !k->failed; n++) {
+        if (put_end(k, n))
+            break;
+        put_instruction(k, n);
+    }
+    if (k->failed)
+        return;
+    if (!k->is_last) {
+        const struct uop *end = uop_of(k, k->n);
+
+        if (end->fn == op_end)
+            add_taken(k, end, NULL);
+        else
+            put_leave_by_handler(k, end);
+    }
+    if (!k->failed)
+        put_ways_out(k);
+}
+
+static bool is_worth_it(const struct compile *k)
+{
+    return k->fallbacks * 3 <= k->n;
+}
+
+static uint64_t guest_bytes(const struct compile *k)
+{
+    const struct uop *last = uop_of(k, k->n - 1);
+
+    return last->off + last->len - (uint64_t)uop_of(k, 0)->off;
+}
+
+struct native_block *translate_block(struct translate *t, const struct tier_block *b)
+{
+    struct compile *k = t->compile;
+    struct code_memory *m = &t->code;
+    struct native_block *nb;
+
+    if (m->size - m->used < BLOCK_ROOM)
+        return NULL;
+    k->b = b;
+    k->e = (struct emit){.at = m->rw + m->used, .end = m->rw + m->size};
+    k->slow_count = k->taken_count = k->stop_count = k->fallbacks = 0;
+    memset(k->slow, 0, sizeof k->slow);
+    k->failed = false;
+    if (!compile_decode(k))
+        return NULL;
+    put_block(k);
+    nb = code_memory_data(m, sizeof *nb);
+    if (!nb || k->failed || k->e.full || !is_worth_it(k))
+        return NULL;
+    nb->stops = code_memory_data(m, k->stop_count * sizeof(struct uop *));
+    if (k->stop_count && !nb->stops)
+        return NULL;
+    nb->stop_count = k->stop_count;
+    if (k->stop_count)
+        memcpy(nb->stops, k->stop, k->stop_count * sizeof(struct uop *));
+    nb->entry_rw = m->rw + m->used;
+    nb->entry = code_rx(m, nb->entry_rw);
+    t->c.stats.native_blocks++;
+    t->c.stats.native_guest_bytes += guest_bytes(k);
+    t->c.stats.native_bytes += (uint64_t)(k->e.at - nb->entry_rw);
+    m->used = ((size_t)(k->e.at - m->rw) + 15) & ~(size_t)15;
+    return nb;
+}
+
+enum err compile_create(struct translate *t)
+{
+    t->compile = calloc(1, sizeof *t->compile);
+    if (!t->compile)
+        return err_new(ERR_NOMEM, "no memory for the translator");
+    t->compile->t = t;
+    return ERR_OK;
+}
+
+void compile_destroy(struct translate *t)
+{
+    free(t->compile);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of one translation; shared by the files that write native code. */
+#ifndef UMBRA_CPU_TRANSLATE_COMPILE_H
+#define UMBRA_CPU_TRANSLATE_COMPILE_H
+
+#include "cpu/translate/insn.h"
+#include "cpu/translate/translate.h"
+
+/*
+ * A way to the handler: the check at `from` failed. Goes on at `resume`; NULL: leaves native code,
+ * because the handler branches.
+ */
+struct slow_way {
+    uint8_t *from;
+    const uint8_t *resume;
+    const struct uop *uop;
+    bool flags_saved;
+};
+
+/* A branch taken: the jump at `from` (NULL: falls in) leads to the exit. */
+struct taken_way {
+    uint8_t *from;
+    struct native_exit *exit;
+    bool polls, flags_live;
+};
+
+struct compile {
+    struct translate *t;
+    struct emit e;
+    struct dec dec;
+    const struct tier_block *b;
+    unsigned n; /* instructions */
+    ZydisDecodedInstruction i[BLOCK_MAX_INSNS];
+    ZydisDecodedOperand op[BLOCK_MAX_INSNS][ZYDIS_MAX_OPERAND_COUNT];
+    uint32_t live[BLOCK_MAX_INSNS + 1]; /* flags that count before instruction n */
+    bool is_last;                       /* the block ends with its last instruction */
+    struct slow_way slow[BLOCK_MAX_INSNS];
+    unsigned slow_count;
+    struct taken_way taken[BLOCK_MAX_INSNS + 1];
+    unsigned taken_count;
+    struct uop *stop[BLOCK_MAX_INSNS];
+    unsigned stop_count;
+    unsigned fallbacks;
+    bool failed; /* no room */
+};
+
+/* liveness.c: decodes the block into k->i, k->op and works out k->live. False: not for us. */
+bool compile_decode(struct compile *k);
+
+/* Is instruction n a direct JMP or CALL that ends the block? */
+bool compile_goes_to(const struct compile *k, unsigned n);
+
+/* Flags that count at an offset of the block's page. */
+uint32_t compile_live_at(struct compile *k, int64_t off);
+
+/* operand.c */
+
+/*
+ * The address of u's memory operand into r10, its host address for an access of `bytes` after the
+ * check. pair: of the instruction, whose handler does what the check refuses.
+ */
+void put_address(struct compile *k, const struct uop *u);
+void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
+
+/* A whole plain instruction; false: it cannot be written. */
+bool put_plain(struct compile *k, unsigned n);
+bool put_lea(struct compile *k, unsigned n);
+
+/* The uop of instruction n and its stop; NULL (and failed) when there is no room. */
+const struct uop *fallback_pair(struct compile *k, unsigned n);
+
+/* A copy of a uop that branches. */
+const struct uop *leaving_copy(struct compile *k, const struct uop *u);
+
+static inline const struct uop *uop_of(const struct compile *k, unsigned n)
+{
+    return &k->b->uops[n];
+}
+
+/* r10, r11 or the guest register's own; loads it where it lives in memory. */
+unsigned put_register_in(struct compile *k, unsigned guest, unsigned scratch);
+
+static inline uint32_t guest_at(const struct compile *k, unsigned guest)
+{
+    return ABS(k->t->c.gpr[guest]);
+}
+
+/* Flags to c.flags16 and back; no register is lost. */
+void put_flags_away(struct compile *k);
+void put_flags_back(struct compile *k);
+
+#endif

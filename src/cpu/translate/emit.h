@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes x86-64 machine code (SDM 2A 2). Code is written through one mapping and run through
+ * another (code.h), so that places are given as pointers into the writable one; jumps are relative
+ * and the same in both.
+ */
+#ifndef UMBRA_CPU_TRANSLATE_EMIT_H
+#define UMBRA_CPU_TRANSLATE_EMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* at: where the next byte goes. Beyond end nothing is written and full is set. */
+struct emit {
+    uint8_t *at, *end;
+    bool full;
+};
+
+enum { X_RAX, X_RCX, X_RDX, X_RBX, X_RSP, X_RBP, X_RSI, X_RDI, X_R8, X_R9, X_R10, X_R11 };
+#define X_NONE 0xffu
+
+enum x_rm {
+    XRM_NONE, /* no ModRM; base: register in the opcode's low bits, or X_NONE */
+    XRM_REG,  /* base */
+    XRM_MEM,  /* [base + index << scale + disp]; base may be X_NONE */
+    XRM_ABS   /* [disp], an address below 2 GiB */
+};
+
+/*
+ * One instruction without its immediate.
+ * map: 0 one-byte opcodes, 1 0F, 2 0F 38, 3 0F 3A;  rep: 0, 0xf2 or 0xf3;  w: REX.W
+ * rex: a REX prefix even where no bit of it is needed (SPL, SIL, ...)
+ */
+struct x_form {
+    uint8_t map, op, reg, base, index, scale;
+    uint8_t rep;
+    enum x_rm rm;
+    bool w, rex, lock, size16, gs;
+    int32_t disp;
+};
+
+void emit_form(struct emit *e, const struct x_form *f);
+void emit_bytes(struct emit *e, const void *bytes, unsigned count);
+void emit_u8(struct emit *e, unsigned v);
+void emit_u32(struct emit *e, uint32_t v);
+void emit_u64(struct emit *e, uint64_t v);
+
+/* Whole instructions; addresses as 32-bit absolute. None touches flags. */
+void emit_load(struct emit *e, unsigned reg, uint32_t address);  /* 64 bits */
+void emit_store(struct emit *e, unsigned reg, uint32_t address); /* 64 bits */
+void emit_move(struct emit *e, unsigned to, unsigned from);
+void emit_lea(struct emit *e, unsigned to, unsigned base, int32_t disp);
+void emit_imm64(struct emit *e, unsigned reg, uint64_t value);
+
+/* A jump, call or conditional jump with a place for its distance; answers that place. */
+uint8_t *emit_jump(struct emit *e);
+uint8_t *emit_call(struct emit *e);
+uint8_t *emit_jcc(struct emit *e, unsigned condition);
+/* Makes the jump whose distance is at `place` go to `target`. */
+void emit_patch(uint8_t *place, const uint8_t *target);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From native code to C and back. */
+#define INTERP_HOT
+#include "cpu/translate/translate.h"
+
+#include "cpu/interp/mem.h"
+#include "cpu/interp/run.h"
+
+/* native_fallback's answer for "to the outer loop"; 0 means: go on natively. */
+#define LEAVE_TO_LOOP ((const struct uop *)(uintptr_t)1)
+
+const struct uop *op_resume(struct interp *c, const struct uop *u)
+{
+    (void)c;
+    return u;
+}
+
+/*
+ * Does the one instruction u by its handler. u[1] is its stop: op_resume, or op_stale when the
+ * block's code was written meanwhile. stop->cond says whether u has a memory operand, or how far
+ * from RSP its access is.
+ */
+const struct uop *native_fallback(struct interp *c, const struct uop *u)
+{
+    struct translate *t = translate_of(c);
+    const struct uop *stop = u + 1, *next;
+    uint64_t lin = 0;
+
+    if (stop->src) {
+        lin = uop_ea(c, u);
+        if (!seg_is_flat(u->seg))
+            lin += c->s.seg[u->seg].base;
+    }
+    if (stop->src2)
+        lin = c->gpr[RSP] - stop->dst;
+    c->stats.native_callouts++;
+    next = u->fn(c, u);
+    if (next != stop || stop->fn != op_resume)
+        return next ? next : LEAVE_TO_LOOP;
+    if (stop->src || stop->src2)
+        windows_learn(&t->windows, c, lin);
+    return NULL;
+}
+
+/* A block with native code is entered; what comes back goes on in the loop. */
+const struct uop *op_native(struct interp *c, const struct uop *u)
+{
+    const struct native_block *b = u->extra;
+    const struct uop *next;
+
+    c->stats.native_entries++;
+    next = translate_of(c)->enter(b->entry);
+
+    return next == LEAVE_TO_LOOP ? NULL : next;
+}
+
+static void link_exit(struct interp *c, struct native_exit *x, const struct uop *to)
+{
+    struct native_block *b = to->extra;
+
+    if (to->fn != op_native)
+        return;
+    x->next = b->in;
+    b->in = x;
+    emit_patch(x->place, b->entry_rw);
+    c->stats.native_links++;
+}
+
+/* Native code has left by a direct branch, which is retired. */
+const struct uop *op_direct_exit(struct interp *c, const struct uop *u)
+{
+    struct native_exit *x = (struct native_exit *)(uintptr_t)u;
+    uint64_t page = GPR64(GPR_PAGE);
+    const struct uop *to = u->link;
+
+    if (!to || must_leave(c))
+        to = branch_direct_slow(c, u);
+
+    if (to && GPR64(GPR_PAGE) == page)
+        link_exit(c, x, to);
+    return to;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which arithmetic flags count where: a check may destroy the others. */
+#include "cpu/translate/compile.h"
+
+#include <string.h>
+
+#include "cpu/interp/run.h"
+
+#define LOOK_AHEAD 12
+
+static bool decode_one(struct compile *k, unsigned off, struct uop *u)
+{
+    return off < PAGE_SIZE &&
+           dec_insn(&k->dec, k->b->host + off, (unsigned)PAGE_SIZE - off, off, u) == DEC_OK &&
+           u->fn != op_ud && u->fn != op_too_long;
+}
+
+/* All flags count where a handler or another block may look at them. */
+static struct insn_flags flags_of(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
+{
+    if (insn_is_jcc(i) || insn_is_plain(i, op) || insn_is_nothing(i))
+        return insn_flags(i, op);
+    switch (i->mnemonic) {
+    case ZYDIS_MNEMONIC_LEA:
+    case ZYDIS_MNEMONIC_PUSH:
+    case ZYDIS_MNEMONIC_POP:
+    case ZYDIS_MNEMONIC_LEAVE:
+        return (struct insn_flags){0};
+    default:
+        return (struct insn_flags){.reads = RFLAGS_ARITH};
+    }
+}
+
+uint32_t compile_live_at(struct compile *k, int64_t off)
+{
+    uint32_t live = 0, open = RFLAGS_ARITH;
+    struct uop u;
+
+    for (unsigned n = 0; n < LOOK_AHEAD && open; n++) {
+        struct insn_flags f;
+
+        if (off < 0 || !decode_one(k, (unsigned)off, &u))
+            break;
+        f = flags_of(&k->dec.i, k->dec.op);
+        live |= f.reads & open;
+        open &= ~(f.reads | f.writes);
+        if (k->dec.ends_block || insn_is_jcc(&k->dec.i))
+            break;
+        off += u.len;
+    }
+    return live | open;
+}
+
+/* A direct JMP or CALL as the block's last instruction. */
+bool compile_goes_to(const struct compile *k, unsigned n)
+{
+    ZydisMnemonic m = k->i[n].mnemonic;
+
+    return k->is_last && n == k->n - 1 && (m == ZYDIS_MNEMONIC_JMP || m == ZYDIS_MNEMONIC_CALL) &&
+           k->op[n][0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
+/* Decoding ahead uses k->dec, so targets are looked at after the block itself. */
+static void find_live(struct compile *k)
+{
+    uint32_t live = RFLAGS_ARITH;
+
+    if (!k->is_last)
+        live = compile_live_at(k, uop_of(k, k->n)->imm);
+    k->live[k->n] = live;
+    for (unsigned n = k->n; n-- > 0;) {
+        struct insn_flags f = flags_of(&k->i[n], k->op[n]);
+
+        if (insn_is_jcc(&k->i[n]))
+            live |= compile_live_at(k, uop_of(k, n)->imm) | f.reads;
+        else if (compile_goes_to(k, n))
+            live = compile_live_at(k, uop_of(k, n)->imm);
+        else
+            live = (live & ~f.writes) | f.reads;
+        k->live[n] = live;
+    }
+}
+
+bool compile_decode(struct compile *k)
+{
+    const struct tier_block *b = k->b;
+    struct uop u;
+
+    dec_init(&k->dec, &k->t->c);
+    k->n = b->count - 1;
+    k->is_last = false;
+    if (!k->n || k->n > BLOCK_MAX_INSNS)
+        return false;
+    for (unsigned n = 0; n < k->n; n++) {
+        if (!decode_one(k, uop_of(k, n)->off, &u))
+            return false;
+        k->i[n] = k->dec.i;
+        memcpy(k->op[n], k->dec.op, sizeof k->op[n]);
+        if (k->dec.ends_block)
+            k->is_last = true;
+    }
+    find_live(k);
+    return true;
+}

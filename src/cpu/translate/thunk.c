@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ways between C and native code. enter is a C function; native code reaches to_fallback by a
+ * call, with the uop in r10, and to_exit by a jump, with the uop in r10 that C goes on with.
+ *
+ * While native code runs rsp is a multiple of 16, so that a thunk that was called finds 8 more.
+ */
+#include "cpu/translate/translate.h"
+
+static void put(struct emit *e, unsigned count, const uint8_t *bytes)
+{
+    emit_bytes(e, bytes, count);
+}
+#define PUT(...) put(e, sizeof((const uint8_t[]){__VA_ARGS__}), (const uint8_t[]){__VA_ARGS__})
+
+static uint32_t gpr_at(struct translate *t, unsigned guest)
+{
+    return ABS(t->c.gpr[guest]);
+}
+
+/* Opcode with a 16-bit operand at an absolute address. */
+static void flags_operand(struct emit *e, struct translate *t)
+{
+    PUT(0x04, 0x25);
+    emit_u32(e, ABS(t->c.flags16));
+}
+
+/* c.flags16 -> RFLAGS; rax is lost. */
+static void put_flags_in(struct emit *e, struct translate *t)
+{
+    PUT(0x0f, 0xb7); /* movzx eax, word [flags16] */
+    flags_operand(e, t);
+    PUT(0x04, 0x7f, 0x9e); /* add al, 127; sahf */
+}
+
+static void put_state_in(struct emit *e, struct translate *t)
+{
+    emit_load(e, X_RAX, ABS(t->gs_base));
+    PUT(0xf3, 0x48, 0x0f, 0xae, 0xd8); /* wrgsbase rax */
+    PUT(0x0f, 0x6f, 0x04, 0x25);       /* movq mm0, [icount] */
+    emit_u32(e, ABS(t->c.icount));
+    put_flags_in(e, t);
+    for (unsigned g = RAX; g <= R15; g++)
+        if (host_reg(g) != X_NONE)
+            emit_load(e, host_reg(g), gpr_at(t, g));
+}
+
+static void put_state_out(struct emit *e, struct translate *t)
+{
+    for (unsigned g = RAX; g <= R15; g++)
+        if (host_reg(g) != X_NONE)
+            emit_store(e, host_reg(g), gpr_at(t, g));
+    PUT(0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
+    PUT(0x66, 0x89);             /* mov [flags16], ax */
+    flags_operand(e, t);
+    PUT(0x0f, 0x7f, 0x04, 0x25); /* movq [icount], mm0 */
+    emit_u32(e, ABS(t->c.icount));
+    PUT(0x0f, 0x77); /* emms */
+}
+
+/* rdi: c, rsi: the uop, rax: the function; calls it with rsp a multiple of 16. */
+static void put_c_call(struct emit *e, struct translate *t,
+                       const struct uop *(*function)(struct interp *, const struct uop *))
+{
+    emit_imm64(e, X_RDI, (uint64_t)(uintptr_t)&t->c);
+    emit_move(e, X_RSI, X_R10);
+    emit_imm64(e, X_RAX, (uint64_t)(uintptr_t)function);
+    PUT(0xff, 0xd0); /* call rax */
+}
+
+static uint8_t *align(struct emit *e)
+{
+    while ((uintptr_t)e->at & 15u)
+        emit_u8(e, 0xcc);
+    return e->at;
+}
+
+static const uint8_t *put_return(struct emit *e, const struct code_memory *m)
+{
+    const uint8_t *at = align(e);
+
+    PUT(0x48, 0x83, 0xc4, 0x08);                         /* add rsp, 8 */
+    PUT(0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c); /* pop r15 r14 r13 r12 */
+    PUT(0x5d, 0x5b, 0xc3);                               /* pop rbp rbx; ret */
+    return code_rx(m, at);
+}
+
+static void put_enter(struct emit *e, struct translate *t)
+{
+    const uint8_t *at = align(e);
+
+    PUT(0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57); /* push rbx rbp r12..r15 */
+    PUT(0x48, 0x83, 0xec, 0x08);                                     /* sub rsp, 8 */
+    emit_move(e, HOST_T1, X_RDI);
+    put_state_in(e, t);
+    PUT(0x41, 0xff, 0xe3); /* jmp r11 */
+    t->enter = (native_enter_fn *)(uintptr_t)code_rx(&t->code, at);
+}
+
+void thunks_write(struct translate *t)
+{
+    struct code_memory *m = &t->code;
+    struct emit emitter = {.at = m->rw, .end = m->rw + m->size}, *e = &emitter;
+    const uint8_t *to_return;
+    uint8_t *leave;
+
+    put_enter(e, t);
+    to_return = put_return(e, m);
+    t->to_exit = code_rx(m, align(e));
+    put_state_out(e, t);
+    emit_move(e, X_RAX, X_R10);
+    emit_patch(emit_jump(e), code_rw(m, to_return));
+    t->to_fallback = code_rx(m, align(e));
+    put_state_out(e, t);
+    PUT(0x48, 0x83, 0xec, 0x08); /* sub rsp, 8 */
+    put_c_call(e, t, native_fallback);
+    PUT(0x48, 0x83, 0xc4, 0x08, 0x48, 0x85, 0xc0); /* add rsp, 8; test rax, rax */
+    leave = emit_jcc(e, 5);                        /* jnz */
+    put_state_in(e, t);
+    PUT(0xc3); /* ret */
+    emit_patch(leave, align(e));
+    PUT(0x48, 0x83, 0xc4, 0x08); /* add rsp, 8: the return address */
+    emit_patch(emit_jump(e), code_rw(m, to_return));
+    align(e);
+    m->used = (size_t)(e->at - m->rw);
+    m->keep = m->used;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The translate engine as the rest of Umbra sees it, and what the block cache tells it. */
+#include "cpu/translate/translate.h"
+
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+
+#include "cpu/interp/run.h"
+
+#define CODE_BYTES (UINT64_C(64) << 20)
+#define CODE_LEAST (UINT64_C(1) << 20)
+
+#ifndef HWCAP2_FSGSBASE
+#define HWCAP2_FSGSBASE (1u << 1)
+#endif
+
+static bool offer(struct interp *c, struct uop *head, const struct tier_block *block)
+{
+    struct translate *t = translate_of(c);
+    struct native_block *b = translate_block(t, block);
+
+    if (!b)
+        return false;
+    head->extra = b;
+    head->fn = op_native;
+    return true;
+}
+
+/* T2. Exits of other blocks that come here leave by themselves again. */
+static void stale(struct interp *c, struct uop *head)
+{
+    const struct native_block *b = head->extra;
+
+    (void)c;
+    if (head->fn != op_native)
+        return;
+    for (struct native_exit *x = b->in; x; x = x->next)
+        emit_patch(x->place, x->self);
+    for (unsigned n = 0; n < b->stop_count; n++)
+        b->stops[n]->fn = op_stale;
+}
+
+static void drop_all(struct interp *c)
+{
+    code_memory_reset(&translate_of(c)->code);
+}
+
+static void view(struct interp *c)
+{
+    struct translate *t = translate_of(c);
+
+    t->gs_base = windows_choose(&t->windows, c);
+}
+
+static void forget(struct interp *c, unsigned i)
+{
+    windows_forget(&translate_of(c)->windows, c, i);
+}
+
+static const struct tier_ops translate_tier = {
+    .offer = offer, .stale = stale, .drop_all = drop_all, .view = view, .forget = forget};
+
+/* --- life --- */
+
+static size_t struct_bytes(void)
+{
+    return (sizeof(struct translate) + PAGE_SIZE - 1) & PAGE_MASK;
+}
+
+static void translate_destroy(struct vcpu *vcpu)
+{
+    struct translate *t = (struct translate *)vcpu;
+
+    interp_fini(&t->c);
+    compile_destroy(t);
+    windows_destroy(&t->windows);
+    code_memory_destroy(&t->code);
+    munmap(t, struct_bytes());
+}
+
+static enum err create_parts(struct translate *t, const struct vcpu_config *config)
+{
+    uint64_t bytes =
+        config->code_bytes && config->code_bytes < CODE_BYTES ? config->code_bytes : CODE_BYTES;
+    enum err err;
+
+    err = code_memory_create(&t->code, bytes > CODE_LEAST ? bytes : CODE_LEAST);
+    if (!err)
+        err = windows_create(&t->windows);
+    if (!err)
+        err = compile_create(t);
+    if (err)
+        return err;
+    for (unsigned n = 0; n <= BLOCK_MAX_INSNS; n++)
+        t->counts[n] = n;
+    thunks_write(t);
+    /* Where stops must be exact, all is interpreted. */
+    if (!config->budgeted)
+        t->c.tier = &translate_tier;
+    return interp_init(&t->c, config);
+}
+
+static enum err translate_create(struct vcpu **out, const struct vcpu_config *config)
+{
+    struct translate *t = mmap(NULL, struct_bytes(), PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    enum err err;
+
+    if (t == MAP_FAILED)
+        return err_errno(ERR_NOMEM, "no memory below 2 GiB for a vCPU");
+    t->c.base.ops = &engine_translate;
+    err = create_parts(t, config);
+    if (err) {
+        translate_destroy(&t->c.base);
+        return err;
+    }
+    *out = &t->c.base;
+    return ERR_OK;
+}
+
+static bool translate_is_available(const char **why)
+{
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("bmi2")) {
+        *why = "its CPU has no BMI2";
+        return false;
+    }
+    if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) {
+        *why = "its kernel or CPU does not offer FSGSBASE (Linux 5.9 and later do)";
+        return false;
+    }
+    return true;
+}
+
+const struct engine_ops engine_translate = {
+    .name = "translate",
+    .summary = "native code for hot 64-bit code, the interpreter for all else",
+    .is_available = translate_is_available,
+    .create = translate_create,
+    .destroy = translate_destroy,
+    .run = interp_vcpu_run,
+    .kick = interp_vcpu_kick,
+    .set_irq = interp_vcpu_set_irq,
+    .raise_nmi = interp_vcpu_raise_nmi,
+    .get_state = interp_vcpu_get_state,
+    .set_state = interp_vcpu_set_state,
+    .instructions = interp_vcpu_instructions,
+    .stats = interp_vcpu_stats,
+    .mmu = interp_vcpu_mmu,
+};

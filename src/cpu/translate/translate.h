@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the translate engine: the interp engine plus native code for hot blocks of 64-bit code
+ * (docs/translator.md). Everything that native code does not do is done by the handler of the same
+ * uop, so that there is one implementation of what is rare or odd.
+ *
+ *   guest register   rax rcx rdx rbx rbp rsi rdi r8 r12..r15   rsp   r9 r10 r11
+ *   while native     the same                                  r9    in c.gpr
+ *
+ * r10 and r11 are scratch, rsp is the host's stack, arithmetic flags are in RFLAGS, GS is the base
+ * of the present view's window (window.h), MM0 counts retired instructions. struct translate lies
+ * below 2 GiB so that native code addresses it by 32-bit displacements.
+ *
+ * Invariants
+ *   T1  guest code and state meet only in the fields of struct translate and through windows: a
+ *       native access that its window does not answer is done by the handler
+ *   T2  native code of a block whose code was written is never entered again, and does not go on
+ *       past the store that wrote it
+ *   T3  at an exit all guest state is in struct interp
+ */
+#ifndef UMBRA_CPU_TRANSLATE_TRANSLATE_H
+#define UMBRA_CPU_TRANSLATE_TRANSLATE_H
+
+#include "cpu/interp/block.h"
+#include "cpu/interp/interp.h"
+#include "cpu/interp/tier.h"
+#include "cpu/translate/code.h"
+#include "cpu/translate/emit.h"
+#include "cpu/translate/window.h"
+
+#define HOST_T0 X_R10
+#define HOST_T1 X_R11
+#define HOST_SP X_R9
+
+/* Host register of a guest register, X_NONE: it is in c.gpr. */
+static inline unsigned host_reg(unsigned guest)
+{
+    if (guest == RSP)
+        return HOST_SP;
+    return guest >= R9 && guest <= R11 ? X_NONE : guest;
+}
+
+/*
+ * A way out of native code by a direct branch: u is the branch (retired when the exit is taken);
+ * place: the distance of its jump, which goes to the exit itself or to another block's entry.
+ */
+struct native_exit {
+    struct uop u;
+    uint8_t *place;
+    const uint8_t *self;      /* where place goes when not linked; writable mapping */
+    struct native_exit *next; /* of those that go to the same block */
+};
+
+/* Native code of one block. in: exits that go here. stops: what runs after each fallback. */
+struct native_block {
+    const uint8_t *entry, *entry_rw;
+    struct native_exit *in;
+    struct uop **stops;
+    unsigned stop_count;
+};
+
+typedef const struct uop *native_enter_fn(const void *entry);
+
+struct translate {
+    struct interp c;    /* first */
+    uint64_t saved_rax; /* while flags are moved */
+    uint64_t gs_base;   /* of the window in use */
+    uint64_t counts[BLOCK_MAX_INSNS + 1];
+    struct code_memory code;
+    struct windows windows;
+    const uint8_t *to_fallback; /* thunks (thunk.c) */
+    const uint8_t *to_exit;
+    native_enter_fn *enter;
+    struct compile *compile;
+};
+
+#define ABS(field_) ((uint32_t)(uintptr_t) & (field_))
+
+static inline struct translate *translate_of(struct interp *c)
+{
+    return (struct translate *)c;
+}
+
+/* thunk.c: the ways between C and native code, written into the code memory. */
+void thunks_write(struct translate *t);
+
+/* compile.c: native code of a block; NULL: it is not worth it, or there is no room. */
+struct native_block *translate_block(struct translate *t, const struct tier_block *b);
+enum err compile_create(struct translate *t) MUST_USE;
+void compile_destroy(struct translate *t);
+
+/* exit.c: called by native code. */
+const struct uop *native_fallback(struct interp *c, const struct uop *u);
+uop_fn op_native, op_resume, op_direct_exit;
+
+extern const struct engine_ops engine_translate;
+
+#endif

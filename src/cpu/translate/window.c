@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cpu/translate/window.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cpu/interp/mem.h"
+
+#define WINDOW_BYTES (TLB_ENTRIES * sizeof(struct window_entry))
+
+static struct window_entry *window_at(const struct windows *w, unsigned window)
+{
+    return w->entry + (size_t)window * TLB_ENTRIES;
+}
+
+/* A tag that no address meets which looks into entry i: all bits of its index differ. */
+static uint64_t no_tag(unsigned i)
+{
+    return (uint64_t)(~i % TLB_ENTRIES) << PAGE_SHIFT;
+}
+
+static void entry_clear(const struct windows *w, unsigned window, unsigned i)
+{
+    struct window_entry *e = window_at(w, window) + i;
+
+    e->read_tag = no_tag(i);
+    e->write_tag = no_tag(i);
+}
+
+enum err windows_create(struct windows *w)
+{
+    void *p = mmap(NULL, (WINDOWS + 1) * WINDOW_BYTES, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED)
+        return err_errno(ERR_NOMEM, "no memory for translation windows");
+    w->entry = p;
+    for (unsigned window = 0; window <= WINDOWS; window++)
+        for (unsigned i = 0; i < TLB_ENTRIES; i++)
+            entry_clear(w, window, i);
+    for (unsigned i = 0; i < WINDOWS; i++)
+        w->view[i] = VIEW_SLOW;
+    return ERR_OK;
+}
+
+void windows_destroy(struct windows *w)
+{
+    if (w->entry)
+        munmap(w->entry, (WINDOWS + 1) * WINDOW_BYTES);
+    w->entry = NULL;
+}
+
+static void window_empty(struct windows *w, struct interp *c, unsigned window)
+{
+    const uint8_t bit = (uint8_t)(1u << window);
+
+    for (unsigned i = 0; i < TLB_ENTRIES; i += 8) {
+        uint64_t eight;
+
+        memcpy(&eight, &c->tlb_copies[i], sizeof eight);
+        if (!(eight & (UINT64_C(0x0101010101010101) * bit)))
+            continue;
+        for (unsigned k = i; k < i + 8; k++) {
+            if (c->tlb_copies[k] & bit)
+                entry_clear(w, window, k);
+            c->tlb_copies[k] &= (uint8_t)~bit;
+        }
+    }
+}
+
+uint64_t windows_choose(struct windows *w, struct interp *c)
+{
+    unsigned oldest = 0;
+
+    if (c->view == VIEW_SLOW) {
+        w->current = WINDOWS;
+        return (uint64_t)(uintptr_t)window_at(w, WINDOWS);
+    }
+    w->clock++;
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        if (w->view[i] == c->view) {
+            oldest = i;
+            break;
+        }
+        if (w->used[i] < w->used[oldest])
+            oldest = i;
+    }
+    if (w->view[oldest] != c->view) {
+        window_empty(w, c, oldest);
+        w->view[oldest] = c->view;
+    }
+    w->used[oldest] = w->clock;
+    w->current = oldest;
+    return (uint64_t)(uintptr_t)window_at(w, oldest);
+}
+
+void windows_learn(struct windows *w, struct interp *c, uint64_t lin)
+{
+    const struct tlb_entry *e = tlb_slot(c, lin);
+    unsigned i = (unsigned)(e - c->tlb);
+    uint64_t want = tlb_want(c, lin), page = lin & PAGE_MASK;
+    struct window_entry *to = window_at(w, w->current) + i;
+
+    if (w->current == WINDOWS || (e->rtag != want && e->wtag != want))
+        return;
+    to->read_tag = e->rtag == want ? page : no_tag(i);
+    to->write_tag = e->wtag == want ? page : no_tag(i);
+    to->host = page + e->addend;
+    c->tlb_copies[i] |= (uint8_t)(1u << w->current);
+}
+
+void windows_forget(struct windows *w, struct interp *c, unsigned i)
+{
+    for (unsigned window = 0; window < WINDOWS; window++)
+        if (c->tlb_copies[i] & 1u << window)
+            entry_clear(w, window, i);
+    c->tlb_copies[i] = 0;
+}
