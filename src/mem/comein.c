@@ -43,6 +43,8 @@ void ahead_used(struct guest_mem *mem, uint64_t index)
 
     mem->flag[index] &= (uint8_t)~FLAG_AHEAD_IMAGE;
     mem->ahead[kind].used++;
+    if (kind == AHEAD_IMAGE)
+        image_note_back(mem);
     mem->stats.readahead_used++;
 }
 
@@ -54,6 +56,7 @@ static unsigned ahead_window(struct guest_mem *mem, enum ahead_kind kind, uint64
                              uint64_t near, int *step)
 {
     struct ahead *a = &mem->ahead[kind];
+    unsigned most = kind == AHEAD_SWAP ? AHEAD_SWAP_MAX : AHEAD_MAX;
     uint64_t own = mem_own_pages(mem);
     uint64_t room = own < mem->trigger_pages ? mem->trigger_pages - own : 0;
     bool has_last = a->window > 0;
@@ -67,8 +70,8 @@ static unsigned ahead_window(struct guest_mem *mem, enum ahead_kind kind, uint64
         a->window = a->window < 2 ? 4 : a->window * 2;
     else if (a->used == a->used_before)
         a->window /= 2;
-    if (a->window > AHEAD_MAX)
-        a->window = AHEAD_MAX;
+    if (a->window > most)
+        a->window = most;
     if (a->window < 1)
         a->window = 1;
     a->used_before = a->used;
@@ -95,6 +98,8 @@ static void from_zstore(struct guest_mem *mem, uint64_t index)
     zstore_get(mem->zstore, mem->place[index], mem_index_ptr(mem, index));
     zstore_free(mem->zstore, mem->place[index]);
     mem_set_state(mem, index, PAGE_RESIDENT);
+    if (image_has(mem, index))
+        image_note_back(mem);
     mem->stats.came_from_compressed++;
     uint64_t ns = mem_clock_ns() - begin;
     latency_note(mem, MEM_LATENCY_COMPRESSED, ns);
@@ -108,7 +113,7 @@ static void from_zstore(struct guest_mem *mem, uint64_t index)
  * that are not in the same file are passed over.
  */
 static unsigned swap_neighbours(const struct guest_mem *mem, uint64_t index, int step,
-                                unsigned window, uint64_t frames[AHEAD_MAX])
+                                unsigned window, uint64_t frames[AHEAD_SWAP_MAX])
 {
     unsigned count = 1;
 
@@ -145,10 +150,10 @@ static bool from_file(struct guest_mem *mem, uint64_t index)
 {
     struct swap *file = mem_file_of(mem, index);
     bool is_smart = mem->state[index] == PAGE_SMART;
-    uint64_t frames[AHEAD_MAX] = {index};
-    uint32_t slots[AHEAD_MAX];
-    void *pages[AHEAD_MAX];
-    bool ok[AHEAD_MAX] = {false};
+    uint64_t frames[AHEAD_SWAP_MAX] = {index};
+    uint32_t slots[AHEAD_SWAP_MAX];
+    void *pages[AHEAD_SWAP_MAX];
+    bool ok[AHEAD_SWAP_MAX] = {false};
     uint64_t begin = mem_clock_ns();
     bool staged = swap_is_staged(file, mem->place[index]);
     unsigned count = 1;
@@ -250,6 +255,7 @@ static bool from_image(struct guest_mem *mem, uint64_t index)
     }
     mem->ahead[AHEAD_IMAGE].last = image_key(disk, block) + count - 1;
     mem->stats.came_from_image++;
+    image_note_back(mem);
     uint64_t ns = mem_clock_ns() - begin;
     latency_note(mem, MEM_LATENCY_IMAGE, ns);
     mem->stats.fault_ns += ns;

@@ -6,14 +6,21 @@
  *
  *   image -> zero -> shared -> compressed -> swap file, or smart-paging file -> stays
  *
+ * Pages that equal disk blocks and come back again and again are compressed instead of dropped,
+ * while the store has room: the disk takes ten times as long. They keep their tie to the block, so
+ * that they can be dropped from the store for nothing.
+ *
  * What was tracked stays tracked: whoever writes the frame later says so, wherever the frame was
  * meanwhile.
  */
 #include "mem/internal.h"
 
+#define DROP_SCAN 4096
+
 /* What may be done with frames of this batch. */
 struct ways {
     bool share, compress, smart, swap;
+    bool keeps_files; /* compressed */
     bool is_busy;
 };
 
@@ -50,7 +57,15 @@ static struct ways ways_now(const struct guest_mem *mem)
         .smart = smart_is_allowed(mem),
         .swap = (means & MEM_MEANS_SWAP) && mem->swap && swap_has_room(mem),
     };
+    w.keeps_files = w.compress && image_come_back(mem) && store_has_room(mem);
     return w;
+}
+
+/* A page that equals its disk block is nowhere but there from now on. */
+static void note_dropped(struct guest_mem *mem)
+{
+    mem->stats.evicted_image++;
+    mem->stats.silent_writes_saved++;
 }
 
 /* SWAP_FULL and SWAP_BUSY are remembered in `w`: the next frames need not try. */
@@ -76,6 +91,29 @@ static bool to_file(struct guest_mem *mem, uint64_t index, const void *page, str
                    &mem->stats.evicted_swapped);
 }
 
+static void drop_compressed(struct guest_mem *mem, uint64_t index)
+{
+    zstore_free(mem->zstore, mem->place[index]);
+    mem_set_state(mem, index, PAGE_IMAGE);
+    note_dropped(mem);
+}
+
+/* Compressed pages of files that do not come back after all: from the hand on, a part of all. */
+static size_t drop_files(struct guest_mem *mem, size_t want)
+{
+    size_t dropped = 0;
+
+    for (unsigned n = 0; n < DROP_SCAN && dropped < want; n++) {
+        uint64_t i = mem->image.hand;
+        mem->image.hand = i + 1 < mem->total_pages ? i + 1 : 0;
+        if (mem->state[i] != PAGE_COMPRESSED || !image_has(mem, i))
+            continue;
+        drop_compressed(mem, i);
+        dropped++;
+    }
+    return dropped;
+}
+
 static size_t overflow(struct guest_mem *mem, struct ways *w, size_t want)
 {
     size_t moved = 0;
@@ -86,6 +124,11 @@ static size_t overflow(struct guest_mem *mem, struct ways *w, size_t want)
         if (i == MEM_NO_INDEX) {
             lists++;
             victims_remake(mem, &mem->oldest);
+            continue;
+        }
+        if (image_has(mem, i)) {
+            drop_compressed(mem, i);
+            moved++;
             continue;
         }
         zstore_get(mem->zstore, mem->place[i], mem->scratch);
@@ -145,6 +188,13 @@ bool evict_from_smart(struct guest_mem *mem, uint64_t index, const void *page)
     return true;
 }
 
+static bool drop(struct guest_mem *mem, uint64_t index)
+{
+    note_dropped(mem);
+    frame_leaves(mem, index, PAGE_IMAGE, 0);
+    return true;
+}
+
 /*
  * What costs nothing to bring back comes first, for the whole batch: an equal of a page must still
  * be there when it is its turn.
@@ -154,10 +204,8 @@ static bool evict_for_nothing(struct guest_mem *mem, uint64_t index, const struc
     if (mem->state[index] != PAGE_RESIDENT)
         return true; /* it went along with its equal */
     if (image_has(mem, index)) {
-        mem->stats.evicted_image++;
-        mem->stats.silent_writes_saved++;
-        frame_leaves(mem, index, PAGE_IMAGE, 0);
-        return true;
+        image_note_left(mem);
+        return !w->keeps_files && drop(mem, index);
     }
     if (page_is_zero(mem_index_ptr(mem, index))) {
         mem->stats.evicted_zero++;
@@ -174,8 +222,12 @@ static bool evict_to_store(struct guest_mem *mem, uint64_t index, struct ways *w
 
     if (mem->state[index] != PAGE_RESIDENT)
         return true;
-    if (!to_store(mem, index, page, w, &to))
+    if (image_has(mem, index)) {
+        if (!w->compress || !to_zstore(mem, index, page, w, &to))
+            return drop(mem, index);
+    } else if (!to_store(mem, index, page, w, &to)) {
         return false;
+    }
     frame_leaves(mem, index, to.state, to.place);
     return true;
 }
@@ -198,6 +250,8 @@ struct evicted evict_batch(struct guest_mem *mem, size_t want)
 
     if (want > EVICT_BATCH)
         want = EVICT_BATCH;
+    if (mem->image.compressed && !image_come_back(mem))
+        out.left = drop_files(mem, want);
     while (count < want) {
         uint64_t i = victims_next(mem, &mem->victims);
         if (i == MEM_NO_INDEX) {

@@ -7,7 +7,8 @@
  *
  * Invariants
  *   I1  a frame is in the chain of its key, once, and in no other
- *   I2  a frame with a key is resident, pinned or PAGE_IMAGE; a PAGE_IMAGE frame has a key
+ *   I2  a frame with a key is resident, pinned, compressed or PAGE_IMAGE; a PAGE_IMAGE frame has a
+ *       key; those that are compressed are counted
  *   I3  a frame with a key, or with a write under way (ticket.c), has MEM_TRACK_IMAGE
  *   I4  no chain grows beyond IMAGE_CHAIN_MAX: a guest that reads one block into all its memory, or
  *       that finds blocks of one hash, gets no more than that many associations
@@ -58,6 +59,7 @@ void image_fini(struct guest_mem *mem)
 void image_reset(struct guest_mem *mem)
 {
     ticket_cancel_blocks(mem, 0, UINT64_MAX);
+    mem->image.left = mem->image.back = 0;
     for (uint64_t i = 0; i < mem->total_pages && mem->image.frames; i++)
         image_unlink(mem, i);
 }
@@ -106,6 +108,7 @@ void image_unlink(struct guest_mem *mem, uint64_t index)
     map->next[index] = 0;
     map->key[index] = 0;
     map->frames--;
+    map->compressed -= mem->state[index] == PAGE_COMPRESSED;
     if (!ticket_has_frame(mem, index))
         mem_track_clear(mem, mem_index_gfn(mem, index), MEM_TRACK_IMAGE);
 }
@@ -117,6 +120,29 @@ void image_forget(struct guest_mem *mem, uint64_t index)
     ticket_cancel_frame(mem, index);
     image_unlink(mem, index);
     mem_track_clear(mem, mem_index_gfn(mem, index), MEM_TRACK_IMAGE);
+}
+
+#define RETURNS_COUNTED 4096
+#define RETURNS_LEAST   64
+
+void image_note_left(struct guest_mem *mem)
+{
+    struct image_map *map = &mem->image;
+
+    if (++map->left < RETURNS_COUNTED)
+        return;
+    map->left /= 2;
+    map->back /= 2;
+}
+
+void image_note_back(struct guest_mem *mem)
+{
+    mem->image.back += mem->image.back < RETURNS_COUNTED;
+}
+
+bool image_come_back(const struct guest_mem *mem)
+{
+    return mem->image.back >= RETURNS_LEAST && mem->image.back >= mem->image.left / 4;
 }
 
 uint64_t image_find_dropped(const struct guest_mem *mem, unsigned disk, uint64_t block)
@@ -209,15 +235,16 @@ bool mem_image_overwritten(struct guest_mem *mem, unsigned disk, uint64_t first_
 bool image_check(const struct guest_mem *mem)
 {
     const struct image_map *map = &mem->image;
-    uint64_t keys = 0, chained = 0;
+    uint64_t keys = 0, chained = 0, compressed = 0;
 
     for (uint64_t i = 0; i < mem->total_pages; i++) {
-        bool resident = mem->state[i] >= PAGE_RESIDENT;
-        if (mem->state[i] == PAGE_IMAGE ? !image_has(mem, i) : image_has(mem, i) && !resident)
+        bool here = mem->state[i] >= PAGE_RESIDENT || mem->state[i] == PAGE_COMPRESSED;
+        if (mem->state[i] == PAGE_IMAGE ? !image_has(mem, i) : image_has(mem, i) && !here)
             goto wrong;
         if (!image_has(mem, i))
             continue;
         keys++;
+        compressed += mem->state[i] == PAGE_COMPRESSED;
         if (!(mem->track[i] & MEM_TRACK_IMAGE))
             goto wrong;
     }
@@ -228,7 +255,7 @@ bool image_check(const struct guest_mem *mem)
             chained++;
         }
     }
-    if (keys == map->frames && chained == keys)
+    if (keys == map->frames && chained == keys && compressed == map->compressed)
         return true;
 wrong:
     err_note(ERR_INTERNAL, "the table of frames that equal disk blocks does not fit the frames");

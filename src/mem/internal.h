@@ -50,7 +50,11 @@ struct image_map {
     uint32_t *next;
     uint32_t *head;
     uint64_t buckets;
-    uint64_t frames; /* with a key */
+    uint64_t frames;     /* with a key */
+    uint64_t compressed; /* of these, in the compressed store */
+    /* how many of them left, and came back, of late: both are halved when many have left */
+    uint32_t left, back;
+    uint64_t hand; /* evict.c looks for compressed ones from here on */
 };
 
 /* Disk writes under way. A ticket's number is its place + 1 + a multiple of TICKETS_MAX. */
@@ -79,7 +83,8 @@ struct shares_left {
  * How many neighbours to bring in with a page, by how it went before (comein.c). first, last: what
  * was read last, in indexes or blocks
  */
-#define AHEAD_MAX 16
+#define AHEAD_MAX      64 /* of blocks of a disk */
+#define AHEAD_SWAP_MAX 16
 enum ahead_kind { AHEAD_SWAP, AHEAD_IMAGE, AHEAD_KINDS }; /* SWAP: both files of the VM */
 struct ahead {
     uint64_t first, last;
@@ -95,7 +100,7 @@ struct victims {
     unsigned lowest_rank;
     uint64_t hand;
     uint64_t age_scan; /* when it was made */
-    bool spares_poor;
+    bool spares_poor, spares_files;
     bool made;
 };
 
@@ -295,6 +300,8 @@ void age_tick(struct guest_mem *mem);
 uint64_t victims_next(struct guest_mem *mem, struct victims *v);
 void victims_remake(struct guest_mem *mem, struct victims *v);
 void victims_fini(struct victims *v);
+/* The compressed store takes more without sending its oldest pages away. */
+bool store_has_room(const struct guest_mem *mem);
 
 /*
  * evict.c. left: frames that left host memory; is_busy: some could not because the swap file's
@@ -306,7 +313,7 @@ struct evicted {
     bool is_busy, is_end;
 };
 struct evicted evict_batch(struct guest_mem *mem, size_t want);
-/* The oldest compressed pages go on to the swap file; how many did. */
+/* The oldest compressed pages go on to the swap file or their disk block; how many did. */
 size_t evict_overflow(struct guest_mem *mem, size_t want);
 /*
  * A frame that is in the smart-paging file, with what it holds, goes to the compressed store or the
@@ -367,6 +374,13 @@ static inline bool image_has(const struct guest_mem *mem, uint64_t index)
 {
     return mem->image.key[index] != 0;
 }
+/*
+ * A frame with a key leaves (dropped or compressed) or comes back. Those that come back again and
+ * again are kept compressed while there is room; those that do not are dropped.
+ */
+void image_note_left(struct guest_mem *mem);
+void image_note_back(struct guest_mem *mem);
+bool image_come_back(const struct guest_mem *mem);
 void image_where(const struct guest_mem *mem, uint64_t index, unsigned *disk, uint64_t *block);
 /* A PAGE_IMAGE frame of the block, MEM_NO_INDEX: none. */
 uint64_t image_find_dropped(const struct guest_mem *mem, unsigned disk, uint64_t block);

@@ -27,6 +27,10 @@ void mem_set_state(struct guest_mem *mem, uint64_t index, enum page_state to)
 {
     mem->ledger.pages[mem->state[index]]--;
     mem->ledger.pages[to]++;
+    if (image_has(mem, index)) {
+        mem->image.compressed += to == PAGE_COMPRESSED;
+        mem->image.compressed -= mem->state[index] == PAGE_COMPRESSED;
+    }
     mem->state[index] = (uint8_t)to;
 }
 

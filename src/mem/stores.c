@@ -143,6 +143,7 @@ void mem_store_info(const struct guest_mem *mem, struct mem_store_info *out)
         .compressed_bytes = mem->zstore ? zstore_bytes(mem->zstore) : 0,
         .compressed_limit_bytes = mem->compress_limit_bytes,
         .shared_copies = mem->share ? share_copies(mem->share) : 0,
+        .file_pages = mem->image.frames,
         .swap_slots = info.slots,
         .swap_slots_used = info.used,
         .swap_staging_pages = info.staged,

@@ -12,7 +12,8 @@
  *
  * A page that did not compress (poor) goes to the file: its way back takes twenty times as long as
  * that of a compressed one, and it gains half as much again. So while the compressed store has
- * room, it must have been idle for POOR_FACTOR times as long.
+ * room, it must have been idle for POOR_FACTOR times as long. So must one that equals a disk block
+ * if such pages come back again and again.
  *
  * A frame that is used after the list was made loses its rank and is passed over. Within a rank,
  * the next list goes on where the last one ended, and neighbours stay neighbours.
@@ -32,7 +33,8 @@ static unsigned rank_of(const struct guest_mem *mem, const struct victims *v, ui
 {
     unsigned age = mem->age[index] & AGE_MAX;
     bool is_file = image_has(mem, index);
-    bool is_spared = v->spares_poor && !is_file && mem->flag[index] & FLAG_POOR;
+    bool is_spared =
+        v->spares_poor && (!is_file || v->spares_files) && mem->flag[index] & FLAG_POOR;
 
     if (mem->track[index] & (MEM_TRACK_CODE | MEM_TRACK_TABLE))
         return age >= TRACKED_OLD ? 4 : 0;
@@ -43,7 +45,7 @@ static unsigned rank_of(const struct guest_mem *mem, const struct victims *v, ui
     return 5 + 2 * age + is_file;
 }
 
-static bool store_has_room(const struct guest_mem *mem)
+bool store_has_room(const struct guest_mem *mem)
 {
     return mem->zstore && mem->orders.means & MEM_MEANS_COMPRESS &&
            zstore_bytes(mem->zstore) < mem->compress_limit_bytes / 16 * 15;
@@ -106,6 +108,7 @@ void victims_remake(struct guest_mem *mem, struct victims *v)
     v->age_scan = mem->stats.age_scans;
     v->next = v->count = 0;
     v->spares_poor = store_has_room(mem);
+    v->spares_files = image_come_back(mem);
     if (!make_room(v, mem->ledger.pages[v->from]))
         return;
     for (uint64_t i = 0; i < mem->total_pages; i++) {

@@ -283,6 +283,132 @@ static void without_cures(void **state)
     world_close(&w);
 }
 
+/* Blocks of which a quarter is noise. */
+static void soft_content(uint64_t block, uint8_t page[PAGE])
+{
+    content(1000 + block, page);
+    memset(page + PAGE / 4, 0x5a, PAGE / 4 * 3);
+}
+
+static enum err soft_disk(void *arg, unsigned disk, uint64_t block, void *buf, size_t count)
+{
+    struct mem_world *w = arg;
+
+    assert_int_equal(disk, 0);
+    w->disk_reads++;
+    for (size_t i = 0; i < count; i++)
+        soft_content(block + i, (uint8_t *)buf + i * PAGE);
+    return ERR_OK;
+}
+
+static void from_soft_disk(struct mem_world *w, uint64_t g, uint64_t count, uint64_t block)
+{
+    uint8_t page[PAGE];
+
+    for (uint64_t i = 0; i < count; i++) {
+        soft_content(block + i, page);
+        assert_true(mem_write(w->mem, gpa_make((g + i) * PAGE), page, PAGE));
+        mem_image_is_equal(w->mem, gfn_make(g + i), 0, block + i);
+    }
+}
+
+static void read_soft(struct mem_world *w, uint64_t g, uint64_t count, uint64_t block)
+{
+    uint8_t page[PAGE];
+
+    for (uint64_t i = 0; i < count; i++) {
+        hva_t hva;
+        bool writable;
+        assert_int_equal(mem_make_resident(w->mem, gfn_make(g + i), MEM_FOR_READ, &hva, &writable),
+                         MEM_OK);
+        mem_note_used(w->mem, gfn_make(g + i));
+        soft_content(block + i, page);
+        assert_memory_equal(hva_ptr(hva), page, PAGE);
+    }
+}
+
+/* Down to as much as all of them take compressed, and a little. */
+static void evict_most(struct mem_world *w)
+{
+    order(w, ANY, 100, MEM_MEANS_ALL);
+    for (unsigned i = 0; i < 20; i++)
+        serve(w);
+    order(w, ANY, ANY, 0);
+    world_check(w);
+}
+
+/* Dropped at first; compressed once they were seen to come back; dropped again when others do not. */
+static void files_that_come_back_are_compressed(void **state)
+{
+    struct mem_world w;
+    unsigned reads;
+    (void)state;
+
+    world_open(&w, 1024, 1024, 512 * PAGE, NULL);
+    const struct mem_image_source source = {.arg = &w, .read = soft_disk};
+    mem_set_image_source(w.mem, &source);
+    from_soft_disk(&w, 0, 256, 0);
+    evict_all(&w, MEM_MEANS_ALL);
+    assert_int_equal(in_state(&w, PAGE_IMAGE), 256);
+    read_soft(&w, 0, 256, 0);
+    reads = w.disk_reads;
+    evict_most(&w);
+    assert_in_range(in_state(&w, PAGE_COMPRESSED), 220, 256);
+    assert_int_equal(in_state(&w, PAGE_IMAGE), 0);
+    read_soft(&w, 0, 128, 0);
+    evict_most(&w); /* their tie was kept */
+    assert_in_range(in_state(&w, PAGE_COMPRESSED), 220, 256);
+    assert_int_equal(in_state(&w, PAGE_IMAGE), 0);
+    /* their blocks change: what they hold need not come in first */
+    uint64_t before = in_state(&w, PAGE_COMPRESSED);
+    assert_true(mem_image_overwritten(w.mem, 0, 0, 64));
+    assert_int_equal(in_state(&w, PAGE_COMPRESSED), before);
+    assert_int_equal(mem_track(w.mem, gfn_make(0)), 0);
+    world_check(&w);
+    read_soft(&w, 0, 64, 0);
+    assert_int_equal(w.disk_reads, reads);
+    evict_most(&w);
+    /* pages that nobody wants again: these are dropped, and so are those that were kept */
+    for (uint64_t block = 1000; block < 4000; block += 200) {
+        from_soft_disk(&w, 512, 200, block);
+        evict_most(&w);
+    }
+    assert_in_range(in_state(&w, PAGE_IMAGE), 192, 192 + 200);
+    assert_in_range(in_state(&w, PAGE_COMPRESSED), 1, 64);
+    assert_int_equal(stats(&w)->swap_write_bytes, 0);
+    read_soft(&w, 0, 256, 0);
+    assert_true(w.disk_reads > reads);
+    world_close(&w);
+}
+
+/* The store has no room left: what equals a disk block goes from it, and nothing is written. */
+static void compressed_files_make_room(void **state)
+{
+    struct mem_world w;
+    uint8_t page[PAGE];
+    (void)state;
+
+    world_open(&w, 1024, 1024, 512 * PAGE, NULL);
+    const struct mem_image_source source = {.arg = &w, .read = soft_disk};
+    mem_set_image_source(w.mem, &source);
+    from_soft_disk(&w, 0, 256, 0);
+    evict_all(&w, MEM_MEANS_ALL);
+    read_soft(&w, 0, 256, 0);
+    evict_most(&w);
+    assert_in_range(in_state(&w, PAGE_COMPRESSED), 220, 256);
+    for (uint64_t g = 512; g < 768; g++) {
+        soft_content(g, page);
+        assert_true(cpu_fill(&w, g, MEM_FOR_WRITE, page));
+    }
+    evict_most(&w);
+    assert_int_equal(in_state(&w, PAGE_SWAPPED), 0);
+    assert_int_equal(stats(&w)->swap_write_bytes, 0);
+    assert_in_range(in_state(&w, PAGE_IMAGE), 150, 256);
+    read_soft(&w, 0, 256, 0);
+    read_soft(&w, 512, 256, 512);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +421,8 @@ int main(void)
         cmocka_unit_test(a_guest_that_reads_one_block_everywhere),
         cmocka_unit_test(sequence_is_kept),
         cmocka_unit_test(without_cures),
+        cmocka_unit_test(files_that_come_back_are_compressed),
+        cmocka_unit_test(compressed_files_make_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

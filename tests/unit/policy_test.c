@@ -83,6 +83,54 @@ static void asks_the_balloon_for_no_more_than_the_guest_can_give(void **unused)
     assert_int_equal(out.balloon_target_pages, 0);
 }
 
+/* Pages that the guest has free and never touched, and its cache of known disks, are not asked. */
+static void asks_only_for_what_is_worth_it(void **unused)
+{
+    struct policy_input in = figures();
+    struct policy_output out;
+    struct policy_state state = {0};
+
+    (void)unused;
+    in.limit = 256 * MIB;
+    in.ledger.pages[PAGE_ABSENT] = 100 * MIB / 4096; /* all that is free; the rest is cache */
+    policy_decide(&state, &in, &out);
+    assert_true(out.balloon_target_pages > 0);
+    in.file_bytes = 100 * MIB; /* of which all is known */
+    state = (struct policy_state){0};
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.balloon_target_pages, 0);
+    in.ledger.pages[PAGE_ABSENT] = 40 * MIB / 4096;
+    policy_decide(&state, &in, &out);
+    assert_in_range(out.balloon_target_pages, 1, 60 * MIB / 4096);
+    in.file_bytes = 200 * MIB;
+    in.guest_free = 2 * MIB; /* it needs its memory for its cache */
+    in.balloon_pages = out.balloon_target_pages;
+    policy_decide(&state, &in, &out);
+    assert_true(out.balloon_target_pages + 256 < in.balloon_pages);
+}
+
+/* What is asked rises by a 32nd of memory at once: the guest's figures are old. */
+static void rises_step_by_step(void **unused)
+{
+    struct policy_input in = figures();
+    struct policy_output out;
+    struct policy_state state = {0};
+    uint64_t last = 0, step = 512 * MIB / 32 / 4096;
+
+    (void)unused;
+    in.limit = 128 * MIB;
+    in.guest_free = in.guest_available = 400 * MIB;
+    for (unsigned i = 0; i < 5; i++) {
+        policy_decide(&state, &in, &out);
+        assert_int_equal(out.balloon_target_pages, last + step);
+        last = in.balloon_pages = out.balloon_target_pages;
+        in.now_ns += STEP;
+    }
+    in.user_balloon = 64 * MIB; /* the user's wish is asked whole */
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.balloon_target_pages, 448 * MIB / 4096);
+}
+
 static void gives_back_to_a_guest_that_is_short(void **unused)
 {
     struct policy_state state = {.balloon_target_pages = 32768};
@@ -272,6 +320,8 @@ int main(void)
         cmocka_unit_test(leaves_a_vm_without_limit_alone),
         cmocka_unit_test(limit_less_overhead_is_the_room),
         cmocka_unit_test(asks_the_balloon_for_no_more_than_the_guest_can_give),
+        cmocka_unit_test(asks_only_for_what_is_worth_it),
+        cmocka_unit_test(rises_step_by_step),
         cmocka_unit_test(gives_back_to_a_guest_that_is_short),
         cmocka_unit_test(does_what_the_user_asks),
         cmocka_unit_test(reports_a_balloon_that_stands_still),
