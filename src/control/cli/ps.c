@@ -6,6 +6,7 @@
 #include "control/cli/command.h"
 #include "control/paths.h"
 #include "control/size.h"
+#include "control/top/sample.h"
 #include "control/vm_folder.h"
 
 /*
@@ -35,29 +36,34 @@ static void collect(void *list, const char *name)
         json_array_append_new(list, stats);
 }
 
+static const char *size_or_dash(char *buf, size_t buf_bytes, uint64_t bytes)
+{
+    return bytes == TOP_UNKNOWN ? "-" : size_format(buf, buf_bytes, bytes);
+}
+
 static void print_table(const json_t *list)
 {
     size_t index;
     json_t *vm;
 
-    printf("%-20s %8s %-13s %-10s %8s %8s %8s %8s\n", "NAME", "PID", "STATE", "ENGINE", "MEMORY",
-           "RESIDENT", "SECONDS", "MIPS");
+    printf("%-20s %8s %-13s %-10s %8s %8s %8s %8s %8s\n", "NAME", "PID", "STATE", "ENGINE",
+           "MEMORY", "HELD", "LIMIT", "SECONDS", "MIPS");
     json_array_foreach(list, index, vm)
     {
-        const json_t *memory = json_object_get(vm, "memory");
-        const char *engine = json_string_value(json_object_get(vm, "engine"));
-        char size[16], resident[16];
+        const char *name = json_string_value(json_object_get(vm, "name"));
+        struct top_sample s;
+        char memory[16], held[16], limit[16];
 
-        size_format(size, sizeof(size),
-                    (uint64_t)json_integer_value(json_object_get(memory, "guest_bytes")));
-        size_format(resident, sizeof(resident),
-                    (uint64_t)json_integer_value(json_object_get(memory, "resident_bytes")));
-        printf("%-20s %8" JSON_INTEGER_FORMAT " %-13s %-10s %8s %8s %8.0f %8.1f\n",
-               json_string_value(json_object_get(vm, "name")),
-               json_integer_value(json_object_get(vm, "pid")),
-               json_string_value(json_object_get(vm, "state")), engine ? engine : "-", size,
-               resident, json_real_value(json_object_get(vm, "wall_seconds")),
-               json_real_value(json_object_get(vm, "mips")));
+        top_sample_take(&s, vm, 0);
+        if (!s.pid) {
+            printf("%-20s %8s %s\n", name, "-", s.state);
+            continue;
+        }
+        printf("%-20s %8lld %-13s %-10s %8s %8s %8s %8.0f %8.1f\n", name, (long long)s.pid, s.state,
+               s.engine, size_or_dash(memory, sizeof(memory), s.guest),
+               size_or_dash(held, sizeof(held), s.held),
+               size_or_dash(limit, sizeof(limit), s.limit),
+               json_real_value(json_object_get(vm, "wall_seconds")), s.mips);
     }
 }
 

@@ -120,15 +120,16 @@ static void latency_line(const struct top_row *row, struct line *line)
 void top_describe_policy(const struct top_row *row, char *buf, size_t buf_bytes)
 {
     const struct top_sample *s = &row->now;
+    const char *phase = strcmp(s->phase, "restarting") ? "" : "restarting; ";
 
     if (!row->has_now)
         snprintf(buf, buf_bytes, "-");
     else if (s->stall[0])
-        snprintf(buf, buf_bytes, "the guest waits: %s", s->stall);
+        snprintf(buf, buf_bytes, "%sthe guest waits: %s", phase, s->stall);
     else if (s->why[0])
-        snprintf(buf, buf_bytes, "%s: %s", s->rung, s->why);
+        snprintf(buf, buf_bytes, "%s%s: %s", phase, s->rung, s->why);
     else
-        snprintf(buf, buf_bytes, "nothing to do");
+        snprintf(buf, buf_bytes, "%snothing to do", phase);
 }
 
 static void pool_line(const struct top_model *model, const struct top_row *row, struct line *line)

@@ -92,12 +92,13 @@ static json_t *vm_json(const struct top_model *model, const struct top_row *row)
         json_object_set_new(pages, page_state_name(i), number(s->pages[i]));
     if (row->has_now)
         json_object_update_new(
-            object, json_pack("{s:I, s:s, s:f, s:o, s:o, s:o, s:o, s:O, s:o, s:s, s:s, s:s}", "pid",
-                              (json_int_t)s->pid, "engine", s->engine, "mips", s->mips,
-                              "guest_bytes", number(s->guest), "process_bytes", number(s->held),
-                              "limit_bytes", number(s->limit), "guest_available_bytes",
-                              number(s->available), "pages", pages, "stalls", number(s->stalls),
-                              "rung", s->rung, "why", s->why, "stall", s->stall));
+            object,
+            json_pack("{s:I, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:O, s:o, s:s, s:s, s:s}", "pid",
+                      (json_int_t)s->pid, "phase", s->phase, "engine", s->engine, "mips", s->mips,
+                      "guest_bytes", number(s->guest), "process_bytes", number(s->held),
+                      "limit_bytes", number(s->limit), "guest_available_bytes",
+                      number(s->available), "pages", pages, "stalls", number(s->stalls), "rung",
+                      s->rung, "why", s->why, "stall", s->stall));
     json_decref(pages);
     json_object_set_new(object, "period", row->has_rates ? period_json(&row->rates) : json_null());
     if (top_model_member(model, row->name, &pool))

@@ -86,6 +86,7 @@ static void take_memory(struct top_sample *out, const json_t *memory)
     out->stalls = number(move, "stalls");
     out->waited_ns = number(move, "fault_ns");
     out->serviced_ns = number(move, "service_ns");
+    words(out->phase, sizeof(out->phase), policy, "phase");
     words(out->rung, sizeof(out->rung), policy, "rung");
     words(out->why, sizeof(out->why), policy, "why");
     words(out->stall, sizeof(out->stall), memory, "stall");

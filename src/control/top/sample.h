@@ -60,7 +60,7 @@ const char *top_source_word(enum top_source source);
 struct top_sample {
     uint64_t at_ns;
     int64_t pid;
-    char state[16], engine[16], rung[16];
+    char state[16], phase[16], engine[16], rung[16];
     char why[160], stall[160];
     double mips; /* since the VM's start */
     uint64_t instructions;

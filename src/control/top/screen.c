@@ -34,11 +34,14 @@ static const struct {
 
 bool screen_is_possible(void)
 {
+    bool can_place;
     int error;
 
     if (!isatty(STDOUT_FILENO) || setupterm(NULL, STDOUT_FILENO, &error) == ERR)
         return false;
-    return tigetstr("cup") != NULL;
+    can_place = tigetstr("cup") != NULL;
+    del_curterm(cur_term);
+    return can_place;
 }
 
 static bool wants_colours(void)
@@ -84,7 +87,6 @@ void screen_close(struct screen *screen)
 {
     endwin();
     delscreen(screen->handle);
-    del_curterm(cur_term);
 }
 
 void screen_resize(void)

@@ -25,7 +25,7 @@ bool screen_is_possible(void);
 bool screen_open(struct screen *screen);
 void screen_close(struct screen *screen);
 
-/* Reads the terminal's size again. */
+/* Reads the terminal's size again; the next picture is drawn afresh. */
 void screen_resize(void);
 int screen_lines(void);
 int screen_columns(void);

@@ -22,6 +22,7 @@
 #define PANEL_FROM_LINES 18
 #define POOLS_MAX        3
 #define ESCAPE           27
+#define CTRL_L           12
 
 enum view_mode { VIEW_LIST, VIEW_DETAILS, VIEW_HELP };
 
@@ -81,6 +82,17 @@ static const struct top_row *selected_row(const struct view *view)
     return model->count ? &model->rows[model->order[top_model_selected(model)]] : NULL;
 }
 
+/* A line of the screen's width, with something at its right where there is room. */
+static void draw_bar(int line, const char *left, const char *right)
+{
+    int width = screen_columns(), length = (int)strlen(right);
+
+    screen_blank(line, 0, width, STYLE_BAR);
+    screen_text(line, 0, width, STYLE_BAR, left);
+    if ((int)strlen(left) + length <= width)
+        screen_text(line, width - length, length, STYLE_BAR, right);
+}
+
 /* Answers the lines used. */
 static int draw_head(const struct view *view)
 {
@@ -94,10 +106,7 @@ static int draw_head(const struct view *view)
         memmove(right, strstr(right, " by"), strlen(strstr(right, " by")) + 1);
     if (view->is_paused)
         snprintf(right, sizeof(right), " paused");
-    screen_blank(0, 0, screen_columns(), STYLE_BAR);
-    screen_text(0, 0, screen_columns(), STYLE_BAR, text);
-    if ((int)(strlen(text) + strlen(right)) <= screen_columns())
-        screen_text(0, screen_columns() - (int)strlen(right), screen_columns(), STYLE_BAR, right);
+    draw_bar(0, text, right);
     for (size_t i = 0; i < view->model->pool_count && i < POOLS_MAX; i++) {
         const struct top_pool *pool = &view->model->pools[i];
 
@@ -108,12 +117,9 @@ static int draw_head(const struct view *view)
     return lines;
 }
 
-static void draw_keys(const char *text)
+static void draw_keys(const char *left, const char *right)
 {
-    int line = screen_lines() - 1;
-
-    screen_blank(line, 0, screen_columns(), STYLE_BAR);
-    screen_text(line, 0, screen_columns(), STYLE_BAR, text);
+    draw_bar(screen_lines() - 1, left, right);
 }
 
 static void draw_list(struct view *view)
@@ -121,13 +127,18 @@ static void draw_list(struct view *view)
     const struct top_row *row = selected_row(view);
     int top = draw_head(view), lines = screen_lines() - top - 1;
     int panel = view_panel_lines(view->model);
+    char part[64] = "";
+    size_t shown;
 
     if (row && screen_lines() >= PANEL_FROM_LINES) {
         lines -= panel;
         view_panel_draw(&view->screen, view->model, row, top + lines);
     }
-    view_list_draw(&view->screen, view->model, top, lines, &view->first);
-    draw_keys("q quit  h help  p pause  enter details  n m l i o w c sort  r reverse");
+    shown = view_list_draw(&view->screen, view->model, top, lines, &view->first);
+    if (shown < view->model->count)
+        snprintf(part, sizeof(part), " %zu-%zu of %zu", view->first + (shown > 0),
+                 view->first + shown, view->model->count);
+    draw_keys("q quit  h help  p pause  enter details  nmliowc sort  r reverse", part);
 }
 
 static void draw_details(struct view *view)
@@ -140,12 +151,10 @@ static void draw_details(struct view *view)
         draw_list(view);
         return;
     }
-    snprintf(title, sizeof(title), "%s: %s%s", row->name, top_row_state(row),
-             view->is_paused ? ", paused" : "");
-    screen_blank(0, 0, screen_columns(), STYLE_BAR);
-    screen_text(0, 0, screen_columns(), STYLE_BAR, title);
+    snprintf(title, sizeof(title), "%s: %s", row->name, top_row_state(row));
+    draw_bar(0, title, view->is_paused ? " paused" : "");
     view_details_draw(&view->screen, view->model, row, 1, screen_lines() - 2, &view->scroll);
-    draw_keys("enter back  up down page scroll  p pause  q quit");
+    draw_keys("enter back  up down page scroll  p pause  q quit", "");
 }
 
 static void draw_help(const struct view *view)
@@ -181,7 +190,7 @@ static void draw_help(const struct view *view)
         snprintf(text, sizeof(text), "%-11s %s", page_state_name(state), helps[state]);
         screen_text(line, 5, screen_columns(), STYLE_PLAIN, text);
     }
-    draw_keys("any key: back");
+    draw_keys("any key: back", "");
 }
 
 void view_draw(struct view *view)
@@ -263,7 +272,9 @@ bool view_take_keys(struct view *view)
     for (; key != ERR; key = wgetch(stdscr)) {
         if (key == 'q' || key == 'Q')
             return false;
-        if (key != KEY_RESIZE)
+        if (key == CTRL_L)
+            screen_resize();
+        else if (key != KEY_RESIZE)
             mode_key(view, key);
     }
     view_draw(view);

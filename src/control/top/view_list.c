@@ -25,7 +25,7 @@ static void state_cell(const struct top_row *row, char *buf, size_t buf_bytes)
 
 static void engine_cell(const struct top_row *row, char *buf, size_t buf_bytes)
 {
-    snprintf(buf, buf_bytes, "%s", row->has_now ? row->now.engine : "-");
+    snprintf(buf, buf_bytes, "%s", row->now.engine);
 }
 
 static void pid_cell(const struct top_row *row, char *buf, size_t buf_bytes)
@@ -50,7 +50,7 @@ static void held_cell(const struct top_row *row, char *buf, size_t buf_bytes)
 
 static void limit_cell(const struct top_row *row, char *buf, size_t buf_bytes)
 {
-    write_size(buf, buf_bytes, row->has_now ? row->now.limit : TOP_UNKNOWN);
+    write_size(buf, buf_bytes, row->now.limit);
 }
 
 static void in_cell(const struct top_row *row, char *buf, size_t buf_bytes)
@@ -111,7 +111,7 @@ static void draw_cells(const struct top_row *row, int line, enum style style)
         if (screen_columns() < c->from)
             continue;
         snprintf(text, sizeof(text), "%s", row ? "-" : c->title);
-        if (row)
+        if (row && (row->has_now || c->cell == state_cell))
             c->cell(row, text, sizeof(text));
         length = (int)strlen(text);
         gap = c->is_word || length > c->width ? 0 : c->width - length;
@@ -164,8 +164,8 @@ static void draw_row(const struct screen *screen, const struct top_model *model,
                 row->now.stall[0] ? STYLE_ALARM : STYLE_PLAIN, policy);
 }
 
-void view_list_draw(const struct screen *screen, const struct top_model *model, int line, int lines,
-                    size_t *first)
+size_t view_list_draw(const struct screen *screen, const struct top_model *model, int line,
+                      int lines, size_t *first)
 {
     int each = lines < 5 ? 1 : 2;
     size_t room = lines > 1 ? (size_t)(lines - 1) / (size_t)each : 0;
@@ -173,14 +173,17 @@ void view_list_draw(const struct screen *screen, const struct top_model *model, 
 
     draw_cells(NULL, line, STYLE_STRONG);
     if (!room)
-        return;
+        return 0;
     if (*first + room > model->count)
         *first = model->count > room ? model->count - room : 0;
     if (selected < *first)
         *first = selected;
     if (selected >= *first + room)
         *first = selected - room + 1;
-    for (size_t i = *first; i < model->count && i - *first < room; i++)
-        draw_row(screen, model, &model->rows[model->order[i]], line + 1 + (int)(i - *first) * each,
+    if (room > model->count - *first)
+        room = model->count - *first;
+    for (size_t i = 0; i < room; i++)
+        draw_row(screen, model, &model->rows[model->order[*first + i]], line + 1 + (int)i * each,
                  each);
+    return room;
 }

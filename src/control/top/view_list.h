@@ -6,10 +6,12 @@
 #include "control/top/model.h"
 #include "control/top/screen.h"
 
-/* Draws titles and rows in `lines` lines from `line` on; *first: the row at the top, kept so that
- * the selected one is in sight. */
-void view_list_draw(const struct screen *screen, const struct top_model *model, int line, int lines,
-                    size_t *first);
+/*
+ * Draws titles and rows in `lines` lines from `line` on. *first: the row at the top, kept so that
+ * the selected one is in sight. Answers how many rows are in sight.
+ */
+size_t view_list_draw(const struct screen *screen, const struct top_model *model, int line,
+                      int lines, size_t *first);
 
 /* How many lines view_panel_draw needs. */
 int view_panel_lines(const struct top_model *model);
