@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PATHS_MAX 1024
+
 enum err paths_check_name(const char *name)
 {
     size_t length = strlen(name);
@@ -107,6 +109,45 @@ enum err paths_each_socket(const char *ending, void (*found)(void *arg, const ch
     }
     free(entries);
     return count < 0 ? err_errno(ERR_IO, "cannot read %s", dir) : ERR_OK;
+}
+
+enum err paths_state_dir(char *buf, size_t buf_bytes)
+{
+    const char *state = getenv("XDG_STATE_HOME");
+    const char *home = getenv("HOME");
+    int length;
+
+    if (state && state[0] == '/')
+        length = snprintf(buf, buf_bytes, "%s/umbra", state);
+    else if (home && home[0] == '/' && !access(home, W_OK | X_OK))
+        length = snprintf(buf, buf_bytes, "%s/.local/state/umbra", home);
+    else if (geteuid() == 0)
+        length = snprintf(buf, buf_bytes, "/var/lib/umbra");
+    else
+        return err_new(ERR_INVAL, "neither XDG_STATE_HOME nor HOME names a folder of yours");
+    if (length < 0 || (size_t)length >= buf_bytes)
+        return err_new(ERR_INVAL, "the name of the folder for VMs is too long");
+    return ERR_OK;
+}
+
+enum err paths_make(const char *path)
+{
+    char copy[PATHS_MAX];
+
+    if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy))
+        return err_new(ERR_IO, "%.40s... is too long", path);
+    for (char *slash = copy + 1;; slash++) {
+        char kept = *slash;
+
+        if (kept && kept != '/')
+            continue;
+        *slash = '\0';
+        if (mkdir(copy, 0700) && errno != EEXIST)
+            return err_errno(ERR_IO, "cannot make %s", copy);
+        *slash = kept;
+        if (!kept)
+            return ERR_OK;
+    }
 }
 
 enum err paths_guest_file(char *buf, size_t buf_bytes, const char *file)

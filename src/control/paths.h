@@ -39,6 +39,15 @@ enum err paths_each_socket(const char *ending, void (*found)(void *arg, const ch
                            void *arg) MUST_USE;
 
 /*
+ * The folder of what outlives a host's restart: $XDG_STATE_HOME/umbra, else ~/.local/state/umbra,
+ * else, for root, /var/lib/umbra. ERR_INVAL: nothing names one, or it is too long.
+ */
+enum err paths_state_dir(char *buf, size_t buf_bytes) MUST_USE;
+
+/* Makes every folder on the way; those that are made are closed to others. ERR_IO. */
+enum err paths_make(const char *path) MUST_USE;
+
+/*
  * A file of the cached guest: ${XDG_CACHE_HOME:-~/.cache}/umbra/guest/FILE. ERR_NOTFOUND: no home
  * folder.
  */

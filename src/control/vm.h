@@ -195,6 +195,9 @@ bool vm_waits_for_lease(struct vm *vm);
  */
 enum vm_phase { VM_STARTING, VM_RUNNING, VM_RESTARTING };
 enum vm_phase vm_phase(struct vm *vm);
+
+/* Before vm_start: the first boot is a restart, too; the host was restarted, for instance. */
+void vm_set_restarting(struct vm *vm);
 const char *vm_phase_name(enum vm_phase phase); /* "starting", "running", "restarting" */
 
 /*

@@ -20,45 +20,21 @@
 
 static enum err state_folder(char *buf, size_t buf_bytes)
 {
-    const char *state = getenv("XDG_STATE_HOME");
-    const char *home = getenv("HOME");
-    int length;
+    enum err err = paths_state_dir(buf, buf_bytes);
 
-    if (state && state[0] == '/')
-        length = snprintf(buf, buf_bytes, "%s/umbra", state);
-    else if (home && home[0] == '/' && !access(home, W_OK | X_OK))
-        length = snprintf(buf, buf_bytes, "%s/.local/state/umbra", home);
-    else if (geteuid() == 0)
-        length = snprintf(buf, buf_bytes, "/var/lib/umbra");
-    else
-        return err_new(ERR_INVAL, "neither XDG_STATE_HOME nor HOME names a folder of yours for the "
-                                  "VM's swap file; name one with --swap-dir");
-    if (length < 0 || (size_t)length >= buf_bytes)
-        return err_new(ERR_INVAL, "the name of the folder for VMs is too long; use --swap-dir");
-    return ERR_OK;
+    return err ? err_new(err, "%s; name one for the VM's swap file with --swap-dir", err_text())
+               : ERR_OK;
 }
 
-/* Every folder on the way; those that are made are closed to others. */
 static enum err make_path(const char *path)
 {
-    char copy[VM_FOLDER_PATH_MAX];
+    enum err err = paths_make(path);
 
-    snprintf(copy, sizeof(copy), "%s", path);
-    for (char *slash = copy + 1;; slash++) {
-        char kept = *slash;
-
-        if (kept && kept != '/')
-            continue;
-        *slash = '\0';
-        if (mkdir(copy, 0700) && errno != EEXIST)
-            return err_errno(ERR_IO,
-                             "cannot make %s for the VM's swap file; name another folder with "
-                             "--swap-dir, or reserve all of its memory with --reservation",
-                             copy);
-        *slash = kept;
-        if (!kept)
-            return ERR_OK;
-    }
+    return err ? err_new(err,
+                         "%s; name another folder for the VM's swap file with --swap-dir, or "
+                         "reserve all of its memory with --reservation",
+                         err_text())
+               : ERR_OK;
 }
 
 static enum err check_own(int fd, const char *dir)

@@ -28,6 +28,13 @@ void vm_phase_restarts(struct vm *vm)
     vm->smart_bytes = 0;
 }
 
+void vm_set_restarting(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm_phase_restarts(vm);
+    pthread_mutex_unlock(&vm->lock);
+}
+
 static void look(struct vm *vm, bool has_driver, uint64_t now)
 {
     if (has_driver || now >= vm->boot_ns + BOOT_NS)

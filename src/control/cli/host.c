@@ -18,6 +18,7 @@ static const struct option_spec specs[] = {
     {"name", "NAME", "name of the pool (default: host)", false},
     {"tax", "PERCENT", "idle-memory tax (default 75: an idle page costs four times an active one)",
      false},
+    {"inject", "die@N", "test mode: the manager kills itself at its step N", false},
     {NULL, NULL, NULL, false},
 };
 
@@ -32,6 +33,17 @@ static enum err set_tax(const char *value, unsigned *percent)
     return ERR_OK;
 }
 
+static enum err set_inject(const char *value, uint64_t *step)
+{
+    char *end = NULL;
+
+    if (!strncmp(value, "die@", 4))
+        *step = strtoull(value + 4, &end, 10);
+    if (!end || *end || !*step)
+        return err_new(ERR_INVAL, "--inject: '%.40s' is not like die@7", value);
+    return ERR_OK;
+}
+
 static enum err set_option(void *arg, const struct option_spec *spec, const char *value)
 {
     struct manager_config *config = arg;
@@ -40,6 +52,8 @@ static enum err set_option(void *arg, const struct option_spec *spec, const char
         return size_parse(value, &config->bytes);
     if (!strcmp(spec->name, "tax"))
         return set_tax(value, &config->tax_percent);
+    if (!strcmp(spec->name, "inject"))
+        return set_inject(value, &config->die_at_step);
     config->name = value;
     return paths_check_name(value);
 }

@@ -135,6 +135,8 @@ static int run_vm(struct vm *vm, struct member *member, const struct run_options
         status = status_of_end(vm, &end);
     }
     status = finish(vm, options, status);
+    if (!*signal_number) /* a host that shuts down sends one, too */
+        member_say_goodbye(member);
     member_leave(member);
     qmp_server_let_go(server);
     vm_destroy(vm);

@@ -132,15 +132,17 @@ static void send_lease(struct manager *m, struct record *r)
 
     if (!is_news || r->sent_seq != r->acked_seq) /* G2 */
         return;
+    manager_step(m);
     r->sent_lease = r->vm.lease;
     r->smart_sent = r->smart_allowed;
     r->state_sent = m->pool.state;
     r->sent_seq++;
-    pool_link_send(&r->link, json_pack("{s:{s:I, s:I, s:I, s:s, s:s}}", "lease", "seq",
-                                       (json_int_t)r->sent_seq, "bytes",
-                                       (json_int_t)(r->sent_lease * PAGE_SIZE), "smart",
-                                       (json_int_t)(r->smart_sent * PAGE_SIZE), "state",
-                                       pool_state_name(r->state_sent), "why", r->why));
+    pool_link_send(&r->link,
+                   json_pack("{s:{s:I, s:I, s:I, s:b, s:s, s:s}}", "lease", "seq",
+                             (json_int_t)r->sent_seq, "bytes",
+                             (json_int_t)(r->sent_lease * PAGE_SIZE), "smart",
+                             (json_int_t)(r->smart_sent * PAGE_SIZE), "restart", r->is_restart,
+                             "state", pool_state_name(r->state_sent), "why", r->why));
 }
 
 void manager_decide(struct manager *m, uint64_t now_ns)

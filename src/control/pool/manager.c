@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,12 +75,21 @@ static void join(struct manager *m, struct record *r, const json_t *message)
     }
     r->kind = RECORD_MEMBER;
     m->is_urgent = true;
-    fprintf(stderr, "umbra: pool %s: %s has joined\n", m->config.name, r->name);
+    /* Who holds a lease has lived on; who comes without one was started anew. */
+    if (roll_enter(&m->roll, r->name, host_ns()) && !r->acked_lease)
+        record_restarts(r);
+    fprintf(stderr, "umbra: pool %s: %s has joined%s\n", m->config.name, r->name,
+            r->is_restart ? "; it was here before the manager was restarted, so it restarts" : "");
 }
 
-static void take(void *arg, const json_t *message)
+void manager_step(struct manager *m)
 {
-    struct manager *m = arg;
+    if (++m->steps == m->config.die_at_step)
+        raise(SIGKILL);
+}
+
+static void take_message(struct manager *m, const json_t *message)
+{
     struct record *r = m->serving;
     const json_t *body;
 
@@ -90,11 +100,20 @@ static void take(void *arg, const json_t *message)
             pool_link_close(&r->link);
         /* It met its lease: do not let it wait for the next period. */
         m->is_urgent |= r->vm.wanted > r->vm.held && r->vm.held + MIB_PAGES > r->acked_lease;
+    } else if (json_object_get(message, "goodbye") && r->kind == RECORD_MEMBER) {
+        roll_strike(&m->roll, r->name);
     } else if (json_object_get(message, "watch") && r->kind == RECORD_STRANGER) {
         r->kind = RECORD_VIEWER;
     } else {
         pool_link_close(&r->link);
     }
+}
+
+static void take(void *arg, const json_t *message)
+{
+    manager_step(arg);
+    take_message(arg, message);
+    manager_step(arg);
 }
 
 /* ---- the loop ---- */
@@ -189,6 +208,7 @@ enum err manager_create(struct manager **out, const struct manager_config *confi
         manager_destroy(m);
         return err;
     }
+    roll_open(&m->roll, config->name, host_ns());
     if (m->listener.replaced)
         m->grace_until_ns = host_ns() + GRACE_NS;
     *out = m;
@@ -200,6 +220,7 @@ void manager_destroy(struct manager *m)
     if (!m)
         return;
     listener_close(&m->listener);
+    roll_close(&m->roll);
     for (size_t i = 0; i < RECORDS_MAX; i++) {
         pool_link_close(&m->record[i].link);
     }

@@ -14,11 +14,14 @@
  * name:        of the pool; borrowed
  * bytes:       host memory that all its VMs may hold together
  * tax_percent: idle-memory tax, 0 to 99
+ * die_at_step: tests only: it kills itself at this step, counted from 1; 0: it lives. Steps: each
+ *              message taken, before and after; each lease, before it is sent
  */
 struct manager_config {
     const char *name;
     uint64_t bytes;
     unsigned tax_percent;
+    uint64_t die_at_step;
 };
 
 struct manager;

@@ -14,6 +14,7 @@
 #include "control/listen.h"
 #include "control/pool/manager.h"
 #include "control/pool/member_record.h"
+#include "control/pool/roll.h"
 #include "mem/pool_policy.h"
 
 #define RECORDS_MAX 600
@@ -25,6 +26,8 @@ struct manager {
     struct manager_config config;
     struct pool pool;
     struct listener listener;
+    struct roll roll;
+    uint64_t steps;
     uint64_t decided_ns, told_ns, grace_until_ns;
     bool is_urgent;
     struct pool_answer answer;
@@ -40,6 +43,8 @@ static inline uint64_t manager_mib(uint64_t pages)
 {
     return pages / MIB_PAGES;
 }
+
+void manager_step(struct manager *m);
 
 /* Finds the members: of[], vms[] and count. */
 void manager_collect(struct manager *m);

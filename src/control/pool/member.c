@@ -13,12 +13,12 @@
 #include "control/paths.h"
 #include "control/pool/link.h"
 
-#define MS          UINT64_C(1000000)
-#define REPORT_NS   (250 * MS)
-#define PRESSED_NS  (50 * MS)
-#define REJOIN_NS   (1000 * MS)
-#define JOIN_WAIT_S 10
-#define STEP_BYTES  (16 * MIB)
+#define MS           UINT64_C(1000000)
+#define REPORT_NS    (250 * MS)
+#define PRESSED_NS   (50 * MS)
+#define REJOIN_NS    (1000 * MS)
+#define JOIN_WAIT_NS (30000 * MS)
+#define STEP_BYTES   (16 * MIB)
 /* Growth begins with a small step again after so long without meeting a lease. */
 #define CALM_NS     (1000 * MS)
 #define STARTING_NS (60000 * MS)
@@ -149,6 +149,8 @@ static void take(void *arg, const json_t *message)
 
         if (bytes < 0)
             return;
+        if (!m->seq && !m->lease && json_is_true(json_object_get(body, "restart")))
+            vm_set_restarting(m->vm);
         m->lease = (uint64_t)bytes;
         m->seq = (uint64_t)json_integer_value(json_object_get(body, "seq"));
         vm_set_lease(m->vm, m->lease, pool_state_of_name(state));
@@ -195,6 +197,30 @@ static enum err open_link(struct member *m)
     return ERR_OK;
 }
 
+/* Until it holds a lease of its minimum: admission has made sure that others can give it. */
+static enum err wait_for_lease(struct member *m)
+{
+    uint64_t end = host_ns() + JOIN_WAIT_NS;
+
+    while (m->lease < m->config.minimum_bytes && !m->refused[0]) {
+        struct pollfd fd = {.fd = m->link.fd, .events = pool_link_events(&m->link)};
+
+        if (m->link.fd < 0 || (host_ns() > end && !m->lease))
+            return err_new(ERR_IO, "the manager of pool '%s' does not answer", m->config.pool);
+        if (host_ns() > end)
+            return err_new(ERR_IO,
+                           "pool '%s' is short of memory: of the minimum of %llu MiB only %llu "
+                           "came free; end a VM, or start this one later",
+                           m->config.pool, (unsigned long long)(m->config.minimum_bytes / MIB),
+                           (unsigned long long)(m->lease / MIB));
+        if (poll(&fd, 1, m->seq ? member_timeout_ms(m) : 100) > 0)
+            pool_link_serve(&m->link, fd.revents, take, m);
+        if (m->link.fd >= 0 && m->seq && host_ns() >= m->next_report_ns)
+            report(m);
+    }
+    return m->refused[0] ? err_new(ERR_INVAL, "pool '%s': %s", m->config.pool, m->refused) : ERR_OK;
+}
+
 enum err member_join(struct member **out, struct vm *vm, const struct member_config *config)
 {
     struct member *m = calloc(1, sizeof(*m));
@@ -206,24 +232,23 @@ enum err member_join(struct member **out, struct vm *vm, const struct member_con
     m->vm = vm;
     m->config = *config;
     m->link.fd = -1;
+    m->since_ns = host_ns();
+    m->next_report_ns = m->since_ns + REPORT_NS;
     err = open_link(m);
-    for (unsigned tenths = 0; !err && !m->lease && !m->refused[0]; tenths++) {
-        struct pollfd fd = {.fd = m->link.fd, .events = pool_link_events(&m->link)};
-
-        if (tenths == JOIN_WAIT_S * 10 || m->link.fd < 0)
-            err = err_new(ERR_IO, "the manager of pool '%s' does not answer", config->pool);
-        else if (poll(&fd, 1, 100) > 0)
-            pool_link_serve(&m->link, fd.revents, take, m);
-    }
-    if (!err && m->refused[0])
-        err = err_new(ERR_INVAL, "pool '%s': %s", config->pool, m->refused);
+    if (!err)
+        err = wait_for_lease(m);
     if (err) {
         member_leave(m);
         return err;
     }
-    m->since_ns = host_ns();
     *out = m;
     return ERR_OK;
+}
+
+void member_say_goodbye(struct member *m)
+{
+    if (m)
+        pool_link_send(&m->link, json_pack("{s:{}}", "goodbye"));
 }
 
 void member_leave(struct member *m)

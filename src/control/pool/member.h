@@ -26,11 +26,16 @@ struct member_config {
 struct member;
 
 /*
- * Joins and waits for the first lease, which becomes the VM's limit. ERR_NOTFOUND: no such pool;
- * ERR_INVAL: it refuses this VM, in the manager's words; ERR_IO: it does not answer.
+ * Joins and waits for a lease of its minimum, which becomes the VM's limit. ERR_NOTFOUND: no such
+ * pool; ERR_INVAL: it refuses this VM, in the manager's words; ERR_IO: it does not answer, or has
+ * no memory to spare for half a minute.
  */
 enum err member_join(struct member **out, struct vm *vm,
                      const struct member_config *config) MUST_USE;
+
+/* NULL is allowed. Goodbye: the VM ended as its guest or user wished, so no start of it will be a
+ * restart. */
+void member_say_goodbye(struct member *member);
 void member_leave(struct member *member);
 
 /* Descriptor and events to poll for, and how long at most (ms). */

@@ -76,6 +76,12 @@ bool record_report(struct record *r, const json_t *report)
     return true;
 }
 
+void record_restarts(struct record *r)
+{
+    r->is_restart = true;
+    r->phase = PHASE_RESTARTING;
+}
+
 static json_int_t bytes_of(uint64_t pages)
 {
     return (json_int_t)(pages * PAGE_SIZE);

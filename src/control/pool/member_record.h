@@ -14,6 +14,8 @@ enum record_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_RESTARTING, PHASES };
 
 /*
  * Sizes in pages.
+ * is_restart:  it was a member before the manager was restarted, and is started anew: so its first
+ *              boot is a restart
  * reclaimable: what it could give by light means, as it says
  * smart:       in its smart-paging file; smart_allowed: how much may be there, as last decided;
  *              smart_sent, state_sent: as last told
@@ -24,6 +26,7 @@ struct record {
     char name[NAME_MAX_BYTES + 1];
     int64_t pid;
     enum record_phase phase;
+    bool is_restart;
     uint64_t startup, reclaimable;
     uint64_t smart, smart_allowed, smart_sent;
     enum pool_state state_sent;
@@ -35,6 +38,8 @@ struct record {
 /* False: not understood; nothing is changed. */
 bool record_join(struct record *r, const json_t *join);
 bool record_report(struct record *r, const json_t *report);
+
+void record_restarts(struct record *r);
 
 /* What viewers are told; sizes in bytes. A new reference, NULL: no memory. */
 json_t *record_to_json(const struct record *r);
