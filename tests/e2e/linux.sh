@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Linux guests that run a test's own script: sourced after lib.sh, with OWNER naming the memory owner
-# (tests/linux/owner.c).
+# (src/workload/owner.c).
 owner=${OWNER:?set OWNER to the program owner}
 
 need_modules() {

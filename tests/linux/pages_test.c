@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "pages.h"
+#include "workload/pages.h"
 
 #define COUNT 64u
 

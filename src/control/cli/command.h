@@ -24,6 +24,7 @@ extern const struct command commands[]; /* ends with a NULL name */
 
 int command_run(int count, char *const *words);
 int command_balloon(int count, char *const *words);
+int command_compare(int count, char *const *words);
 int command_host(int count, char *const *words);
 int command_explain(int count, char *const *words);
 int command_ps(int count, char *const *words);

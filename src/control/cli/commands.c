@@ -22,7 +22,7 @@ const struct command commands[] = {
     {"restart", "reset a VM", command_restart},
     {"snapshot", "save a VM", NULL},
     {"restore", "load a saved VM", NULL},
-    {"compare", "compare techniques on one workload", NULL},
+    {"compare", "measure techniques of memory shortage on one workload", command_compare},
     {NULL, NULL, NULL},
 };
 
@@ -62,7 +62,8 @@ static void print_help(FILE *out)
         "  umbra walk NAME rip                          how one address is translated, level by "
         "level\n"
         "  umbra balloon NAME 256M                      let its guest make do with less memory\n"
-        "  umbra stop NAME                              end it\n\n"
+        "  umbra stop NAME                              end it\n"
+        "  umbra compare --quick                        what does a shortage of memory cost?\n\n"
         "Commands (each has --help and a man page):\n",
         out);
     for (const struct command *c = commands; c->name; c++) {

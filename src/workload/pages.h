@@ -6,8 +6,8 @@
  *   z  zeros                      e  equal: one of 16 contents, whatever the page's number
  *   c  compresses at about 3:1    r  random: does not compress
  */
-#ifndef OWNER_PAGES_H
-#define OWNER_PAGES_H
+#ifndef UMBRA_WORKLOAD_PAGES_H
+#define UMBRA_WORKLOAD_PAGES_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Times in buckets of an eighth of a power of two: percentiles within 9 %. */
-#ifndef OWNER_LATENCY_H
-#define OWNER_LATENCY_H
+#ifndef UMBRA_WORKLOAD_LATENCY_H
+#define UMBRA_WORKLOAD_LATENCY_H
 
 #include <stdint.h>
 

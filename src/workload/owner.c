@@ -16,13 +16,20 @@
  *   seconds N     how long after the filling (10); 0: until SIGTERM
  *   warm N        and before these, without counting (0)
  *   seed N        (1)
+ *   live N        1: no fixed time; what it has done is told ten times a second, and standard input
+ *                 says when to measure (0)
+ *   order command the work is to run the file of the option command with sh, over and over
  *
  * One line "owner: filled ..." then, and one at the end with all that was found:
  *   owner: {"order": "random", ..., "accesses_per_s": 12345, "mismatches": 0}
+ * With live 1, after "owner: live": "owner: done N" (accesses so far) again and again; "m" on
+ * standard input begins the measuring ("owner: measuring"), "e" ends it and the program.
+ *
  * Status 0: no mismatch; 1: mismatches (the first ten are told); 2: usage or a failed system call.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,6 +37,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -41,10 +50,11 @@
 #define HOT_RUN    16u
 #define READ_PAGES 32u
 #define TOLD       10u
+#define TELL_NS    UINT64_C(100000000)
 
 struct options {
-    uint64_t mib, writes, seconds, warm, seed;
-    const char *kinds, *file, *order, *check;
+    uint64_t mib, writes, seconds, warm, seed, live;
+    const char *kinds, *file, *order, *check, *command;
 };
 
 struct owner {
@@ -166,20 +176,88 @@ static void read_pages(struct owner *o)
     o->next = first + count == o->pages.count ? 0 : first + count;
 }
 
+static void run_command(struct owner *o)
+{
+    uint64_t start = __rdtsc();
+    pid_t child = vfork();
+    int status;
+    if (child == 0) {
+        execl("/bin/sh", "sh", o->options.command, (char *)NULL);
+        _exit(127);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        die("cannot run the command: %s", strerror(errno));
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        die("the command ended with status %d", WIFEXITED(status) ? WEXITSTATUS(status) : status);
+    latency_add(&o->latency, __rdtsc() - start);
+}
+
+static void work_once(struct owner *o)
+{
+    switch (o->options.order[0] == 'r' ? o->options.order[1] : o->options.order[0]) {
+    case 'e':
+        read_pages(o);
+        break;
+    case 'c':
+        run_command(o);
+        break;
+    default:
+        access_page(o);
+    }
+}
+
 /* Answers how long it took. */
 static double work(struct owner *o, uint64_t seconds)
 {
     uint64_t start = now_ns(), now = start, ticks = __rdtsc();
     memset(&o->latency, 0, sizeof(o->latency));
     while (!told_to_end && (seconds == 0 || now - start < seconds * 1000000000u)) {
-        for (unsigned i = 0; i < 16; i++) {
-            if (o->options.order[0] == 'r' && o->options.order[1] == 'e')
-                read_pages(o);
-            else
-                access_page(o);
-        }
+        for (unsigned i = 0; i < 16; i++)
+            work_once(o);
         now = now_ns();
     }
+    o->ns_per_tick = (double)(now - start) / (double)(__rdtsc() - ticks);
+    return (double)(now - start) * 1e-9;
+}
+
+/* Keys are read as they come, and not repeated between what is told. */
+static void ready_keyboard(void)
+{
+    struct termios t;
+    if (tcgetattr(STDIN_FILENO, &t) != 0)
+        return;
+    t.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    t.c_cc[VMIN] = t.c_cc[VTIME] = 0;
+    (void)tcsetattr(STDIN_FILENO, TCSANOW, &t);
+}
+
+/* Answers how long was measured. */
+static double work_live(struct owner *o)
+{
+    uint64_t before = 0, start = now_ns(), ticks = __rdtsc(), told = start, now;
+    /* The clock is read as seldom as lets it be told ten times a second. */
+    unsigned at_once = o->options.file || o->options.command ? 1 : 16;
+    struct pollfd keyboard = {.fd = STDIN_FILENO, .events = POLLIN};
+    char key = 0;
+    ready_keyboard();
+    printf("owner: live\n");
+    do {
+        for (unsigned i = 0; i < at_once; i++)
+            work_once(o);
+        now = now_ns();
+        if (now - told < TELL_NS)
+            continue;
+        told = now;
+        printf("owner: done %llu\n", (unsigned long long)(before + o->latency.count));
+        if (poll(&keyboard, 1, 0) > 0 && read(STDIN_FILENO, &key, 1) == 1 && key == 'm') {
+            before += o->latency.count;
+            memset(&o->latency, 0, sizeof(o->latency));
+            start = now_ns();
+            ticks = __rdtsc();
+            printf("owner: measuring\n");
+        }
+    } while (key != 'e' && !told_to_end);
+    now = now_ns();
     o->ns_per_tick = (double)(now - start) / (double)(__rdtsc() - ticks);
     return (double)(now - start) * 1e-9;
 }
@@ -248,7 +326,7 @@ static bool is_one_of(const char *word, const char *const *words)
 
 static void parse(struct options *options, int argc, char **argv)
 {
-    static const char *const orders[] = {"sequential", "random", "hot", "read", NULL};
+    static const char *const orders[] = {"sequential", "random", "hot", "read", "command", NULL};
     static const char *const checks[] = {"page", "word", NULL};
     const struct {
         const char *name;
@@ -258,6 +336,7 @@ static void parse(struct options *options, int argc, char **argv)
         {"mib", &options->mib, NULL},         {"writes", &options->writes, NULL},
         {"seconds", &options->seconds, NULL}, {"warm", &options->warm, NULL},
         {"seed", &options->seed, NULL},       {"kinds", NULL, &options->kinds},
+        {"live", &options->live, NULL},       {"command", NULL, &options->command},
         {"file", NULL, &options->file},       {"order", NULL, &options->order},
         {"check", NULL, &options->check},
     };
@@ -275,7 +354,8 @@ static void parse(struct options *options, int argc, char **argv)
     if (options->mib == 0 || options->seed == 0 || !is_one_of(options->order, orders) ||
         !is_one_of(options->check, checks) || options->kinds[0] == '\0' ||
         options->kinds[strspn(options->kinds, "zcre")] != '\0' ||
-        (strcmp(options->order, "read") == 0 && !options->file))
+        (strcmp(options->order, "read") == 0 && !options->file) ||
+        (strcmp(options->order, "command") == 0 && !options->command))
         die("an option's value is not possible");
 }
 
@@ -291,10 +371,11 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     parse(&o.options, argc, argv);
     (void)signal(SIGTERM, end);
-    own(&o);
+    if (o.options.order[0] != 'c')
+        own(&o);
     if (o.options.warm > 0)
         (void)work(&o, o.options.warm);
-    double seconds = work(&o, o.options.seconds);
+    double seconds = o.options.live ? work_live(&o) : work(&o, o.options.seconds);
     report(&o, seconds);
     return o.mismatches > 0;
 }
