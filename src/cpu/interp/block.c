@@ -116,8 +116,7 @@ static struct code_page *fetch_page(struct interp *c, uint64_t lin)
     /* Code in device memory: nothing there decodes to an instruction. */
     if (r.kind == MMU_DEVICE)
         exc_raise(c, NULL, VEC_UD);
-    e->page = page_get(c, gpa_gfn(r.page_gpa), hva_ptr(r.hva));
-    e->tag = want;
+    fetch_set(c, (unsigned)(e - c->fetch), want, page_get(c, gpa_gfn(r.page_gpa), hva_ptr(r.hva)));
     return e->page;
 }
 
@@ -125,7 +124,7 @@ static void fetch_forget(struct interp *c, const struct code_page *p)
 {
     for (unsigned i = 0; i < FETCH_ENTRIES; i++)
         if (c->fetch[i].page == p)
-            c->fetch[i].tag = TLB_NO_TAG;
+            fetch_set(c, i, TLB_NO_TAG, NULL);
 }
 
 /* --- dropping --- */
@@ -245,7 +244,7 @@ void code_drop_all(struct interp *c)
         k->hash[i] = NULL;
     }
     for (unsigned i = 0; i < FETCH_ENTRIES; i++)
-        c->fetch[i].tag = TLB_NO_TAG;
+        fetch_set(c, i, TLB_NO_TAG, NULL);
     k->free_pages = NULL;
     k->pool_used = 0;
     k->used = 64;

@@ -26,6 +26,7 @@ struct tier_block {
  * drop_all:   all blocks are gone
  * view:       c->view has changed
  * forget:     c->tlb[i], which has copies (c->tlb_copies[i]), changes
+ * fetch:      c->fetch[i] changes
  */
 struct tier_ops {
     bool (*offer)(struct interp *c, struct uop *head, const struct tier_block *block);
@@ -33,12 +34,20 @@ struct tier_ops {
     void (*drop_all)(struct interp *c);
     void (*view)(struct interp *c);
     void (*forget)(struct interp *c, unsigned i);
+    void (*fetch)(struct interp *c, unsigned i);
 };
 
 static inline void tier_forget(struct interp *c, unsigned i)
 {
     if (unlikely(c->tlb_copies[i]))
         c->tier->forget(c, i);
+}
+
+static inline void fetch_set(struct interp *c, unsigned i, uint64_t tag, struct code_page *page)
+{
+    if (unlikely(c->tier) && c->fetch[i].tag != TLB_NO_TAG)
+        c->tier->fetch(c, i);
+    c->fetch[i] = (struct fetch_entry){.tag = tag, .page = page};
 }
 
 #endif

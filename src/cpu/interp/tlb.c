@@ -21,7 +21,7 @@ void tlb_flush_all(struct interp *c)
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
         data_forget(c, &c->tlb[i]);
     for (unsigned i = 0; i < FETCH_ENTRIES; i++)
-        c->fetch[i].tag = TLB_NO_TAG;
+        fetch_set(c, i, TLB_NO_TAG, NULL);
     c->stats.tlb_flushes++;
 }
 
@@ -35,7 +35,7 @@ static void op_flush_page(void *arg, gva_t gva)
     struct interp *c = arg;
 
     data_forget(c, &c->tlb[(gva.v >> PAGE_SHIFT) % TLB_ENTRIES]);
-    c->fetch[(gva.v >> PAGE_SHIFT) % FETCH_ENTRIES].tag = TLB_NO_TAG;
+    fetch_set(c, (gva.v >> PAGE_SHIFT) % FETCH_ENTRIES, TLB_NO_TAG, NULL);
 }
 
 /*

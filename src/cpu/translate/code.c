@@ -37,7 +37,7 @@ enum err code_memory_create(struct code_memory *m, size_t bytes)
     if (err)
         return err;
     data = mmap(NULL, m->data_size, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT, -1, 0);
     if (data == MAP_FAILED)
         return err_errno(ERR_NOMEM, "no memory beside translated code");
     m->data = data;

@@ -25,7 +25,7 @@ enum err code_memory_create(struct code_memory *m, size_t bytes) MUST_USE;
 void code_memory_destroy(struct code_memory *m);
 void code_memory_reset(struct code_memory *m);
 
-/* Zeroed memory that lives until the next reset; NULL: none left. */
+/* Zeroed memory below 2 GiB that lives until the next reset; NULL: none left. */
 void *code_memory_data(struct code_memory *m, size_t bytes);
 
 /* Where code written at p runs, and back. */

@@ -58,7 +58,7 @@ const struct uop *fallback_pair(struct compile *k, unsigned n)
 
 static void put_call_fallback(struct compile *k, const struct uop *pair)
 {
-    emit_imm64(&k->e, HOST_T0, (uint64_t)(uintptr_t)pair);
+    emit_imm32(&k->e, HOST_T0, ABS(*pair));
     emit_patch(emit_call(&k->e), code_rw(&k->t->code, k->t->to_fallback));
 }
 
@@ -70,10 +70,15 @@ static void put_fallback(struct compile *k, unsigned n)
 
 /* --- leaving --- */
 
+static void put_leave_to(struct compile *k, const struct uop *u, const uint8_t *thunk)
+{
+    emit_imm32(&k->e, HOST_T0, ABS(*u));
+    emit_patch(emit_jump(&k->e), code_rw(&k->t->code, thunk));
+}
+
 static void put_leave(struct compile *k, const struct uop *u)
 {
-    emit_imm64(&k->e, HOST_T0, (uint64_t)(uintptr_t)u);
-    emit_patch(emit_jump(&k->e), code_rw(&k->t->code, k->t->to_exit));
+    put_leave_to(k, u, k->t->to_exit);
 }
 
 const struct uop *leaving_copy(struct compile *k, const struct uop *u)
@@ -95,12 +100,23 @@ static void put_leave_by_handler(struct compile *k, const struct uop *u)
     put_leave(k, leaving_copy(k, u));
 }
 
+static bool is_in_page(int64_t off)
+{
+    return off >= 0 && off < (int64_t)PAGE_SIZE;
+}
+
 /* A direct branch taken: u->imm is its target. from: the conditional jump, NULL: falls in. */
 static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
 {
-    struct native_exit *x = code_memory_data(&k->t->code, sizeof *x);
     struct taken_way *w = &k->taken[k->taken_count];
+    struct native_exit *x;
 
+    if (!is_in_page(u->imm)) {
+        *w = (struct taken_way){.from = from, .u = u};
+        k->taken_count++;
+        return;
+    }
+    x = code_memory_data(&k->t->code, sizeof *x);
     if (!x) {
         k->failed = true;
         return;
@@ -115,7 +131,7 @@ static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
     k->taken_count++;
 }
 
-static void put_count(struct compile *k, unsigned instructions)
+void put_count(struct compile *k, unsigned instructions)
 {
     static const uint8_t paddq[] = {0x0f, 0xd4, 0x04, 0x25};
 
@@ -123,8 +139,7 @@ static void put_count(struct compile *k, unsigned instructions)
     emit_u32(&k->e, ABS(k->t->counts[instructions]));
 }
 
-/* Answers the place of the jump that is taken when the outer loop has something to do. */
-static uint8_t *put_poll(struct compile *k)
+uint8_t *put_poll(struct compile *k)
 {
     static const uint8_t take[] = {0x49, 0x0f, 0x7e, 0xc3}; /* movq r11, mm0 */
 
@@ -144,6 +159,10 @@ static void put_taken(struct compile *k, const struct taken_way *w)
 
     if (w->from)
         emit_patch(w->from, k->e.at);
+    if (!x) {
+        put_far_direct(k, w->u);
+        return;
+    }
     put_count(k, x->u.n);
     if (w->polls) {
         if (w->flags_live)
@@ -168,10 +187,10 @@ static void put_taken(struct compile *k, const struct taken_way *w)
 static void put_slow(struct compile *k, const struct slow_way *s)
 {
     emit_patch(s->from, k->e.at);
-    if (s->flags_saved)
+    if (s->flags == FLAGS_SAVED)
         put_flags_back(k);
     if (!s->resume) {
-        put_leave(k, s->uop);
+        put_leave_to(k, s->uop, s->flags == FLAGS_AWAY ? k->t->to_exit_flags_away : k->t->to_exit);
         return;
     }
     put_call_fallback(k, s->uop);
@@ -180,7 +199,7 @@ static void put_slow(struct compile *k, const struct slow_way *s)
 
 /* --- instructions that are not plain --- */
 
-static void put_stack_address(struct compile *k, unsigned n, bool push)
+void put_stack_address(struct compile *k, unsigned n, bool push)
 {
     if (push)
         emit_lea(&k->e, HOST_T0, HOST_SP, -8);
@@ -274,26 +293,19 @@ static bool put_special(struct compile *k, unsigned n)
 
 /* --- the block --- */
 
-static bool is_in_page(int64_t off)
-{
-    return off >= 0 && off < (int64_t)PAGE_SIZE;
-}
-
 /* Answers true when instruction n has ended the block. */
 static bool put_end(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
 
-    if (!k->is_last || n != k->n - 1)
+    if (!compile_leaves(k, n))
         return false;
-    if (!compile_goes_to(k, n)) {
-        put_leave_by_handler(k, u);
-    } else if (k->i[n].mnemonic == ZYDIS_MNEMONIC_JMP) {
+    if (compile_goes_to(k, n) && k->i[n].mnemonic == ZYDIS_MNEMONIC_JMP) {
         add_taken(k, u, NULL);
-    } else if (is_in_page(u->imm)) {
+    } else if (compile_goes_to(k, n) && is_in_page(u->imm)) {
         put_direct_call(k, n);
         add_taken(k, u, NULL);
-    } else {
+    } else if (!put_far_end(k, n)) {
         put_leave_by_handler(k, u);
     }
     return true;
@@ -324,6 +336,15 @@ static void put_ways_out(struct compile *k)
         put_taken(k, &k->taken[n]);
     for (unsigned n = 0; n < k->slow_count; n++)
         put_slow(k, &k->slow[n]);
+}
+
+/* Comes from another page, with the linear address in r10 and the flags away. */
+static void put_far_entry(struct compile *k)
+{
+    emit_lea(&k->e, HOST_T0, HOST_T0, -(int32_t)uop_of(k, 0)->off);
+    emit_store(&k->e, HOST_T0, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+    if (k->live[0])
+        put_flags_back(k);
 }
 
 static void put_block(struct compile *k)
@@ -364,6 +385,7 @@ struct native_block *translate_block(struct translate *t, const struct tier_bloc
     struct compile *k = t->compile;
     struct code_memory *m = &t->code;
     struct native_block *nb;
+    uint8_t *entry;
 
     if (m->size - m->used < BLOCK_ROOM)
         return NULL;
@@ -372,8 +394,11 @@ struct native_block *translate_block(struct translate *t, const struct tier_bloc
     k->slow_count = k->taken_count = k->stop_count = k->fallbacks = 0;
     memset(k->slow, 0, sizeof k->slow);
     k->failed = false;
+    k->flags_are_away = false;
     if (!compile_decode(k))
         return NULL;
+    put_far_entry(k);
+    entry = k->e.at;
     put_block(k);
     nb = code_memory_data(m, sizeof *nb);
     if (!nb || k->failed || k->e.full || !is_worth_it(k))
@@ -384,11 +409,12 @@ struct native_block *translate_block(struct translate *t, const struct tier_bloc
     nb->stop_count = k->stop_count;
     if (k->stop_count)
         memcpy(nb->stops, k->stop, k->stop_count * sizeof(struct uop *));
-    nb->entry_rw = m->rw + m->used;
+    nb->far_entry = m->rw + m->used;
+    nb->entry_rw = entry;
     nb->entry = code_rx(m, nb->entry_rw);
     t->c.stats.native_blocks++;
     t->c.stats.native_guest_bytes += guest_bytes(k);
-    t->c.stats.native_bytes += (uint64_t)(k->e.at - nb->entry_rw);
+    t->c.stats.native_bytes += (uint64_t)(k->e.at - nb->far_entry);
     m->used = ((size_t)(k->e.at - m->rw) + 15) & ~(size_t)15;
     return nb;
 }

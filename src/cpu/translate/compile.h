@@ -14,13 +14,17 @@ struct slow_way {
     uint8_t *from;
     const uint8_t *resume;
     const struct uop *uop;
-    bool flags_saved;
+    enum { FLAGS_IN_PLACE, FLAGS_SAVED, FLAGS_AWAY } flags;
 };
 
-/* A branch taken: the jump at `from` (NULL: falls in) leads to the exit. */
+/*
+ * A branch taken: the jump at `from` (NULL: falls in) leads to the exit. exit NULL: its target is in
+ * another page; u: the branch.
+ */
 struct taken_way {
     uint8_t *from;
     struct native_exit *exit;
+    const struct uop *u;
     bool polls, flags_live;
 };
 
@@ -34,20 +38,22 @@ struct compile {
     ZydisDecodedOperand op[BLOCK_MAX_INSNS][ZYDIS_MAX_OPERAND_COUNT];
     uint32_t live[BLOCK_MAX_INSNS + 1]; /* flags that count before instruction n */
     bool is_last;                       /* the block ends with its last instruction */
-    struct slow_way slow[BLOCK_MAX_INSNS];
+    struct slow_way slow[3 * BLOCK_MAX_INSNS + 3];
     unsigned slow_count;
     struct taken_way taken[BLOCK_MAX_INSNS + 1];
     unsigned taken_count;
     struct uop *stop[BLOCK_MAX_INSNS];
     unsigned stop_count;
     unsigned fallbacks;
-    bool failed; /* no room */
+    bool flags_are_away; /* at this place, until the block is left */
+    bool failed;         /* no room */
 };
 
 /* liveness.c: decodes the block into k->i, k->op and works out k->live. False: not for us. */
 bool compile_decode(struct compile *k);
 
-/* Is instruction n a direct JMP or CALL that ends the block? */
+/* Is instruction n the last one, which ends the block? A direct JMP or CALL? */
+bool compile_leaves(const struct compile *k, unsigned n);
 bool compile_goes_to(const struct compile *k, unsigned n);
 
 /* Flags that count at an offset of the block's page. */
@@ -65,6 +71,17 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
 /* A whole plain instruction; false: it cannot be written. */
 bool put_plain(struct compile *k, unsigned n);
 bool put_lea(struct compile *k, unsigned n);
+
+/* far.c: near branches whose target may be anywhere. False: by the handler. */
+bool put_far_end(struct compile *k, unsigned n);
+/* Goes to u->imm from the present page, which is in another page; flags are live. */
+void put_far_direct(struct compile *k, const struct uop *u);
+
+void put_count(struct compile *k, unsigned instructions);
+/* Answers the place of the jump that is taken when the outer loop has something to do. */
+uint8_t *put_poll(struct compile *k);
+/* The address of the stack's top, or of what is pushed, checked. */
+void put_stack_address(struct compile *k, unsigned n, bool push);
 
 /* The uop of instruction n and its stop; NULL (and failed) when there is no room. */
 const struct uop *fallback_pair(struct compile *k, unsigned n);
@@ -85,7 +102,7 @@ static inline uint32_t guest_at(const struct compile *k, unsigned guest)
     return ABS(k->t->c.gpr[guest]);
 }
 
-/* Flags to c.flags16 and back; no register is lost. */
+/* Flags to c.flags16 and back; r11 is lost. */
 void put_flags_away(struct compile *k);
 void put_flags_back(struct compile *k);
 

@@ -139,6 +139,12 @@ void emit_lea(struct emit *e, unsigned to, unsigned base, int32_t disp)
                                   .disp = disp});
 }
 
+void emit_imm32(struct emit *e, unsigned reg, uint32_t value)
+{
+    emit_form(e, &(struct x_form){.op = 0xb8, .rm = XRM_NONE, .base = (uint8_t)reg});
+    emit_u32(e, value);
+}
+
 void emit_imm64(struct emit *e, unsigned reg, uint64_t value)
 {
     emit_form(e, &(struct x_form){.op = 0xb8, .w = true, .rm = XRM_NONE, .base = (uint8_t)reg});

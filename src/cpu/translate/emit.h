@@ -50,6 +50,7 @@ void emit_load(struct emit *e, unsigned reg, uint32_t address);  /* 64 bits */
 void emit_store(struct emit *e, unsigned reg, uint32_t address); /* 64 bits */
 void emit_move(struct emit *e, unsigned to, unsigned from);
 void emit_lea(struct emit *e, unsigned to, unsigned base, int32_t disp);
+void emit_imm32(struct emit *e, unsigned reg, uint32_t value); /* zero-extended */
 void emit_imm64(struct emit *e, unsigned reg, uint64_t value);
 
 /* A jump, call or conditional jump with a place for its distance; answers that place. */

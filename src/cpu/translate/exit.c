@@ -49,6 +49,8 @@ const struct uop *op_native(struct interp *c, const struct uop *u)
     const struct uop *next;
 
     c->stats.native_entries++;
+    windows_learn_jump(&translate_of(c)->windows, c, GPR64(GPR_PAGE) + u->off,
+                       code_rx(&translate_of(c)->code, b->far_entry));
     next = translate_of(c)->enter(b->entry);
 
     return next == LEAVE_TO_LOOP ? NULL : next;

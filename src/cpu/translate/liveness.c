@@ -51,12 +51,16 @@ uint32_t compile_live_at(struct compile *k, int64_t off)
     return live | open;
 }
 
-/* A direct JMP or CALL as the block's last instruction. */
+bool compile_leaves(const struct compile *k, unsigned n)
+{
+    return k->is_last && n == k->n - 1;
+}
+
 bool compile_goes_to(const struct compile *k, unsigned n)
 {
     ZydisMnemonic m = k->i[n].mnemonic;
 
-    return k->is_last && n == k->n - 1 && (m == ZYDIS_MNEMONIC_JMP || m == ZYDIS_MNEMONIC_CALL) &&
+    return compile_leaves(k, n) && (m == ZYDIS_MNEMONIC_JMP || m == ZYDIS_MNEMONIC_CALL) &&
            k->op[n][0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
 }
 

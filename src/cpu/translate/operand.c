@@ -73,25 +73,25 @@ void put_flags_away(struct compile *k)
 {
     static const uint8_t take[] = {0x9f, 0x0f, 0x90, 0xc0}; /* lahf; seto al */
 
-    emit_store(&k->e, X_RAX, ABS(k->t->saved_rax));
+    emit_move(&k->e, HOST_T1, X_RAX);
     emit_bytes(&k->e, take, sizeof take);
     emit_form(&k->e, &(struct x_form){.op = 0x89,
                                       .size16 = true,
                                       .rm = XRM_ABS,
                                       .disp = (int32_t)ABS(k->t->c.flags16)});
-    emit_load(&k->e, X_RAX, ABS(k->t->saved_rax));
+    emit_move(&k->e, X_RAX, HOST_T1);
 }
 
 void put_flags_back(struct compile *k)
 {
     static const uint8_t set[] = {0x04, 0x7f, 0x9e}; /* add al, 127; sahf */
 
-    emit_store(&k->e, X_RAX, ABS(k->t->saved_rax));
+    emit_move(&k->e, HOST_T1, X_RAX);
     emit_form(&k->e,
               &(struct x_form){
                   .map = 1, .op = 0xb7, .rm = XRM_ABS, .disp = (int32_t)ABS(k->t->c.flags16)});
     emit_bytes(&k->e, set, sizeof set);
-    emit_load(&k->e, X_RAX, ABS(k->t->saved_rax));
+    emit_move(&k->e, X_RAX, HOST_T1);
 }
 
 static struct x_form at_entry(unsigned op, size_t field)
@@ -115,9 +115,12 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
     struct x_form host = at_entry(0x03, offsetof(struct window_entry, host));
     struct slow_way *s = &k->slow[k->slow_count++];
 
-    s->uop = compile_goes_to(k, n) ? leaving_copy(k, uop_of(k, n)) : fallback_pair(k, n);
-    s->flags_saved = k->live[n] != 0;
-    if (s->flags_saved)
+    s->uop = compile_leaves(k, n) ? leaving_copy(k, uop_of(k, n)) : fallback_pair(k, n);
+    if (k->flags_are_away)
+        s->flags = FLAGS_AWAY;
+    else if (k->live[n])
+        s->flags = FLAGS_SAVED;
+    if (s->flags == FLAGS_SAVED)
         put_flags_away(k);
     emit_bytes(&k->e, rorx_t1_t0_7, sizeof rorx_t1_t0_7);
     emit_bytes(&k->e, and_t1, sizeof and_t1);
@@ -127,7 +130,7 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
     emit_u32(&k->e, (uint32_t)PAGE_SIZE - bytes);
     s->from = emit_jcc(&k->e, 7); /* above */
     emit_form(&k->e, &host);
-    if (s->flags_saved)
+    if (s->flags == FLAGS_SAVED)
         put_flags_back(k);
 }
 

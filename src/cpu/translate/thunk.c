@@ -45,14 +45,16 @@ static void put_state_in(struct emit *e, struct translate *t)
             emit_load(e, host_reg(g), gpr_at(t, g));
 }
 
-static void put_state_out(struct emit *e, struct translate *t)
+static void put_state_out(struct emit *e, struct translate *t, bool flags)
 {
     for (unsigned g = RAX; g <= R15; g++)
         if (host_reg(g) != X_NONE)
             emit_store(e, host_reg(g), gpr_at(t, g));
-    PUT(0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
-    PUT(0x66, 0x89);             /* mov [flags16], ax */
-    flags_operand(e, t);
+    if (flags) {
+        PUT(0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
+        PUT(0x66, 0x89);             /* mov [flags16], ax */
+        flags_operand(e, t);
+    }
     PUT(0x0f, 0x7f, 0x04, 0x25); /* movq [icount], mm0 */
     emit_u32(e, ABS(t->c.icount));
     PUT(0x0f, 0x77); /* emms */
@@ -97,6 +99,17 @@ static void put_enter(struct emit *e, struct translate *t)
     t->enter = (native_enter_fn *)(uintptr_t)code_rx(&t->code, at);
 }
 
+static const uint8_t *put_exit(struct emit *e, struct translate *t, const uint8_t *to_return,
+                               bool flags)
+{
+    const uint8_t *at = align(e);
+
+    put_state_out(e, t, flags);
+    emit_move(e, X_RAX, X_R10);
+    emit_patch(emit_jump(e), code_rw(&t->code, to_return));
+    return code_rx(&t->code, at);
+}
+
 void thunks_write(struct translate *t)
 {
     struct code_memory *m = &t->code;
@@ -106,12 +119,14 @@ void thunks_write(struct translate *t)
 
     put_enter(e, t);
     to_return = put_return(e, m);
-    t->to_exit = code_rx(m, align(e));
-    put_state_out(e, t);
-    emit_move(e, X_RAX, X_R10);
-    emit_patch(emit_jump(e), code_rw(m, to_return));
+    t->to_exit = put_exit(e, t, to_return, true);
+    t->to_exit_flags_away = put_exit(e, t, to_return, false);
+    t->to_arrival = code_rx(m, align(e));
+    emit_store(e, HOST_T0, ABS(t->c.rip));
+    PUT(0x45, 0x31, 0xd2); /* xor r10d, r10d */
+    emit_patch(emit_jump(e), code_rw(m, t->to_exit_flags_away));
     t->to_fallback = code_rx(m, align(e));
-    put_state_out(e, t);
+    put_state_out(e, t, true);
     PUT(0x48, 0x83, 0xec, 0x08); /* sub rsp, 8 */
     put_c_call(e, t, native_fallback);
     PUT(0x48, 0x83, 0xc4, 0x08, 0x48, 0x85, 0xc0); /* add rsp, 8; test rax, rax */

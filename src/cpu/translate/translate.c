@@ -27,14 +27,19 @@ static bool offer(struct interp *c, struct uop *head, const struct tier_block *b
     return true;
 }
 
-/* T2. Exits of other blocks that come here leave by themselves again. */
+/*
+ * T2. Exits of other blocks that come here leave by themselves again; jumps from other pages find a
+ * way out.
+ */
 static void stale(struct interp *c, struct uop *head)
 {
     const struct native_block *b = head->extra;
+    struct emit e;
 
-    (void)c;
     if (head->fn != op_native)
         return;
+    e = (struct emit){.at = b->far_entry, .end = b->far_entry + FAR_ENTRY_BYTES};
+    emit_patch(emit_jump(&e), code_rw(&translate_of(c)->code, translate_of(c)->to_arrival));
     for (struct native_exit *x = b->in; x; x = x->next)
         emit_patch(x->place, x->self);
     for (unsigned n = 0; n < b->stop_count; n++)
@@ -43,6 +48,7 @@ static void stale(struct interp *c, struct uop *head)
 
 static void drop_all(struct interp *c)
 {
+    windows_forget_jumps(&translate_of(c)->windows);
     code_memory_reset(&translate_of(c)->code);
 }
 
@@ -58,8 +64,17 @@ static void forget(struct interp *c, unsigned i)
     windows_forget(&translate_of(c)->windows, c, i);
 }
 
-static const struct tier_ops translate_tier = {
-    .offer = offer, .stale = stale, .drop_all = drop_all, .view = view, .forget = forget};
+static void fetch(struct interp *c, unsigned i)
+{
+    windows_forget_fetch(&translate_of(c)->windows, i);
+}
+
+static const struct tier_ops translate_tier = {.offer = offer,
+                                               .stale = stale,
+                                               .drop_all = drop_all,
+                                               .view = view,
+                                               .forget = forget,
+                                               .fetch = fetch};
 
 /* --- life --- */
 

@@ -51,9 +51,13 @@ struct native_exit {
     struct native_exit *next; /* of those that go to the same block */
 };
 
-/* Native code of one block. in: exits that go here. stops: what runs after each fallback. */
+/*
+ * Native code of one block. far_entry: for jumps from other pages, with the linear address in r10 and
+ * the flags in c.flags16. in: exits that go to entry. stops: what runs after each fallback.
+ */
 struct native_block {
     const uint8_t *entry, *entry_rw;
+    uint8_t *far_entry;
     struct native_exit *in;
     struct uop **stops;
     unsigned stop_count;
@@ -62,17 +66,22 @@ struct native_block {
 typedef const struct uop *native_enter_fn(const void *entry);
 
 struct translate {
-    struct interp c;    /* first */
-    uint64_t saved_rax; /* while flags are moved */
-    uint64_t gs_base;   /* of the window in use */
+    struct interp c;  /* first */
+    uint64_t target;  /* of an indirect call, while its stack is looked at */
+    uint64_t gs_base; /* of the window in use */
     uint64_t counts[BLOCK_MAX_INSNS + 1];
     struct code_memory code;
     struct windows windows;
     const uint8_t *to_fallback; /* thunks (thunk.c) */
     const uint8_t *to_exit;
+    const uint8_t *to_exit_flags_away; /* flags are in c.flags16 already */
+    const uint8_t *to_arrival;         /* leaves to the outer loop; r10: where */
     native_enter_fn *enter;
     struct compile *compile;
 };
+
+/* A jump fits in. */
+#define FAR_ENTRY_BYTES 5u
 
 #define ABS(field_) ((uint32_t)(uintptr_t) & (field_))
 

@@ -6,12 +6,7 @@
 
 #include "cpu/interp/mem.h"
 
-#define WINDOW_BYTES (TLB_ENTRIES * sizeof(struct window_entry))
-
-static struct window_entry *window_at(const struct windows *w, unsigned window)
-{
-    return w->entry + (size_t)window * TLB_ENTRIES;
-}
+#define WINDOWS_BYTES ((WINDOWS + 1) * sizeof(struct window))
 
 /* A tag that no address meets which looks into entry i: all bits of its index differ. */
 static uint64_t no_tag(unsigned i)
@@ -21,7 +16,7 @@ static uint64_t no_tag(unsigned i)
 
 static void entry_clear(const struct windows *w, unsigned window, unsigned i)
 {
-    struct window_entry *e = window_at(w, window) + i;
+    struct window_entry *e = &w->window[window].entry[i];
 
     e->read_tag = no_tag(i);
     e->write_tag = no_tag(i);
@@ -29,15 +24,19 @@ static void entry_clear(const struct windows *w, unsigned window, unsigned i)
 
 enum err windows_create(struct windows *w)
 {
-    void *p = mmap(NULL, (WINDOWS + 1) * WINDOW_BYTES, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = mmap(NULL, WINDOWS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (p == MAP_FAILED)
         return err_errno(ERR_NOMEM, "no memory for translation windows");
-    w->entry = p;
-    for (unsigned window = 0; window <= WINDOWS; window++)
+    w->window = p;
+    w->jumps = jumps_create();
+    if (!w->jumps)
+        return err_new(ERR_NOMEM, "no memory for translation windows");
+    for (unsigned window = 0; window <= WINDOWS; window++) {
+        jumps_init(w->window[window].jump);
         for (unsigned i = 0; i < TLB_ENTRIES; i++)
             entry_clear(w, window, i);
+    }
     for (unsigned i = 0; i < WINDOWS; i++)
         w->view[i] = VIEW_SLOW;
     return ERR_OK;
@@ -45,9 +44,10 @@ enum err windows_create(struct windows *w)
 
 void windows_destroy(struct windows *w)
 {
-    if (w->entry)
-        munmap(w->entry, (WINDOWS + 1) * WINDOW_BYTES);
-    w->entry = NULL;
+    if (w->window)
+        munmap(w->window, WINDOWS_BYTES);
+    w->window = NULL;
+    jumps_destroy(w->jumps);
 }
 
 static void window_empty(struct windows *w, struct interp *c, unsigned window)
@@ -66,6 +66,7 @@ static void window_empty(struct windows *w, struct interp *c, unsigned window)
             c->tlb_copies[k] &= (uint8_t)~bit;
         }
     }
+    jumps_drop_window(w->jumps, w->window[window].jump, window);
 }
 
 uint64_t windows_choose(struct windows *w, struct interp *c)
@@ -74,7 +75,7 @@ uint64_t windows_choose(struct windows *w, struct interp *c)
 
     if (c->view == VIEW_SLOW) {
         w->current = WINDOWS;
-        return (uint64_t)(uintptr_t)window_at(w, WINDOWS);
+        return (uint64_t)(uintptr_t)&w->window[WINDOWS];
     }
     w->clock++;
     for (unsigned i = 0; i < WINDOWS; i++) {
@@ -91,7 +92,7 @@ uint64_t windows_choose(struct windows *w, struct interp *c)
     }
     w->used[oldest] = w->clock;
     w->current = oldest;
-    return (uint64_t)(uintptr_t)window_at(w, oldest);
+    return (uint64_t)(uintptr_t)&w->window[oldest];
 }
 
 void windows_learn(struct windows *w, struct interp *c, uint64_t lin)
@@ -99,7 +100,7 @@ void windows_learn(struct windows *w, struct interp *c, uint64_t lin)
     const struct tlb_entry *e = tlb_slot(c, lin);
     unsigned i = (unsigned)(e - c->tlb);
     uint64_t want = tlb_want(c, lin), page = lin & PAGE_MASK;
-    struct window_entry *to = window_at(w, w->current) + i;
+    struct window_entry *to = &w->window[w->current].entry[i];
 
     if (w->current == WINDOWS || (e->rtag != want && e->wtag != want))
         return;
@@ -115,4 +116,32 @@ void windows_forget(struct windows *w, struct interp *c, unsigned i)
         if (c->tlb_copies[i] & 1u << window)
             entry_clear(w, window, i);
     c->tlb_copies[i] = 0;
+}
+
+void windows_learn_jump(struct windows *w, const struct interp *c, uint64_t lin,
+                        const uint8_t *code)
+{
+    unsigned fetch = (unsigned)((lin >> PAGE_SHIFT) % FETCH_ENTRIES);
+    struct jump_entry *table = w->window[w->current].jump;
+    const struct jump_entry *e = &table[jump_index(lin)];
+
+    if (w->current == WINDOWS || c->fetch[fetch].tag != ((lin & PAGE_MASK) ^ c->fetch_view) ||
+        (e->lin == lin && e->code == code))
+        return;
+    jumps_add(w->jumps, table, w->current, lin, code, fetch);
+}
+
+void windows_forget_fetch(struct windows *w, unsigned i)
+{
+    struct jump_entry *tables[WINDOWS];
+
+    for (unsigned window = 0; window < WINDOWS; window++)
+        tables[window] = w->window[window].jump;
+    jumps_drop_fetch(w->jumps, tables, i);
+}
+
+void windows_forget_jumps(struct windows *w)
+{
+    for (unsigned window = 0; window < WINDOWS; window++)
+        jumps_drop_window(w->jumps, w->window[window].jump, window);
 }

@@ -18,6 +18,7 @@
 
 #include "base/err.h"
 #include "cpu/interp/interp.h"
+#include "cpu/translate/jumps.h"
 
 #define WINDOWS            8u
 #define WINDOW_ENTRY_SHIFT 5
@@ -26,9 +27,16 @@ struct window_entry {
     uint64_t read_tag, write_tag, host, unused;
 };
 
-/* entry: WINDOWS + 1 times TLB_ENTRIES; the last window stays empty and serves slow views. */
+/* A window as native code sees it, by GS. */
+struct window {
+    struct window_entry entry[TLB_ENTRIES];
+    struct jump_entry jump[JUMPS];
+};
+
+/* window: WINDOWS + 1; the last one stays empty and serves slow views. */
 struct windows {
-    struct window_entry *entry;
+    struct window *window;
+    struct jumps *jumps;
     uint32_t view[WINDOWS];
     uint64_t used[WINDOWS], clock;
     unsigned current;
@@ -45,5 +53,13 @@ void windows_learn(struct windows *w, struct interp *c, uint64_t lin);
 
 /* Clears the copies of c->tlb[i]. */
 void windows_forget(struct windows *w, struct interp *c, unsigned i);
+
+/* Native code of lin, whose page is c->fetch's now, in the present window. */
+void windows_learn_jump(struct windows *w, const struct interp *c, uint64_t lin,
+                        const uint8_t *code);
+
+/* c->fetch[i] changes; all jumps go. */
+void windows_forget_fetch(struct windows *w, unsigned i);
+void windows_forget_jumps(struct windows *w);
 
 #endif

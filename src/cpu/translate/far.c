@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Near branches to anywhere: returns, indirect jumps and calls, direct ones into another page. The
+ * target's native code is looked for in the window's table of jumps. Nothing is changed before it
+ * has been found and the outer loop has nothing to do; if it is not there, the handler branches.
+ *
+ * Flags go away first and come back at the target's far entry, if they count there.
+ */
+#include "cpu/interp/mem.h"
+#include "cpu/translate/compile.h"
+
+#define JUMP_OFFSET(field_)                                                                        \
+    (uint32_t)(offsetof(struct window, jump) + offsetof(struct jump_entry, field_))
+
+static void put(struct compile *k, unsigned count, const uint8_t *bytes)
+{
+    emit_bytes(&k->e, bytes, count);
+}
+#define PUT(...) put(k, sizeof((const uint8_t[]){__VA_ARGS__}), (const uint8_t[]){__VA_ARGS__})
+
+/* r11: offset in the table of the entry for the address in r10. */
+static void put_index(struct compile *k)
+{
+    PUT(0xc4, 0x43, 0xfb, 0xf0, 0xda, JUMP_HASH_SHIFT); /* rorx r11, r10, 9 */
+    PUT(0x4d, 0x31, 0xd3);                              /* xor r11, r10 */
+    PUT(0x41, 0x81, 0xe3);                              /* and r11d, mask */
+    emit_u32(&k->e, JUMPS - 1);
+    PUT(0x41, 0xc1, 0xe3, JUMP_ENTRY_SHIFT); /* shl r11d, 4 */
+}
+
+static void add_leave(struct compile *k, uint8_t *from, const struct uop *copy)
+{
+    k->slow[k->slow_count++] = (struct slow_way){.from = from, .uop = copy, .flags = FLAGS_AWAY};
+}
+
+/* Leaves where r10 has no native code or the outer loop has something to do. */
+static void put_find(struct compile *k, const struct uop *copy)
+{
+    add_leave(k, put_poll(k), copy);
+    put_index(k);
+    PUT(0x65, 0x4d, 0x3b, 0x93); /* cmp r10, gs:[r11 + lin] */
+    emit_u32(&k->e, JUMP_OFFSET(lin));
+    add_leave(k, emit_jcc(&k->e, 5), copy);
+}
+
+static void put_go(struct compile *k, unsigned instructions)
+{
+    put_count(k, instructions);
+    PUT(0x65, 0x41, 0xff, 0xa3); /* jmp gs:[r11 + code] */
+    emit_u32(&k->e, JUMP_OFFSET(code));
+}
+
+/* r10: the address that u->imm means. */
+static void put_direct_target(struct compile *k, const struct uop *u)
+{
+    emit_load(&k->e, HOST_T0, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+    emit_lea(&k->e, HOST_T0, HOST_T0, (int32_t)u->imm);
+}
+
+void put_far_direct(struct compile *k, const struct uop *u)
+{
+    const struct uop *copy = leaving_copy(k, u);
+
+    put_flags_away(k);
+    put_direct_target(k, u);
+    put_find(k, copy);
+    put_go(k, u->n);
+}
+
+static struct x_form at_t0(unsigned op, unsigned reg)
+{
+    return (struct x_form){.op = (uint8_t)op,
+                           .w = true,
+                           .reg = (uint8_t)reg,
+                           .rm = XRM_MEM,
+                           .base = HOST_T0,
+                           .index = X_NONE};
+}
+
+static void put_load_t0(struct compile *k)
+{
+    struct x_form f = at_t0(0x8b, HOST_T0);
+
+    emit_form(&k->e, &f);
+}
+
+/* r10: the operand of an indirect branch. */
+static void put_operand(struct compile *k, unsigned n)
+{
+    const ZydisDecodedOperand *op = &k->op[n][0];
+    const struct uop *u = uop_of(k, n);
+    unsigned from;
+
+    if (op->type == ZYDIS_OPERAND_TYPE_MEMORY) {
+        put_address(k, u);
+        put_check(k, n, 8, false);
+        put_load_t0(k);
+        return;
+    }
+    from = put_register_in(k, dec_gpr(op->reg.value) / 8, HOST_T0);
+    if (from != HOST_T0)
+        emit_move(&k->e, HOST_T0, from);
+}
+
+static void put_ret(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n);
+
+    put_stack_address(k, n, false);
+    put_load_t0(k);
+    put_find(k, leaving_copy(k, u));
+    emit_lea(&k->e, HOST_SP, HOST_SP, 8 + (int32_t)u->imm);
+    put_go(k, u->n);
+}
+
+/* r10 is the target, which is found already. */
+static void put_push_and_go(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n);
+    struct x_form f = at_t0(0x89, HOST_T1);
+
+    emit_store(&k->e, HOST_T0, ABS(k->t->target));
+    put_stack_address(k, n, true);
+    emit_load(&k->e, HOST_T1, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+    emit_lea(&k->e, HOST_T1, HOST_T1, u->off + u->len);
+    emit_form(&k->e, &f);
+    emit_lea(&k->e, HOST_SP, HOST_SP, -8);
+    emit_load(&k->e, HOST_T0, ABS(k->t->target));
+    put_index(k);
+    put_go(k, u->n);
+}
+
+static bool is_possible(const struct compile *k, unsigned n)
+{
+    const ZydisDecodedInstruction *i = &k->i[n];
+    const struct uop *u = uop_of(k, n);
+
+    if (u->opsize != 8 || i->meta.branch_type != ZYDIS_BRANCH_TYPE_NEAR)
+        return false;
+    return k->op[n][0].type != ZYDIS_OPERAND_TYPE_MEMORY ||
+           (u->disp == (int32_t)u->disp && u->addrsize >= 4);
+}
+
+bool put_far_end(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n);
+    ZydisMnemonic m = k->i[n].mnemonic;
+
+    if (!is_possible(k, n) ||
+        (m != ZYDIS_MNEMONIC_RET && m != ZYDIS_MNEMONIC_JMP && m != ZYDIS_MNEMONIC_CALL))
+        return false;
+    put_flags_away(k);
+    k->flags_are_away = true;
+    if (m == ZYDIS_MNEMONIC_RET) {
+        put_ret(k, n);
+        return true;
+    }
+    if (compile_goes_to(k, n))
+        put_direct_target(k, u);
+    else
+        put_operand(k, n);
+    put_find(k, leaving_copy(k, u));
+    if (m == ZYDIS_MNEMONIC_CALL)
+        put_push_and_go(k, n);
+    else
+        put_go(k, u->n);
+    return true;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cpu/translate/jumps.h"
+
+#include <stdlib.h>
+
+#include "cpu/translate/window.h"
+
+#define NONE (-1)
+
+/* A used entry, in the list of its fetch entry. */
+struct node {
+    int32_t prev, next;
+    uint16_t fetch;
+};
+
+struct jumps {
+    struct node node[WINDOWS * JUMPS]; /* window * JUMPS + index */
+    int32_t head[FETCH_ENTRIES];
+    uint64_t used[WINDOWS][JUMPS / 64];
+};
+
+struct jumps *jumps_create(void)
+{
+    struct jumps *j = calloc(1, sizeof *j);
+
+    for (unsigned i = 0; j && i < FETCH_ENTRIES; i++)
+        j->head[i] = NONE;
+    return j;
+}
+
+void jumps_destroy(struct jumps *j)
+{
+    free(j);
+}
+
+/* An address that does not look into entry i. */
+static uint64_t no_address(unsigned i)
+{
+    return i == 0;
+}
+
+void jumps_init(struct jump_entry *table)
+{
+    for (unsigned i = 0; i < JUMPS; i++)
+        table[i].lin = no_address(i);
+}
+
+static bool is_used(const struct jumps *j, unsigned window, unsigned i)
+{
+    return j->used[window][i / 64] >> i % 64 & 1;
+}
+
+static void drop(struct jumps *j, struct jump_entry *table, unsigned window, unsigned i)
+{
+    const struct node *n = &j->node[window * JUMPS + i];
+
+    if (n->prev == NONE)
+        j->head[n->fetch] = n->next;
+    else
+        j->node[n->prev].next = n->next;
+    if (n->next != NONE)
+        j->node[n->next].prev = n->prev;
+    j->used[window][i / 64] &= ~(UINT64_C(1) << i % 64);
+    table[i].lin = no_address(i);
+}
+
+void jumps_add(struct jumps *j, struct jump_entry *table, unsigned window, uint64_t lin,
+               const uint8_t *code, unsigned fetch)
+{
+    unsigned i = jump_index(lin);
+    int32_t self = (int32_t)(window * JUMPS + i);
+
+    if (is_used(j, window, i))
+        drop(j, table, window, i);
+    j->node[self] = (struct node){.prev = NONE, .next = j->head[fetch], .fetch = (uint16_t)fetch};
+    if (j->head[fetch] != NONE)
+        j->node[j->head[fetch]].prev = self;
+    j->head[fetch] = self;
+    j->used[window][i / 64] |= UINT64_C(1) << i % 64;
+    table[i] = (struct jump_entry){.lin = lin, .code = code};
+}
+
+void jumps_drop_window(struct jumps *j, struct jump_entry *table, unsigned window)
+{
+    for (unsigned word = 0; word < JUMPS / 64; word++)
+        while (j->used[window][word])
+            drop(j, table, window, word * 64 + (unsigned)__builtin_ctzll(j->used[window][word]));
+}
+
+void jumps_drop_fetch(struct jumps *j, struct jump_entry *const *tables, unsigned fetch)
+{
+    while (j->head[fetch] != NONE) {
+        unsigned window = (unsigned)j->head[fetch] / JUMPS;
+
+        drop(j, tables[window], window, (unsigned)j->head[fetch] % JUMPS);
+    }
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where native code of a linear address is: a table beside each window, which branches ask whose
+ * target is not in their own page.
+ *
+ * Invariants
+ *   J1  an entry's address is mapped to its code as long as the fetch TLB's entry of that address
+ *       stays as it is: whoever changes c->fetch[i] drops the entries made under it
+ *   J2  the code of a block that was dropped stays until everything is dropped, and leads out
+ */
+#ifndef UMBRA_CPU_TRANSLATE_JUMPS_H
+#define UMBRA_CPU_TRANSLATE_JUMPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "cpu/interp/interp.h"
+
+#define JUMPS            4096u
+#define JUMP_ENTRY_SHIFT 4
+#define JUMP_HASH_SHIFT  9
+
+/* In the memory of a window, behind its entries. */
+struct jump_entry {
+    uint64_t lin;
+    const uint8_t *code;
+};
+
+struct jumps;
+
+struct jumps *jumps_create(void);
+void jumps_destroy(struct jumps *j);
+
+static inline unsigned jump_index(uint64_t lin)
+{
+    return (unsigned)((lin ^ lin >> JUMP_HASH_SHIFT) % JUMPS);
+}
+
+/* Empties a table that has never been used. */
+void jumps_init(struct jump_entry *table);
+
+/* Takes lin, whose page's fetch entry is c->fetch[fetch], into the table of a window. */
+void jumps_add(struct jumps *j, struct jump_entry *table, unsigned window, uint64_t lin,
+               const uint8_t *code, unsigned fetch);
+
+/* Drops all entries of a window, or all that were made under a fetch entry. */
+void jumps_drop_window(struct jumps *j, struct jump_entry *table, unsigned window);
+void jumps_drop_fetch(struct jumps *j, struct jump_entry *const *tables, unsigned fetch);
+
+#endif
