@@ -185,6 +185,8 @@ static void moment(struct chaos *m)
     orders.means = (unsigned)random_below(m, MEM_MEANS_ALL + 1);
     if (random_below(m, 4))
         orders.target_bytes = mem_host_bytes(m->mem) * random_below(m, 100) / 100;
+    if (!random_below(m, 2))
+        orders.smart_limit_bytes = random_below(m, FRAMES) * PAGE_SIZE;
     if (!random_below(m, 4))
         orders.share_scan_pages_per_s = FRAMES;
     mem_set_orders(m->mem, &orders);
@@ -255,9 +257,11 @@ static void run(struct chaos *m)
 
 static void create(struct chaos *m)
 {
-    char path[64];
-    struct mem_store_config stores = {
-        .path = path, .bytes = MEMORY_BYTES, .compress_bytes = MEMORY_BYTES / 8};
+    char path[64], smart_path[64];
+    struct mem_store_config stores = {.path = path,
+                                      .smart_path = smart_path,
+                                      .bytes = MEMORY_BYTES,
+                                      .compress_bytes = MEMORY_BYTES / 8};
     struct mem_image_source source = {.arg = m, .read = read_disk};
     struct clock_config clock = {.mode = CLOCK_INSTRUCTIONS,
                                  .instructions = instructions,
@@ -281,6 +285,7 @@ static void create(struct chaos *m)
                               .budgeted = true};
 
     snprintf(path, sizeof path, "/tmp/umbra-chaos-%d.vswp", (int)getpid());
+    snprintf(smart_path, sizeof smart_path, "/tmp/umbra-chaos-%d.smart", (int)getpid());
     if (mem_create(&m->mem, MEMORY_BYTES) || mem_stores_open(m->mem, &stores))
         die("guest memory");
     unlink(path);
@@ -323,14 +328,17 @@ static void print_figures(const struct chaos *m)
 
     fprintf(stderr,
             "chaos: instructions=%llu moments=%llu failures=%llu stalls=%llu zero=%llu shared=%llu "
-            "compressed=%llu swapped=%llu image=%llu from_swap=%llu from_image=%llu "
+            "compressed=%llu swapped=%llu smart=%llu image=%llu from_swap=%llu from_smart=%llu "
+            "from_image=%llu smart_files=%llu "
             "false_reads_saved=%llu unmapped=%llu\n",
             (unsigned long long)m->engine->instructions(m->vcpu), (unsigned long long)m->moments,
             (unsigned long long)m->failures, (unsigned long long)m->stalls,
             (unsigned long long)s->evicted_zero, (unsigned long long)s->evicted_shared,
             (unsigned long long)s->evicted_compressed, (unsigned long long)s->evicted_swapped,
-            (unsigned long long)s->evicted_image, (unsigned long long)s->came_from_swap,
-            (unsigned long long)s->came_from_image, (unsigned long long)s->false_reads_saved,
+            (unsigned long long)s->evicted_smart, (unsigned long long)s->evicted_image,
+            (unsigned long long)s->came_from_swap, (unsigned long long)s->came_from_smart,
+            (unsigned long long)s->came_from_image, (unsigned long long)s->smart_files,
+            (unsigned long long)s->false_reads_saved,
             (unsigned long long)mmu_stats(m->engine->mmu(m->vcpu))->frames_unmapped);
 }
 

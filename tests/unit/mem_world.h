@@ -28,7 +28,7 @@ struct mem_world {
     uint64_t now_ns;
     unsigned unmaps, batches, protects, ages, hooks, disk_reads;
     bool disk_fails;
-    char path[64];
+    char path[64], smart_path[64];
 };
 
 static inline void world_unmap(void *arg, gfn_t gfn)
@@ -86,9 +86,10 @@ static inline enum err world_disk(void *arg, unsigned disk, uint64_t block, void
     return ERR_OK;
 }
 
-/* swap_pages, compress_bytes 0: none */
-static inline void world_open(struct mem_world *w, uint64_t pages, uint64_t swap_pages,
-                              uint64_t compress_bytes, const struct aio_faults *faults)
+/* swap_pages, compress_bytes 0: none; the smart-paging file has faults of its own */
+static inline void world_open_smart(struct mem_world *w, uint64_t pages, uint64_t swap_pages,
+                                    uint64_t compress_bytes, const struct aio_faults *faults,
+                                    const struct aio_faults *smart_faults)
 {
     const struct mem_observer observer = {.arg = w,
                                           .unmap = world_unmap,
@@ -101,7 +102,11 @@ static inline void world_open(struct mem_world *w, uint64_t pages, uint64_t swap
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     snprintf(w->path, sizeof w->path, "/tmp/umbra-mem-%d-%ld.vswp", (int)getpid(), t.tv_nsec);
+    snprintf(w->smart_path, sizeof w->smart_path, "/tmp/umbra-mem-%d-%ld.smart", (int)getpid(),
+             t.tv_nsec);
     const struct mem_store_config config = {.path = swap_pages ? w->path : NULL,
+                                            .smart_path = w->smart_path,
+                                            .smart_faults = smart_faults,
                                             .bytes = swap_pages * PAGE,
                                             .compress_bytes = compress_bytes,
                                             .faults = faults};
@@ -112,6 +117,12 @@ static inline void world_open(struct mem_world *w, uint64_t pages, uint64_t swap
     mem_set_pressure_hook(w->mem, world_hook, w);
     assert_int_equal(mem_add_observer(w->mem, &observer), ERR_OK);
     mem_service(w->mem, w->now_ns, SEC); /* ages count from here */
+}
+
+static inline void world_open(struct mem_world *w, uint64_t pages, uint64_t swap_pages,
+                              uint64_t compress_bytes, const struct aio_faults *faults)
+{
+    world_open_smart(w, pages, swap_pages, compress_bytes, faults, NULL);
 }
 
 static inline void world_check(struct mem_world *w)
@@ -125,6 +136,7 @@ static inline void world_close(struct mem_world *w)
     world_check(w);
     mem_destroy(w->mem);
     assert_int_not_equal(access(w->path, F_OK), 0);
+    assert_int_not_equal(access(w->smart_path, F_OK), 0);
 }
 
 static inline uint64_t in_state(const struct mem_world *w, enum page_state state)
