@@ -201,8 +201,8 @@ void vm_set_restarting(struct vm *vm);
 const char *vm_phase_name(enum vm_phase phase); /* "starting", "running", "restarting" */
 
 /*
- * So many bytes of guest memory may go to the smart-paging file, until said otherwise or the next
- * reset; 0: none, and what is there is drained. Without effect unless the VM is restarting.
+ * So many bytes of guest memory may go to the smart-paging file, until said otherwise or the guest
+ * has booted; 0: none, and what is there is drained. Without effect unless the VM is restarting.
  */
 void vm_set_smart(struct vm *vm, uint64_t bytes);
 

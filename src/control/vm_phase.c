@@ -25,7 +25,6 @@ void vm_phase_restarts(struct vm *vm)
 {
     vm->phase = VM_RESTARTING;
     vm->boot_ns = vm_host_ns();
-    vm->smart_bytes = 0;
 }
 
 void vm_set_restarting(struct vm *vm)
@@ -37,8 +36,10 @@ void vm_set_restarting(struct vm *vm)
 
 static void look(struct vm *vm, bool has_driver, uint64_t now)
 {
-    if (has_driver || now >= vm->boot_ns + BOOT_NS)
-        vm->phase = VM_RUNNING;
+    if (!has_driver && now < vm->boot_ns + BOOT_NS)
+        return;
+    vm->phase = VM_RUNNING;
+    vm->smart_bytes = 0;
 }
 
 /* Of what began at the boot, nothing may be left at the limit. */

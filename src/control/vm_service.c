@@ -304,6 +304,12 @@ static void forget_told(struct vm *vm, enum vm_io which)
         vm_poke(vm);
 }
 
+/* The smart-paging file should be gone by now. */
+static bool is_late(const struct vm *vm)
+{
+    return vm->decision.saw.smart_overdue && vm->decision.saw.ledger.pages[PAGE_SMART];
+}
+
 static bool serve_memory(struct vm *vm, const struct wants *w, uint64_t budget_ns)
 {
     bool has_news = vm_wait_for_lease(vm);
@@ -314,7 +320,7 @@ static bool serve_memory(struct vm *vm, const struct wants *w, uint64_t budget_n
     if (decides)
         decide(vm, now);
     if (serves) {
-        if (budget_ns < SERVICE_HASTE_NS && now < w->deadline_ns)
+        if (budget_ns < SERVICE_HASTE_NS && (now < w->deadline_ns || is_late(vm)))
             budget_ns = SERVICE_HASTE_NS;
         vm->next_memory_ns = mem_service(vm->mem, now, budget_ns);
         forget_told(vm, VM_IO_SWAP);

@@ -120,7 +120,7 @@ struct smart {
     uint8_t *pages; /* SMART_SLICE of them, while the file is there */
     struct swap_info past;
 };
-#define SMART_SLICE 16
+#define SMART_SLICE 64
 
 enum stall_kind { STALL_NONE, STALL_READ, STALL_SPACE };
 struct stall {

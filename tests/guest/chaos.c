@@ -43,6 +43,7 @@ struct chaos {
     enum mmu_strategy strategy;
     uint32_t features;
     uint64_t seed, every, next, host_ns, moments, failures, stalls;
+    uint64_t smart_bytes; /* a new file costs the disk some time: it changes seldom */
     bool fail, oracle, audit, figures, service;
     enum end end;
     uint32_t code;
@@ -185,8 +186,9 @@ static void moment(struct chaos *m)
     orders.means = (unsigned)random_below(m, MEM_MEANS_ALL + 1);
     if (random_below(m, 4))
         orders.target_bytes = mem_host_bytes(m->mem) * random_below(m, 100) / 100;
-    if (!random_below(m, 2))
-        orders.smart_limit_bytes = random_below(m, FRAMES) * PAGE_SIZE;
+    if (!random_below(m, 16))
+        m->smart_bytes = random_below(m, 8) ? (1 + random_below(m, FRAMES)) * PAGE_SIZE : 0;
+    orders.smart_limit_bytes = m->smart_bytes;
     if (!random_below(m, 4))
         orders.share_scan_pages_per_s = FRAMES;
     mem_set_orders(m->mem, &orders);
@@ -200,7 +202,9 @@ static bool wait_for_host(struct chaos *m)
         return false;
     m->stalls++;
     for (unsigned tries = 0; mem_stall(m->mem) && tries < 1000; tries++) {
-        struct mem_orders orders = {.limit_bytes = UINT64_MAX, .target_bytes = UINT64_MAX};
+        struct mem_orders orders = {.limit_bytes = UINT64_MAX,
+                                    .target_bytes = UINT64_MAX,
+                                    .smart_limit_bytes = m->smart_bytes};
 
         m->host_ns += SECOND_NS;
         mem_set_orders(m->mem, &orders);

@@ -96,8 +96,11 @@ static void take_message(struct manager *m, const json_t *message)
     if ((body = json_object_get(message, "join")) && r->kind == RECORD_STRANGER) {
         join(m, r, body);
     } else if ((body = json_object_get(message, "report")) && r->kind == RECORD_MEMBER) {
+        enum record_phase before = r->phase;
+
         if (!record_report(r, body))
             pool_link_close(&r->link);
+        m->is_urgent |= r->phase == PHASE_RESTARTING && before != PHASE_RESTARTING;
         /* It met its lease: do not let it wait for the next period. */
         m->is_urgent |= r->vm.wanted > r->vm.held && r->vm.held + MIB_PAGES > r->acked_lease;
     } else if (json_object_get(message, "goodbye") && r->kind == RECORD_MEMBER) {

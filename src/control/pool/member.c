@@ -35,6 +35,7 @@ struct member {
     uint64_t step, met_lease, met_ns; /* growth: how much, the lease last met, and when */
     bool was_granted;
     uint64_t since_ns; /* the start */
+    unsigned resets_told;
     bool is_told_lost;
     char refused[240];
 };
@@ -123,6 +124,7 @@ static void report(struct member *m)
     struct vm_decision d = vm_decision(m->vm);
     uint64_t now = host_ns(), held = vm_process_bytes(m->vm);
 
+    m->resets_told = vm_resets(m->vm);
     pool_link_send(&m->link,
                    json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}}", "report", "seq",
                              (json_int_t)m->seq, "held", (json_int_t)held, "active",
@@ -283,6 +285,7 @@ void member_serve(struct member *m, short revents)
         if (!m->is_told_lost) {
             m->is_told_lost = true;
             vm_set_lease(m->vm, m->lease, POOL_LOW); /* nobody to ask */
+            vm_set_smart(m->vm, 0);
             m->next_join_ns = now + REJOIN_NS;
             fprintf(
                 stderr,
@@ -299,6 +302,6 @@ void member_serve(struct member *m, short revents)
         m->next_report_ns = 0;
         fprintf(stderr, "umbra: VM %s: back in pool %s\n", name, m->config.pool);
     }
-    if (vm_waits_for_lease(m->vm) || now >= m->next_report_ns)
+    if (vm_waits_for_lease(m->vm) || vm_resets(m->vm) != m->resets_told || now >= m->next_report_ns)
         report(m);
 }

@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Smart paging happens exactly when all three hold: the VM restarts, the pool has nothing free, and nothing can be
+# reclaimed elsewhere. Eight combinations, with a guest that has no balloon and never ends; and what happens when the
+# folder fails or the VM is killed.
+. "$(dirname "$0")/lib.sh"
+need_no_sanitizer
+guests=${GUESTS:?set GUESTS to the folder of the freestanding guests}
+member=${POOL_MEMBER:?set POOL_MEMBER to the program pool_member}
+image=$guests/memory_marks.elf # owns all of its memory, for ever
+mark='UMBRA PLAINTEXT!'
+limit=6
+mkdir "$tmp/vm" "$tmp/bridge"
+file=$tmp/bridge/a.smart
+
+# start_pool MIB MINIMUM RECLAIMABLE: a manager, and a VM beside ours that holds 300 MiB of it
+start_pool() {
+    "$umbra" host --name p --memory "$1M" 2> "$tmp/host" &
+    manager=$!
+    wait_for 10 test -S "$XDG_RUNTIME_DIR/umbra/p.pool"
+    "$member" "$XDG_RUNTIME_DIR/umbra/p.pool" other 300 "$2" "$3" > "$tmp/other" &
+    other=$!
+    wait_for 10 grep -q lease "$tmp/other"
+}
+
+end_pool() {
+    kill "$other" "$manager"
+    wait "$other" "$manager" 2> /dev/null
+}
+
+start_vm() { # OPTIONS...
+    "$umbra" run --name a --pool p --kernel "$image" --memory 96M --startup 128M --minimum 70M --compress off \
+        --swap-dir "$tmp/vm" --smart-paging-dir "$tmp/bridge" --debug-exit "$@" < /dev/null > "$tmp/console" 2> "$tmp/messages" &
+    vm=$!
+    wait_for 20 "$umbra" stat a --json > "$tmp/stat"
+}
+
+stat_now() { "$umbra" stat a --json > "$tmp/stat"; }
+value() { field "$tmp/stat" "$1"; }
+touched() { [ "$(value absent)" -lt 1500 ]; }
+# It has touched all of its memory, or more of it than it may hold.
+pressed() { stat_now && { touched || [ $(($(value evicted_swapped) + $(value evicted_smart))) -gt $((before + 500)) ]; }; }
+gone() { [ ! -e "$file" ]; }
+end_vm() {
+    "$umbra" stop a
+    wait "$vm"
+}
+
+paged=0 table=""
+row() { # RESTARTS FULL NOTHING: 1 or 0 each
+    check "$1$2$3: the guest meets its limit, or has all it wants" wait_for 60 pressed
+    local pages
+    pages=$(value evicted_smart)
+    table="$table     restarting $1, nothing free $2, nothing reclaimable elsewhere $3: $pages pages"$'\n'
+    [ "$pages" = 0 ] || paged=$((paged + 1))
+    if [ "$1$2$3" = 111 ]; then
+        check "111: smart paging" [ "$pages" -gt 0 ]
+    else
+        check "$1$2$3: no smart paging" [ "$pages" = 0 ]
+        check "$1$2$3: no file" gone
+    fi
+}
+
+combination() { # FULL NOTHING, POOL MINIMUM RECLAIMABLE
+    start_pool "$3" "$4" "$5"
+    before=0
+    start_vm --smart-paging-limit ${limit}s
+    row 0 "$1" "$2"
+    restart_vm
+    row 1 "$1" "$2"
+}
+
+restart_vm() {
+    restarted=$(date +%s%N)
+    run 30 restart a
+    stat_now
+    before=$(($(value evicted_swapped) + $(value evicted_smart)))
+    check "restart answers 0" [ "$status" = 0 ]
+    check "and says so" grep -q "a was reset" "$tmp/out"
+}
+
+combination 0 0 600 16 100
+end_vm
+end_pool
+combination 0 1 600 300 0
+end_vm
+end_pool
+combination 1 0 400 16 100
+end_vm
+end_pool
+combination 1 1 400 300 0
+check "its file has mode 0600" [ "$(stat -c %a "$file")" = 600 ]
+check "nothing in it can be read" sh -c "! LC_ALL=C grep -qaF '$mark' '$file'"
+check "explain tells it" sh -c "'$umbra' explain a | grep -q 'bridged by smart paging'"
+check "it is gone at the limit, in a guest that never tells that it has booted" wait_for $((limit + 20)) gone
+took=$((($(date +%s%N) - restarted) / 1000000))
+stat_now
+check "no page is left in that state" [ "$(value smart)" = 0 ]
+before=$(value evicted_swapped)
+pages=$(value evicted_smart)
+check "the guest runs on under pressure" wait_for 60 pressed
+stat_now
+check "a running VM does none of it" [ "$(value evicted_smart)" = "$pages" ]
+check "its data are right" [ -z "$(tr -d '\r' < "$tmp/console" | grep -v "^round$")" ]
+check "the folder is empty" [ -z "$(ls -A "$tmp/bridge")" ]
+end_vm
+check "exactly one of eight pages" [ "$paged" = 1 ]
+printf '%s' "$table"
+echo "     $pages pages; the file was gone after $took ms of a limit of ${limit} s; bytes left: $(du -sb --apparent-size "$tmp/bridge"/* 2> /dev/null | wc -l)"
+
+told_once() { [ "$(grep -c "the swap file takes over" "$tmp/messages")" = 1 ]; }
+
+# The host fails it: nobody is stuck, and one line says what to do.
+fault() { # WHAT: the swap file has taken over
+    check "$1: the swap file takes over" wait_for 60 pressed
+    stat_now
+    check "$1: nothing is in the smart-paging file, which is gone" wait_for 20 gone
+    check "$1: the guest does not wait" [ -z "$(value stall)" ]
+    check "$1: one line says so" wait_for 60 told_once
+    check "$1: and what to do" grep -q -- "(--smart-paging-dir)" "$tmp/messages"
+    end_vm
+}
+
+before=0
+start_vm --smart-paging-limit 60s --inject smart-write=ENOSPC@3-
+check "a guest on its limit" wait_for 60 pressed
+restart_vm
+fault "a full folder"
+
+before=0
+start_vm --smart-paging-limit 60s
+check "a guest on its limit" wait_for 60 pressed
+rmdir "$tmp/bridge"
+restart_vm
+fault "a folder that is gone"
+mkdir "$tmp/bridge"
+
+# Reset again and again, and killed.
+smart_now() { stat_now && [ "$(value smart)" -gt 500 ]; }
+before=0
+start_vm
+check "a guest on its limit" wait_for 60 pressed
+for i in 1 2 3; do
+    restart_vm
+    check "smart paging again ($i)" wait_for 60 smart_now
+done
+check "a file for each restart" [ "$(value smart_files)" = 3 ]
+check "memory and files agree" sh -c "'$umbra' stat a --audit | grep -q 'agree'"
+kill -9 "$vm"
+wait "$vm" 2> /dev/null
+check "a killed VM leaves its file" [ -e "$file" ]
+check "in which nothing can be read" sh -c "! LC_ALL=C grep -rqaF '$mark' '$tmp/bridge' '$tmp/vm'"
+before=0
+start_vm
+check "the next one of the name removes it" gone
+end_vm
+check "nothing is left" [ -z "$(ls -A "$tmp/bridge" "$tmp/vm" | grep -v ':$')" ]
+end_pool
+[ "$failed" = 0 ] || tail -n 5 "$tmp"/host "$tmp"/messages "$tmp"/console "$tmp"/other
+finish
