@@ -66,10 +66,11 @@ static void a_sample_holds_what_the_vm_said(void **state)
 
 static void nonsense_is_a_sample_of_nothing(void **state)
 {
+    static const char latencies[] = "{\"memory\": {\"pages\": {\"resident\": -5}, \"flows\": [], "
+                                    "\"latencies\": {\"swap\": {\"by_power_of_two\": [-1, {}]}}}}";
     static const char *const texts[] = {
         "[]", "{}", "{\"memory\": 7, \"pid\": \"x\", \"state\": {}, \"mips\": \"fast\"}",
-        "{\"memory\": {\"pages\": {\"resident\": -5}, \"flows\": [], \"latencies\": {\"swap\": "
-        "{\"by_power_of_two\": [-1, {}]}}}}"};
+        latencies};
 
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -291,7 +292,7 @@ static void a_vm_in_words(void **state)
     lines.text[0] = '\0';
     top_describe_vm(&model, &model.rows[0], collect, &lines);
     assert_string_equal(
-        lines.text, "memory|believes 3.9M, holds 2.3M of a limit of 3.1M (75 %)\n"
+        lines.text, "memory|believes 3.9M, holds 2.3M of at most 3.1M (75 %)\n"
                     "pages|1.6M resident, 2.3M absent\n"
                     "out/s|100 swapped\n"
                     "in/s|nothing\n"

@@ -50,13 +50,12 @@ static void memory_line(const struct top_sample *s, struct line *line)
     if (s->limit == TOP_UNKNOWN) {
         LIST(line, "no limit");
     } else {
-        add(line, " of a limit of %s", size_format(size, sizeof(size), s->limit));
+        add(line, " of at most %s", size_format(size, sizeof(size), s->limit));
         add(line, " (%s)",
             top_format_part(part, sizeof(part), s->limit ? (double)s->held / (double)s->limit : 0));
     }
     if (s->available != TOP_UNKNOWN)
-        add(line, "; the guest says it could give %s",
-            size_format(size, sizeof(size), s->available));
+        add(line, "; the guest could give %s", size_format(size, sizeof(size), s->available));
 }
 
 static void pages_line(const struct top_sample *s, struct line *line)
@@ -108,8 +107,7 @@ static void latency_line(const struct top_row *row, struct line *line)
         const struct top_latency *l = &row->rates.latency[s];
 
         if (row->has_rates && l->count)
-            add(line, "%sfrom %s half of %" PRIu64 " within %s, 99 of 100 within %s",
-                line->used ? "; " : "", top_source_word(s), l->count,
+            add(line, "%s%s %s, %s", line->used ? "; " : "half, 99 % within: ", top_source_word(s),
                 top_format_ns(median, sizeof(median), l->median_ns),
                 top_format_ns(most, sizeof(most), l->p99_ns));
     }
