@@ -18,8 +18,8 @@ struct slow_way {
 };
 
 /*
- * A branch taken: the jump at `from` (NULL: falls in) leads to the exit. exit NULL: its target is in
- * another page; u: the branch.
+ * A branch taken: the jump at `from` (NULL: falls in) leads to the exit. exit NULL: its target is
+ * in another page; u: the branch.
  */
 struct taken_way {
     uint8_t *from;

@@ -52,8 +52,8 @@ struct native_exit {
 };
 
 /*
- * Native code of one block. far_entry: for jumps from other pages, with the linear address in r10 and
- * the flags in c.flags16. in: exits that go to entry. stops: what runs after each fallback.
+ * Native code of one block. far_entry: for jumps from other pages, with the linear address in r10
+ * and the flags in c.flags16. in: exits that go to entry. stops: what runs after each fallback.
  */
 struct native_block {
     const uint8_t *entry, *entry_rw;
