@@ -287,7 +287,7 @@ static bool put_special(struct compile *k, unsigned n)
     case ZYDIS_MNEMONIC_POP:
         return put_pop(k, n);
     default:
-        return false;
+        return put_vector(k, n);
     }
 }
 
@@ -336,6 +336,7 @@ static void put_ways_out(struct compile *k)
         put_taken(k, &k->taken[n]);
     for (unsigned n = 0; n < k->slow_count; n++)
         put_slow(k, &k->slow[n]);
+    put_gate_way(k);
 }
 
 /* Comes from another page, with the linear address in r10 and the flags away. */
@@ -393,6 +394,7 @@ struct native_block *translate_block(struct translate *t, const struct tier_bloc
     k->e = (struct emit){.at = m->rw + m->used, .end = m->rw + m->size};
     k->slow_count = k->taken_count = k->stop_count = k->fallbacks = 0;
     memset(k->slow, 0, sizeof k->slow);
+    k->gate = (struct vector_gate){0};
     k->failed = false;
     k->flags_are_away = false;
     if (!compile_decode(k))

@@ -28,6 +28,14 @@ struct taken_way {
     bool polls, flags_live;
 };
 
+/* The question before a block's first vector instruction, uop; from NULL: not asked yet. */
+struct vector_gate {
+    uint8_t *from;
+    const uint8_t *resume;
+    const struct uop *uop;
+    bool keeps_flags;
+};
+
 struct compile {
     struct translate *t;
     struct emit e;
@@ -42,6 +50,7 @@ struct compile {
     unsigned slow_count;
     struct taken_way taken[BLOCK_MAX_INSNS + 1];
     unsigned taken_count;
+    struct vector_gate gate;
     struct uop *stop[BLOCK_MAX_INSNS];
     unsigned stop_count;
     unsigned fallbacks;
@@ -71,6 +80,13 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
 /* A whole plain instruction; false: it cannot be written. */
 bool put_plain(struct compile *k, unsigned n);
 bool put_lea(struct compile *k, unsigned n);
+
+/* vector.c: a vector instruction; false: by the handler, or none. The way behind the block's gate. */
+bool put_vector(struct compile *k, unsigned n);
+void put_gate_way(struct compile *k);
+
+/* Does instruction n fault when its memory operand is not on a multiple of 16? */
+bool vector_is_aligned(const struct compile *k, unsigned n);
 
 /* far.c: near branches whose target may be anywhere. False: by the handler. */
 bool put_far_end(struct compile *k, unsigned n);

@@ -24,8 +24,10 @@ const struct uop *native_fallback(struct interp *c, const struct uop *u)
 {
     struct translate *t = translate_of(c);
     const struct uop *stop = u + 1, *next;
+    enum vectors_where vectors = t->vectors;
     uint64_t lin = 0;
 
+    t->vectors = VECTORS_IN_IMAGE;
     if (stop->src) {
         lin = uop_ea(c, u);
         if (!seg_is_flat(u->seg))
@@ -39,6 +41,11 @@ const struct uop *native_fallback(struct interp *c, const struct uop *u)
         return next ? next : LEAVE_TO_LOOP;
     if (stop->src || stop->src2)
         windows_learn(&t->windows, c, lin);
+    if (vectors == VECTORS_IN_HOST && !vectors_are_allowed(c)) {
+        op_stale(c, stop);
+        return LEAVE_TO_LOOP;
+    }
+    t->vectors = (uint8_t)vectors;
     return NULL;
 }
 

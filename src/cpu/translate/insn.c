@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cpu/translate/insn.h"
 
+#include "cpu/interp/fp.h"
+
 static bool is_shift(ZydisMnemonic m)
 {
     switch (m) {
@@ -199,4 +201,28 @@ bool insn_is_plain(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *
         if (!operand_is_plain(&op[k]))
             return false;
     return true;
+}
+
+static bool vector_operand_is_plain(const ZydisDecodedOperand *op)
+{
+    if (op->type == ZYDIS_OPERAND_TYPE_MEMORY)
+        return op->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM;
+    return operand_is_plain(op) || dec_is_xmm(op) ||
+           (op->type == ZYDIS_OPERAND_TYPE_REGISTER && op->reg.value == ZYDIS_REGISTER_MXCSR);
+}
+
+bool insn_is_vector(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
+{
+    bool has_xmm = false;
+
+    /* Those two belong to MMX even with a memory operand. */
+    if (i->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
+        i->mnemonic == ZYDIS_MNEMONIC_CVTPI2PS || i->mnemonic == ZYDIS_MNEMONIC_CVTPI2PD)
+        return false;
+    for (unsigned k = 0; k < i->operand_count; k++) {
+        if (!vector_operand_is_plain(&op[k]))
+            return false;
+        has_xmm |= dec_is_xmm(&op[k]);
+    }
+    return has_xmm;
 }

@@ -22,6 +22,9 @@ struct insn_flags insn_flags(const ZydisDecodedInstruction *i, const ZydisDecode
  */
 bool insn_is_plain(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op);
 
+/* The same for an instruction with XMM registers: legacy encoding, no MMX register. */
+bool insn_is_vector(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op);
+
 /* Jcc with a displacement. */
 bool insn_is_jcc(const ZydisDecodedInstruction *i);
 

@@ -18,7 +18,7 @@ static bool decode_one(struct compile *k, unsigned off, struct uop *u)
 /* All flags count where a handler or another block may look at them. */
 static struct insn_flags flags_of(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
 {
-    if (insn_is_jcc(i) || insn_is_plain(i, op) || insn_is_nothing(i))
+    if (insn_is_jcc(i) || insn_is_plain(i, op) || insn_is_vector(i, op) || insn_is_nothing(i))
         return insn_flags(i, op);
     switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_LEA:

@@ -2,6 +2,7 @@
 /* Operands of native code: registers that live in memory, addresses, and the check of an access. */
 #include "cpu/translate/compile.h"
 
+#include "cpu/interp/fp.h"
 #include "cpu/interp/mem.h"
 
 #define ENTRY_MASK ((TLB_ENTRIES - 1u) << WINDOW_ENTRY_SHIFT)
@@ -106,6 +107,17 @@ static struct x_form at_entry(unsigned op, size_t field)
                            .disp = (int32_t)field};
 }
 
+/* #GP is the handler's, too. */
+static void put_alignment_check(struct compile *k, const struct slow_way *s)
+{
+    static const uint8_t test_t0_15[] = {0x41, 0xf6, 0xc2, 0x0f};
+    struct slow_way *also = &k->slow[k->slow_count++];
+
+    *also = *s;
+    emit_bytes(&k->e, test_t0_15, sizeof test_t0_15);
+    also->from = emit_jcc(&k->e, 5); /* not zero */
+}
+
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
 {
     static const uint8_t rorx_t1_t0_7[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x07};
@@ -129,6 +141,8 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
     emit_bytes(&k->e, cmp_t0, sizeof cmp_t0);
     emit_u32(&k->e, (uint32_t)PAGE_SIZE - bytes);
     s->from = emit_jcc(&k->e, 7); /* above */
+    if (vector_is_aligned(k, n))
+        put_alignment_check(k, s);
     emit_form(&k->e, &host);
     if (s->flags == FLAGS_SAVED)
         put_flags_back(k);
@@ -152,8 +166,13 @@ struct plain {
 static unsigned take_register(struct compile *k, struct plain *p, const ZydisDecodedOperand *op,
                               bool has_memory)
 {
-    uint8_t at = dec_gpr(op->reg.value);
-    unsigned guest = at / 8, scratch;
+    unsigned guest, scratch;
+    uint8_t at;
+
+    if (dec_is_xmm(op))
+        return (unsigned)ZydisRegisterGetId(op->reg.value);
+    at = dec_gpr(op->reg.value);
+    guest = at / 8;
 
     if (at & 1u) {
         p->high_byte = true;
@@ -216,7 +235,7 @@ static unsigned count_resident(const ZydisDecodedInstruction *i, const ZydisDeco
     uint32_t seen = 0;
 
     for (unsigned n = 0; n < i->operand_count_visible; n++)
-        if (op[n].type == ZYDIS_OPERAND_TYPE_REGISTER) {
+        if (op[n].type == ZYDIS_OPERAND_TYPE_REGISTER && !dec_is_xmm(&op[n])) {
             unsigned guest = dec_gpr(op[n].reg.value) / 8;
 
             if (host_reg(guest) == X_NONE)

@@ -35,6 +35,7 @@ static void put_flags_in(struct emit *e, struct translate *t)
 
 static void put_state_in(struct emit *e, struct translate *t)
 {
+    put_vectors_in(e, t);
     emit_load(e, X_RAX, ABS(t->gs_base));
     PUT(0xf3, 0x48, 0x0f, 0xae, 0xd8); /* wrgsbase rax */
     PUT(0x0f, 0x6f, 0x04, 0x25);       /* movq mm0, [icount] */
@@ -58,6 +59,7 @@ static void put_state_out(struct emit *e, struct translate *t, bool flags)
     PUT(0x0f, 0x7f, 0x04, 0x25); /* movq [icount], mm0 */
     emit_u32(e, ABS(t->c.icount));
     PUT(0x0f, 0x77); /* emms */
+    put_vectors_out(e, t);
 }
 
 /* rdi: c, rsi: the uop, rax: the function; calls it with rsp a multiple of 16. */
@@ -105,6 +107,7 @@ static const uint8_t *put_exit(struct emit *e, struct translate *t, const uint8_
     const uint8_t *at = align(e);
 
     put_state_out(e, t, flags);
+    put_vectors_are(e, t, VECTORS_IN_IMAGE);
     emit_move(e, X_RAX, X_R10);
     emit_patch(emit_jump(e), code_rw(&t->code, to_return));
     return code_rx(&t->code, at);
@@ -117,6 +120,7 @@ void thunks_write(struct translate *t)
     const uint8_t *to_return;
     uint8_t *leave;
 
+    vectors_write_routines(e, t);
     put_enter(e, t);
     to_return = put_return(e, m);
     t->to_exit = put_exit(e, t, to_return, true);
@@ -137,6 +141,7 @@ void thunks_write(struct translate *t)
     PUT(0x48, 0x83, 0xc4, 0x08); /* add rsp, 8: the return address */
     emit_patch(emit_jump(e), code_rw(m, to_return));
     align(e);
+    vectors_write_gate(e, t);
     m->used = (size_t)(e->at - m->rw);
     m->keep = m->used;
 }

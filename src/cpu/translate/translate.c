@@ -6,6 +6,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
+#include "cpu/interp/fp.h"
 #include "cpu/interp/run.h"
 
 #define CODE_BYTES (UINT64_C(64) << 20)
@@ -109,6 +110,8 @@ static enum err create_parts(struct translate *t, const struct vcpu_config *conf
         return err;
     for (unsigned n = 0; n <= BLOCK_MAX_INSNS; n++)
         t->counts[n] = n;
+    t->vectors = VECTORS_IN_IMAGE;
+    t->host_mxcsr = FP_MXCSR_INIT;
     thunks_write(t);
     /* Where stops must be exact, all is interpreted. */
     if (!config->budgeted)

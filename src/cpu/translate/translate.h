@@ -16,7 +16,7 @@
  *       native access that its window does not answer is done by the handler
  *   T2  native code of a block whose code was written is never entered again, and does not go on
  *       past the store that wrote it
- *   T3  at an exit all guest state is in struct interp
+ *   T3  at an exit all guest state is in struct interp; in C the host's MXCSR is its default
  */
 #ifndef UMBRA_CPU_TRANSLATE_TRANSLATE_H
 #define UMBRA_CPU_TRANSLATE_TRANSLATE_H
@@ -63,6 +63,12 @@ struct native_block {
     unsigned stop_count;
 };
 
+/*
+ * Where the guest's XMM registers and MXCSR are while native code runs. In C they are always in
+ * c.s.fpu; VECTORS_IN_HOST means there that they are loaded again when native code goes on.
+ */
+enum vectors_where { VECTORS_IN_HOST, VECTORS_IN_IMAGE };
+
 typedef const struct uop *native_enter_fn(const void *entry);
 
 struct translate {
@@ -70,12 +76,15 @@ struct translate {
     uint64_t target;  /* of an indirect call, while its stack is looked at */
     uint64_t gs_base; /* of the window in use */
     uint64_t counts[BLOCK_MAX_INSNS + 1];
+    uint8_t vectors; /* enum vectors_where */
+    uint32_t host_mxcsr, present_mxcsr;
     struct code_memory code;
     struct windows windows;
     const uint8_t *to_fallback; /* thunks (thunk.c) */
     const uint8_t *to_exit;
     const uint8_t *to_exit_flags_away; /* flags are in c.flags16 already */
     const uint8_t *to_arrival;         /* leaves to the outer loop; r10: where */
+    const uint8_t *vectors_out, *vectors_in, *vectors_gate; /* routines (vector.c) */
     native_enter_fn *enter;
     struct compile *compile;
 };
@@ -92,6 +101,16 @@ static inline struct translate *translate_of(struct interp *c)
 
 /* thunk.c: the ways between C and native code, written into the code memory. */
 void thunks_write(struct translate *t);
+
+/* vector.c: may the guest's vectors be in the host's registers in this state? */
+bool vectors_are_allowed(const struct interp *c);
+/* Routines that the others use; the one that blocks call, which uses to_exit. */
+void vectors_write_routines(struct emit *e, struct translate *t);
+void vectors_write_gate(struct emit *e, struct translate *t);
+/* To the image and back, where they are the host's; eax and flags are lost. */
+void put_vectors_out(struct emit *e, struct translate *t);
+void put_vectors_in(struct emit *e, struct translate *t);
+void put_vectors_are(struct emit *e, struct translate *t, enum vectors_where where);
 
 /* compile.c: native code of a block; NULL: it is not worth it, or there is no room. */
 struct native_block *translate_block(struct translate *t, const struct tier_block *b);
