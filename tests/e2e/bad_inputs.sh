@@ -77,6 +77,18 @@ refuses "--reservation above the limit" "more than --limit" run --limit 100M --r
 refuses "--reservation of half a page" "pages of 4K" run --reservation 2049
 refuses "--swap-dir that is not there" "No such file" run --swap-dir "$tmp/none" --kernel "$tmp/random"
 refuses "--swap-dir that is a file" "is not a folder" run --swap-dir "$tmp/zeros" --kernel "$tmp/random"
+refuses "--smart-paging-dir that is not there" "No such file" run --pool web --smart-paging-dir "$tmp/none" \
+    --kernel "$tmp/random"
+refuses "--smart-paging-dir that is a file" "is not a folder" run --pool web --smart-paging-dir "$tmp/zeros" \
+    --kernel "$tmp/random"
+[ "$(id -u)" = 0 ] || refuses "--smart-paging-dir that cannot be written to" "cannot write" run --pool web \
+    --smart-paging-dir /usr --kernel "$tmp/random"
+refuses "--smart-paging-dir without a pool" "need --pool" run --smart-paging-dir "$tmp/folder"
+refuses "--smart-paging-limit without a pool" "need --pool" run --smart-paging-limit 10m
+refuses "--smart-paging-limit, no time" "not a time" run --pool web --smart-paging-limit soon
+refuses "--smart-paging-limit of nothing" "smart-paging-limit" run --pool web --smart-paging-limit 0
+refuses "restart of nobody" "no VM named" restart nobody
+refuses "restart without a name" "name the VM" restart
 refuses "--compress, no size" "not a size" run --compress well
 refuses "--inject, nonsense" "is not FILE-REQUEST=ERROR@FIRST-LAST" run --inject swap-write=EVIL@1
 refuses "swap of nobody" "no VM named" swap nobody --resident 100M

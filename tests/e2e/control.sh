@@ -33,6 +33,11 @@ check "and says so" grep -q "running already" "$tmp/err"
 check "the first one still answers" answers one
 
 check "the guest reaches its shell" wait_for 120 grep -q "a shell" "$tmp/one.out"
+run 40 restart one
+check "restart answers 0" [ "$status" = 0 ]
+check "and says what happened" grep -q "^one was reset and starts again$" "$tmp/out"
+twice() { [ "$(grep -c "a shell" "$tmp/one.out")" = 2 ]; }
+check "the guest reaches its shell again" wait_for 120 twice
 check "stop answers 0" "$umbra" stop one
 check "stop waited: the socket is gone" [ ! -e "$XDG_RUNTIME_DIR/umbra/one.sock" ]
 wait "$pid"
@@ -55,6 +60,15 @@ kill -TERM "$pid"
 wait "$pid" 2> /dev/null
 check "SIGTERM ends it as that signal" [ $? = 143 ]
 check "and leaves no socket" [ ! -e "$XDG_RUNTIME_DIR/umbra/three.sock" ]
+
+"$umbra" run --name once --no-reboot --memory 128M --append "console=ttyS0 panic=-1" <> "$tmp/fifo" > /dev/null 2>&1 &
+pid=$!
+check "it answers" wait_for 20 answers once
+run 40 restart once
+check "restart of a VM that a reset ends: status 4" [ "$status" = 4 ]
+check "and why" grep -q -- "--no-reboot" "$tmp/err"
+wait "$pid"
+check "it has ended well" [ $? = 0 ]
 
 # Nobody reads: the guest waits, the VM still answers and can be stopped.
 mkfifo "$tmp/deaf"

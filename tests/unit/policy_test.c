@@ -314,6 +314,54 @@ static void a_lowered_limit_is_approached_while_the_guest_runs(void **unused)
     assert_true(out.orders.target_bytes == UINT64_MAX);
 }
 
+static void smart_pages_wait_for_a_balloon_that_moves(void **unused)
+{
+    struct policy_state state = {0};
+    struct policy_input in = figures();
+    struct policy_output out;
+
+    (void)unused;
+    in.limit = 256 * MIB;
+    in.host = 200 * MIB;
+    in.ledger.pages[PAGE_SMART] = 100 * MIB / PAGE_SIZE;
+    in.has_balloon = false;
+    in.smart_allowed = 150 * MIB; /* while it restarts */
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.smart_limit_bytes, 150 * MIB);
+    in.has_balloon = true;
+    in.smart_allowed = 0; /* it has booted: what is there is excess, which the balloon can take */
+    in.now_ns += STEP;
+    policy_decide(&state, &in, &out);
+    assert_true(out.balloon_target_pages > 10 * MIB / PAGE_SIZE);
+    assert_int_equal(out.orders.smart_limit_bytes, 100 * MIB);
+    in.balloon_pages = out.balloon_target_pages; /* it has what was asked */
+    in.ledger.pages[PAGE_SMART] = 40 * MIB / PAGE_SIZE;
+    in.guest_available = in.guest_free = 16 * MIB; /* and no more to give */
+    in.balloon_moved_ns = in.now_ns += STEP;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.smart_limit_bytes, 0);
+
+    in.guest_available = in.guest_free = 200 * MIB; /* asked for more, but its time is up */
+    in.now_ns += STEP;
+    in.smart_overdue = true;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.smart_limit_bytes, 0);
+}
+
+static void a_guest_without_a_balloon_drains_at_once(void **unused)
+{
+    struct policy_state state = {0};
+    struct policy_input in = figures();
+    struct policy_output out;
+
+    (void)unused;
+    in.limit = 256 * MIB;
+    in.has_balloon = false;
+    in.ledger.pages[PAGE_SMART] = 100 * MIB / PAGE_SIZE;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.smart_limit_bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +377,8 @@ int main(void)
         cmocka_unit_test(the_pools_state_selects_the_means),
         cmocka_unit_test(a_lowered_limit_is_approached_while_the_guest_runs),
         cmocka_unit_test(uses_no_forbidden_means),
+        cmocka_unit_test(smart_pages_wait_for_a_balloon_that_moves),
+        cmocka_unit_test(a_guest_without_a_balloon_drains_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,38 @@ static void a_running_vm_keeps_its_file(void **state)
     vm_folder_close(&first);
 }
 
+static void a_smart_paging_file_lies_beside_or_elsewhere(void **state)
+{
+    struct vm_folder folder;
+    char expect[160];
+
+    (void)state;
+    assert_int_equal(vm_folder_open(&folder, "web1", NULL), ERR_OK);
+    assert_int_equal(vm_folder_smart(&folder, "web1", "/nonexistent"), ERR_INVAL);
+    assert_non_null(strstr(err_text(), "--smart-paging-dir"));
+    assert_int_equal(vm_folder_smart(&folder, "web1", "/dev/null"), ERR_INVAL);
+    assert_int_equal(vm_folder_smart(&folder, "web1", ""), ERR_INVAL);
+    assert_int_equal(vm_folder_smart(&folder, "web1", base), ERR_OK);
+    snprintf(expect, sizeof(expect), "%s/web1.smart", base);
+    assert_string_equal(folder.smart_file, expect);
+    assert_int_equal(vm_folder_smart(&folder, "web1", NULL), ERR_OK);
+    snprintf(expect, sizeof(expect), "%s/umbra/web1/web1.smart", base);
+    assert_string_equal(folder.smart_file, expect);
+
+    /* A VM all of whose memory is reserved has this file only. */
+    int fd = open(folder.smart_file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    vm_folder_settle(&folder);
+    vm_folder_sweep();
+    assert_int_equal(access(expect, F_OK), 0);
+    close(fd); /* as when it is killed */
+    vm_folder_sweep();
+    assert_int_not_equal(access(expect, F_OK), 0);
+    assert_int_not_equal(access(folder.dir, F_OK), 0);
+    vm_folder_close(&folder);
+}
+
 static void what_is_not_ours_stays(void **state)
 {
     char dir[160], file[200];
@@ -139,6 +171,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(makes_a_folder_closed_to_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_running_vm_keeps_its_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_smart_paging_file_lies_beside_or_elsewhere, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_ours_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_places_are_refused, set_up, tear_down),
         cmocka_unit_test(quantiles_are_upper_bounds),
