@@ -29,9 +29,9 @@ check:
 	@$(MAKE) --no-print-directory all
 	@tools/check $(BUILD) $(if $(SANITIZE),--timeout-multiplier 5)
 
-# make bench ROUNDS=5
+# make bench ROUNDS=5: also $(BUILD)/bench.json, and $(BUILD)/bench.html with plots
 bench: all guest
-	@bench/run --build $(BUILD) --rounds $(or $(ROUNDS),3)
+	@bench/run --build $(BUILD) --rounds $(or $(ROUNDS),3) --json $(BUILD)/bench.json --html $(BUILD)/bench.html
 
 bench-memory: all guest
 	@bench/memory --build $(BUILD) --rounds $(or $(ROUNDS),3)
