@@ -42,11 +42,11 @@ wait_for 10 test -s "$tmp/before"
 # ---- what is seen ----
 view "" ""
 check "the titles" wait_for 20 shows '^NAME *STATE *MIPS *MEMORY *HELD *LIMIT *IN/s *OUT/s *WAITS$'
-check "a sum" shows '^2 VMs of 96M hold '
+check "a sum" wait_for 20 shows '^2 VMs of 96M hold '
 check "a VM" wait_for 20 shows '^alpha  *running  *[0-9.]*  *64M '
 check "its bar" wait_for 20 shows '^ ██*█·* [a-z]*: '
-check "in colours" colours
-check "the panel of the first" shows '^── alpha ─'
+check "in colours" wait_for 20 colours
+check "the panel of the first" wait_for 20 shows '^── alpha ─'
 check "states with their sizes" wait_for 20 shows '^pages .*█ resident [0-9.]*M .*█ swapped [0-9.]*M'
 check "nothing is wider than the window" [ "$(window capture-pane -p | wc -L)" -le 80 ]
 keys Down
@@ -103,7 +103,7 @@ check "it comes back" wait_for 20 shows '^beta  *running'
 kill -KILL "$beta"
 wait "$beta" 2> /dev/null
 check "one that is killed goes" wait_for 20 shows_not '^beta '
-check "the sum follows" shows '^1 VM of 64M holds '
+check "the sum follows" wait_for 20 shows '^1 VM of 64M holds '
 
 # ---- ends ----
 keys q
