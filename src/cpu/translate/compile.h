@@ -75,6 +75,8 @@ uint32_t compile_live_at(struct compile *k, int64_t off);
  * check. pair: of the instruction, whose handler does what the check refuses.
  */
 void put_address(struct compile *k, const struct uop *u);
+/* r11 += the present window. */
+void put_window_base(struct compile *k);
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
 
 /* A whole plain instruction; false: it cannot be written. */

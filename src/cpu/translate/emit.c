@@ -65,8 +65,6 @@ static void emit_prefixes(struct emit *e, const struct x_form *f)
         rex |= extension(f->base);
     if (f->lock)
         emit_u8(e, 0xf0);
-    if (f->gs)
-        emit_u8(e, 0x65);
     if (f->size16)
         emit_u8(e, 0x66);
     if (f->rep)

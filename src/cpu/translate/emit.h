@@ -35,7 +35,7 @@ struct x_form {
     uint8_t map, op, reg, base, index, scale;
     uint8_t rep;
     enum x_rm rm;
-    bool w, rex, lock, size16, gs;
+    bool w, rex, lock, size16;
     int32_t disp;
 };
 

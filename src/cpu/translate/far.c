@@ -18,7 +18,7 @@ static void put(struct compile *k, unsigned count, const uint8_t *bytes)
 }
 #define PUT(...) put(k, sizeof((const uint8_t[]){__VA_ARGS__}), (const uint8_t[]){__VA_ARGS__})
 
-/* r11: offset in the table of the entry for the address in r10. */
+/* r11: the window and the offset in its table of the entry for the address in r10. */
 static void put_index(struct compile *k)
 {
     PUT(0xc4, 0x43, 0xfb, 0xf0, 0xda, JUMP_HASH_SHIFT); /* rorx r11, r10, 9 */
@@ -26,6 +26,7 @@ static void put_index(struct compile *k)
     PUT(0x41, 0x81, 0xe3);                              /* and r11d, mask */
     emit_u32(&k->e, JUMPS - 1);
     PUT(0x41, 0xc1, 0xe3, JUMP_ENTRY_SHIFT); /* shl r11d, 4 */
+    put_window_base(k);
 }
 
 static void add_leave(struct compile *k, uint8_t *from, const struct uop *copy)
@@ -38,7 +39,7 @@ static void put_find(struct compile *k, const struct uop *copy)
 {
     add_leave(k, put_poll(k), copy);
     put_index(k);
-    PUT(0x65, 0x4d, 0x3b, 0x93); /* cmp r10, gs:[r11 + lin] */
+    PUT(0x4d, 0x3b, 0x93); /* cmp r10, [r11 + lin] */
     emit_u32(&k->e, JUMP_OFFSET(lin));
     add_leave(k, emit_jcc(&k->e, 5), copy);
 }
@@ -46,7 +47,7 @@ static void put_find(struct compile *k, const struct uop *copy)
 static void put_go(struct compile *k, unsigned instructions)
 {
     put_count(k, instructions);
-    PUT(0x65, 0x41, 0xff, 0xa3); /* jmp gs:[r11 + code] */
+    PUT(0x41, 0xff, 0xa3); /* jmp [r11 + code] */
     emit_u32(&k->e, JUMP_OFFSET(code));
 }
 

@@ -95,11 +95,19 @@ void put_flags_back(struct compile *k)
     emit_move(&k->e, X_RAX, HOST_T1);
 }
 
+void put_window_base(struct compile *k)
+{
+    emit_form(&k->e, &(struct x_form){.op = 0x03,
+                                      .w = true,
+                                      .reg = HOST_T1,
+                                      .rm = XRM_ABS,
+                                      .disp = (int32_t)ABS(k->t->window_base)});
+}
+
 static struct x_form at_entry(unsigned op, size_t field)
 {
     return (struct x_form){.op = (uint8_t)op,
                            .w = true,
-                           .gs = true,
                            .reg = HOST_T0,
                            .rm = XRM_MEM,
                            .base = HOST_T1,
@@ -137,6 +145,7 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
     emit_bytes(&k->e, rorx_t1_t0_7, sizeof rorx_t1_t0_7);
     emit_bytes(&k->e, and_t1, sizeof and_t1);
     emit_u32(&k->e, ENTRY_MASK);
+    put_window_base(k);
     emit_form(&k->e, &tag);
     emit_bytes(&k->e, cmp_t0, sizeof cmp_t0);
     emit_u32(&k->e, (uint32_t)PAGE_SIZE - bytes);

@@ -36,9 +36,7 @@ static void put_flags_in(struct emit *e, struct translate *t)
 static void put_state_in(struct emit *e, struct translate *t)
 {
     put_vectors_in(e, t);
-    emit_load(e, X_RAX, ABS(t->gs_base));
-    PUT(0xf3, 0x48, 0x0f, 0xae, 0xd8); /* wrgsbase rax */
-    PUT(0x0f, 0x6f, 0x04, 0x25);       /* movq mm0, [icount] */
+    PUT(0x0f, 0x6f, 0x04, 0x25); /* movq mm0, [icount] */
     emit_u32(e, ABS(t->c.icount));
     put_flags_in(e, t);
     for (unsigned g = RAX; g <= R15; g++)

@@ -3,7 +3,6 @@
 #include "cpu/translate/translate.h"
 
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #include "cpu/interp/fp.h"
@@ -11,10 +10,6 @@
 
 #define CODE_BYTES (UINT64_C(64) << 20)
 #define CODE_LEAST (UINT64_C(1) << 20)
-
-#ifndef HWCAP2_FSGSBASE
-#define HWCAP2_FSGSBASE (1u << 1)
-#endif
 
 static bool offer(struct interp *c, struct uop *head, const struct tier_block *block)
 {
@@ -57,7 +52,7 @@ static void view(struct interp *c)
 {
     struct translate *t = translate_of(c);
 
-    t->gs_base = windows_choose(&t->windows, c);
+    t->window_base = windows_choose(&t->windows, c);
 }
 
 static void forget(struct interp *c, unsigned i)
@@ -142,10 +137,6 @@ static bool translate_is_available(const char **why)
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("bmi2")) {
         *why = "its CPU has no BMI2";
-        return false;
-    }
-    if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) {
-        *why = "its kernel or CPU does not offer FSGSBASE (Linux 5.9 and later do)";
         return false;
     }
     return true;

@@ -7,9 +7,9 @@
  *   guest register   rax rcx rdx rbx rbp rsi rdi r8 r12..r15   rsp   r9 r10 r11
  *   while native     the same                                  r9    in c.gpr
  *
- * r10 and r11 are scratch, rsp is the host's stack, arithmetic flags are in RFLAGS, GS is the base
- * of the present view's window (window.h), MM0 counts retired instructions. struct translate lies
- * below 2 GiB so that native code addresses it by 32-bit displacements.
+ * r10 and r11 are scratch, rsp is the host's stack, arithmetic flags are in RFLAGS, MM0 counts
+ * retired instructions. struct translate lies below 2 GiB so that native code addresses it by
+ * 32-bit displacements.
  *
  * Invariants
  *   T1  guest code and state meet only in the fields of struct translate and through windows: a
@@ -74,7 +74,7 @@ typedef const struct uop *native_enter_fn(const void *entry);
 struct translate {
     struct interp c;  /* first */
     uint64_t target;  /* of an indirect call, while its stack is looked at */
-    uint64_t gs_base; /* of the window in use */
+    uint64_t window_base; /* of the present view */
     uint64_t counts[BLOCK_MAX_INSNS + 1];
     uint8_t vectors; /* enum vectors_where */
     uint32_t host_mxcsr, present_mxcsr;

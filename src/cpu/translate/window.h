@@ -27,7 +27,7 @@ struct window_entry {
     uint64_t read_tag, write_tag, host, unused;
 };
 
-/* A window as native code sees it, by GS. */
+/* A window as native code sees it. */
 struct window {
     struct window_entry entry[TLB_ENTRIES];
     struct jump_entry jump[JUMPS];
