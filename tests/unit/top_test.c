@@ -367,9 +367,9 @@ static void a_bar_shows_each_state(void **state)
     bar_is((uint64_t[PAGE_STATES]){[PAGE_RESIDENT] = 50, [PAGE_SWAPPED] = 50}, 4, "##ss");
     bar_is((uint64_t[PAGE_STATES]){[PAGE_RESIDENT] = 1, [PAGE_ABSENT] = 999999}, 6, "#.....");
     bar_is((uint64_t[PAGE_STATES]){[PAGE_PINNED] = 1, [PAGE_RESIDENT] = 10, [PAGE_ABSENT] = 1}, 6,
-           "P####.");
+           "####P.");
     bar_is((uint64_t[PAGE_STATES]){[PAGE_RESIDENT] = 1, [PAGE_ABSENT] = 9}, 0, "");
-    bar_is((uint64_t[PAGE_STATES]){1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, 10, "P#=cmsib0.");
+    bar_is((uint64_t[PAGE_STATES]){1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, 10, "#P=cmsib0.");
 }
 
 static void a_bar_adds_up(void **state)

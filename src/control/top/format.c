@@ -49,8 +49,8 @@ const char *top_format_ns(char *buf, size_t buf_bytes, uint64_t ns)
 /* ---- the bar ---- */
 
 const enum page_state top_bar_order[PAGE_STATES] = {
-    PAGE_PINNED,  PAGE_RESIDENT, PAGE_SHARED,    PAGE_COMPRESSED, PAGE_SMART,
-    PAGE_SWAPPED, PAGE_IMAGE,    PAGE_BALLOONED, PAGE_ZERO,       PAGE_ABSENT,
+    PAGE_RESIDENT, PAGE_PINNED, PAGE_SHARED,    PAGE_COMPRESSED, PAGE_SMART,
+    PAGE_SWAPPED,  PAGE_IMAGE,  PAGE_BALLOONED, PAGE_ZERO,       PAGE_ABSENT,
 };
 
 char top_bar_letter(enum page_state state)
