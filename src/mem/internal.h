@@ -16,6 +16,7 @@
 #define UMBRA_MEM_INTERNAL_H
 
 #include "base/invariant.h"
+#include "base/log.h"
 #include "mem/balloon.h"
 #include "mem/image.h"
 #include "mem/mem.h"
@@ -109,7 +110,7 @@ struct victims {
  * path:       NULL: there is to be none;  file: NULL: there is none now
  * is_refused: the host failed it: no page goes there until orders allow none any more
  * cursor:     index where draining goes on;  begun_ns: when the file was made
- * past:       figures of files that are gone
+ * past:       figures of files that are gone;  log: a guest can restart as often as it likes
  */
 struct smart {
     char *path;
@@ -119,6 +120,7 @@ struct smart {
     uint64_t cursor, begun_ns, retry_ns;
     uint8_t *pages; /* SMART_SLICE of them, while the file is there */
     struct swap_info past;
+    struct log_limit log;
 };
 #define SMART_SLICE 64
 

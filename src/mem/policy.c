@@ -201,10 +201,17 @@ static uint64_t reclaimable_bytes(const struct policy_input *in, const struct po
     return by_balloon > in->idle_bytes ? by_balloon : in->idle_bytes;
 }
 
-/* What the balloon will free need not be read back and put elsewhere: it has the first go. */
-static uint64_t smart_limit(const struct policy_input *in, const struct policy_output *out)
+/*
+ * What the balloon will free need not be read back and put elsewhere: it has the first go, from the
+ * moment that its driver is there.
+ */
+static uint64_t smart_limit(const struct policy_state *state, const struct policy_input *in,
+                            const struct policy_output *out)
 {
-    bool moves = !out->balloon_stuck && sub(out->balloon_target_pages, in->balloon_pages);
+    bool is_asked =
+        sub(out->balloon_target_pages, in->balloon_pages) ||
+        (in->guest_available == UINT64_MAX && in->now_ns < state->asked_ns + POLICY_STUCK_NS);
+    bool moves = in->has_balloon && is_asked && !out->balloon_stuck;
 
     return moves && !in->smart_overdue && !in->smart_allowed ? smart_bytes(in) : in->smart_allowed;
 }
@@ -286,7 +293,7 @@ void policy_decide(struct policy_state *state, const struct policy_input *in,
     *out = (struct policy_output){0};
     decide_balloon(state, in, room, out);
     decide_orders(state, in, room, &out->orders);
-    out->orders.smart_limit_bytes = smart_limit(in, out);
+    out->orders.smart_limit_bytes = smart_limit(state, in, out);
     out->waits_for_lease = in->host_state < POOL_HARD && in->host <= room;
     out->rung = rung_of(in, out, room);
     out->reclaimable_bytes = reclaimable_bytes(in, out);

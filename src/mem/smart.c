@@ -39,8 +39,8 @@ static void refuse(struct guest_mem *mem, const char *why, const char *advice)
 {
     mem->smart.is_refused = true;
     mem->stats.smart_failures++;
-    log_msg(LOG_WARN, "smart", "smart paging ends for this restart, the swap file takes over: %s%s",
-            why, advice);
+    log_limited(&mem->smart.log, LOG_WARN, "smart",
+                "smart paging ends for this restart, the swap file takes over: %s%s", why, advice);
 }
 
 static bool open_file(struct guest_mem *mem)

@@ -40,6 +40,10 @@ value() { field "$tmp/stat" "$1"; }
 touched() { [ "$(value absent)" -lt 1500 ]; }
 # It has touched all of its memory, or more of it than it may hold.
 pressed() { stat_now && { touched || [ $(($(value evicted_swapped) + $(value evicted_smart))) -gt $((before + 500)) ]; }; }
+# What the manager says of our VM.
+manager_says() { # PATTERN
+    "$umbra" top --json -n 1 | grep -o '{"name":"a",[^}]*' | grep -q "$1"
+}
 gone() { [ ! -e "$file" ]; }
 end_vm() {
     "$umbra" stop a
@@ -89,12 +93,14 @@ combination 1 0 400 16 100
 end_vm
 end_pool
 combination 1 1 400 300 0
+check "the manager says why" manager_says "smart paging bridges them"
 check "its file has mode 0600" [ "$(stat -c %a "$file")" = 600 ]
 check "nothing in it can be read" sh -c "! LC_ALL=C grep -qaF '$mark' '$file'"
 check "explain tells it" sh -c "'$umbra' explain a | grep -q 'bridged by smart paging'"
 check "it is gone at the limit, in a guest that never tells that it has booted" wait_for $((limit + 20)) gone
 took=$((($(date +%s%N) - restarted) / 1000000))
 stat_now
+check "the manager knows of no page there" wait_for 10 manager_says '"smart":0,'
 check "no page is left in that state" [ "$(value smart)" = 0 ]
 before=$(value evicted_swapped)
 pages=$(value evicted_smart)
@@ -104,6 +110,7 @@ check "a running VM does none of it" [ "$(value evicted_smart)" = "$pages" ]
 check "its data are right" [ -z "$(tr -d '\r' < "$tmp/console" | grep -v "^round$")" ]
 check "the folder is empty" [ -z "$(ls -A "$tmp/bridge")" ]
 end_vm
+check "no lease is left" [ -z "$("$umbra" top --json -n 1 | grep '"name":"a",')" ]
 check "exactly one of eight pages" [ "$paged" = 1 ]
 printf '%s' "$table"
 echo "     $pages pages; the file was gone after $took ms of a limit of ${limit} s; bytes left: $(du -sb --apparent-size "$tmp/bridge"/* 2> /dev/null | wc -l)"
@@ -153,8 +160,15 @@ check "in which nothing can be read" sh -c "! LC_ALL=C grep -rqaF '$mark' '$tmp/
 before=0
 start_vm
 check "the next one of the name removes it" gone
+check "a guest on its limit" wait_for 60 pressed
+restart_vm
+check "smart paging once more" wait_for 60 smart_now
+kill -9 "$manager"
+wait "$manager" 2> /dev/null
+check "a manager that dies ends smart paging" wait_for 30 gone
+check "and the guest runs on" wait_for 60 pressed
 end_vm
 check "nothing is left" [ -z "$(ls -A "$tmp/bridge" "$tmp/vm" | grep -v ':$')" ]
-end_pool
+kill "$other" 2> /dev/null
 [ "$failed" = 0 ] || tail -n 5 "$tmp"/host "$tmp"/messages "$tmp"/console "$tmp"/other
 finish

@@ -330,6 +330,11 @@ static void smart_pages_wait_for_a_balloon_that_moves(void **unused)
     assert_int_equal(out.orders.smart_limit_bytes, 150 * MIB);
     in.has_balloon = true;
     in.smart_allowed = 0; /* it has booted: what is there is excess, which the balloon can take */
+    in.guest_available = in.guest_free = UINT64_MAX; /* as soon as the guest has told */
+    in.now_ns += STEP;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.smart_limit_bytes, 100 * MIB);
+    in.guest_available = in.guest_free = 200 * MIB;
     in.now_ns += STEP;
     policy_decide(&state, &in, &out);
     assert_true(out.balloon_target_pages > 10 * MIB / PAGE_SIZE);
@@ -344,6 +349,27 @@ static void smart_pages_wait_for_a_balloon_that_moves(void **unused)
     in.guest_available = in.guest_free = 200 * MIB; /* asked for more, but its time is up */
     in.now_ns += STEP;
     in.smart_overdue = true;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.smart_limit_bytes, 0);
+}
+
+static void a_guest_that_tells_nothing_is_not_waited_for(void **unused)
+{
+    struct policy_state state = {0};
+    struct policy_input in = figures();
+    struct policy_output out;
+
+    (void)unused;
+    in.limit = 256 * MIB;
+    in.ledger.pages[PAGE_SMART] = 100 * MIB / PAGE_SIZE;
+    in.has_balloon = false;
+    policy_decide(&state, &in, &out);
+    in.has_balloon = true;
+    in.guest_available = in.guest_free = UINT64_MAX;
+    in.now_ns += STEP;
+    policy_decide(&state, &in, &out);
+    assert_int_equal(out.orders.smart_limit_bytes, 100 * MIB);
+    in.now_ns += POLICY_STUCK_NS;
     policy_decide(&state, &in, &out);
     assert_int_equal(out.orders.smart_limit_bytes, 0);
 }
@@ -378,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_lowered_limit_is_approached_while_the_guest_runs),
         cmocka_unit_test(uses_no_forbidden_means),
         cmocka_unit_test(smart_pages_wait_for_a_balloon_that_moves),
+        cmocka_unit_test(a_guest_that_tells_nothing_is_not_waited_for),
         cmocka_unit_test(a_guest_without_a_balloon_drains_at_once),
     };
 
