@@ -100,7 +100,7 @@ static struct code_page *page_get(struct interp *c, gfn_t gfn, const uint8_t *ho
  */
 static struct code_page *fetch_page(struct interp *c, uint64_t lin)
 {
-    struct fetch_entry *e = &c->fetch[(lin >> PAGE_SHIFT) % FETCH_ENTRIES];
+    struct fetch_entry *e = &c->fetch[fetch_index(lin, c->mix)];
     uint64_t want = (lin & PAGE_MASK) ^ c->fetch_view;
     struct mmu_access a = {.gva = gva_make(lin), .kind = MMU_FETCH, .user = c->cpl == 3};
     struct mmu_result r;
@@ -469,7 +469,7 @@ void block_link(const struct uop *from, const struct uop *to)
 const struct uop *op_cross(struct interp *c, const struct uop *u)
 {
     uint64_t next = (GPR64(GPR_PAGE) + PAGE_SIZE) & (c->mode == CODE_64 ? UINT64_MAX : UINT32_MAX);
-    const struct fetch_entry *e = &c->fetch[(next >> PAGE_SHIFT) % FETCH_ENTRIES];
+    const struct fetch_entry *e = &c->fetch[fetch_index(next, c->mix)];
     const uint8_t *now;
     struct block *b;
 

@@ -72,7 +72,7 @@ void block_link(const struct uop *from, const struct uop *to);
  */
 static inline const struct uop *block_lookup(struct interp *c, uint64_t lin)
 {
-    const struct fetch_entry *e = &c->fetch[(lin >> PAGE_SHIFT) % FETCH_ENTRIES];
+    const struct fetch_entry *e = &c->fetch[fetch_index(lin, c->mix)];
     uint32_t slot;
 
     if (unlikely(e->tag != ((lin & PAGE_MASK) ^ c->fetch_view)))

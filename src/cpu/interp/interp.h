@@ -105,6 +105,7 @@ struct fetch_entry {
 
 #define TLB_ENTRIES   4096
 #define FETCH_ENTRIES 1024
+#define TLB_MIXES     8u
 #define TLB_NO_TAG    1 /* never a real tag: low 12 bits of those are at least 4 (asid >= 1) */
 
 /*
@@ -150,6 +151,7 @@ struct interp {
     bool cs_limited;     /* CS ends below 4 GiB (not in 64-bit mode): checked before each block */
     uint32_t view;       /* low 12 bits of data TLB tags: asid and privilege, or VIEW_SLOW */
     uint64_t fetch_view; /* XORed into fetch tags: asid, privilege and code mode */
+    unsigned mix;        /* of the asid: address spaces that look alike do not share entries */
     char *arena; /* block.c: uops of all blocks; slots hold offsets into it in units of 8 bytes */
     uint64_t icount;                  /* retired, all finished blocks */
     uint64_t mem_operands;            /* of the retired ones, for statistics */
@@ -250,6 +252,17 @@ struct interp {
 
 #define CANONICAL_SHIFT_48 16
 #define CANONICAL_SHIFT_57 7
+
+/* Places of a linear address in tlb and fetch, in the address space of this mix. */
+static inline unsigned tlb_index(uint64_t lin, unsigned mix)
+{
+    return (unsigned)((lin >> PAGE_SHIFT ^ mix * (TLB_ENTRIES / TLB_MIXES)) % TLB_ENTRIES);
+}
+
+static inline unsigned fetch_index(uint64_t lin, unsigned mix)
+{
+    return (unsigned)((lin >> PAGE_SHIFT ^ mix * (FETCH_ENTRIES / TLB_MIXES)) % FETCH_ENTRIES);
+}
 
 static inline bool is_sign_extended(uint64_t lin, unsigned shift)
 {

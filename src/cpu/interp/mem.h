@@ -54,7 +54,7 @@ static inline uint64_t uop_lin(struct interp *c, const struct uop *u, unsigned b
 
 static inline struct tlb_entry *tlb_slot(struct interp *c, uint64_t lin)
 {
-    return &c->tlb[(lin >> PAGE_SHIFT) % TLB_ENTRIES];
+    return &c->tlb[tlb_index(lin, c->mix)];
 }
 
 /* Tag that answers for lin now. */

@@ -30,12 +30,25 @@ static void op_flush_all(void *arg)
     tlb_flush_all(arg);
 }
 
+static bool is_of_page(uint64_t tag, uint64_t page)
+{
+    return !((tag ^ page) & PAGE_MASK & ((UINT64_C(1) << FETCH_VIEW_MODE_SHIFT) - 1));
+}
+
 static void op_flush_page(void *arg, gva_t gva)
 {
     struct interp *c = arg;
+    uint64_t page = gva.v & PAGE_MASK;
 
-    data_forget(c, &c->tlb[(gva.v >> PAGE_SHIFT) % TLB_ENTRIES]);
-    fetch_set(c, (gva.v >> PAGE_SHIFT) % FETCH_ENTRIES, TLB_NO_TAG, NULL);
+    for (unsigned mix = 0; mix < TLB_MIXES; mix++) {
+        struct tlb_entry *e = &c->tlb[tlb_index(page, mix)];
+        unsigned f = fetch_index(page, mix);
+
+        if (is_of_page(e->rtag, page) || is_of_page(e->wtag, page))
+            data_forget(c, e);
+        if (is_of_page(c->fetch[f].tag, page))
+            fetch_set(c, f, TLB_NO_TAG, NULL);
+    }
 }
 
 /*
@@ -134,6 +147,7 @@ void tlb_update_views(struct interp *c)
     uint32_t asid = mmu_asid(c->mmu);
     uint64_t key = (uint64_t)c->mode + 1 + (c->cs_limited ? CODE_MODES : 0);
 
+    c->mix = asid % TLB_MIXES;
     c->fetch_view = asid << 2 | (user ? 1u : 0u) | key << FETCH_VIEW_MODE_SHIFT;
     c->view = asid << 2 | (user ? 1u : 0u);
     if (ac && (c->s.cr4 & CR4_SMAP))

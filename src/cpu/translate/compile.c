@@ -94,6 +94,22 @@ const struct uop *leaving_copy(struct compile *k, const struct uop *u)
     return copy;
 }
 
+const struct uop *learning_copy(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n);
+    struct uop *copy = code_memory_data(&k->t->code, 2 * sizeof *copy);
+
+    if (!copy) {
+        k->failed = true;
+        return NULL;
+    }
+    copy[0] = *u;
+    copy[0].fn = op_learn_and_leave;
+    copy[0].link = NULL;
+    copy[1] = (struct uop){.fn = u->fn, .src = memory_operand_of(k, n) >= 0};
+    return copy;
+}
+
 /* The last instruction by its handler in the loop. */
 static void put_leave_by_handler(struct compile *k, const struct uop *u)
 {

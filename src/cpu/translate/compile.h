@@ -104,8 +104,9 @@ void put_stack_address(struct compile *k, unsigned n, bool push);
 /* The uop of instruction n and its stop; NULL (and failed) when there is no room. */
 const struct uop *fallback_pair(struct compile *k, unsigned n);
 
-/* A copy of a uop that branches. */
+/* A copy of a uop that branches; one whose window learns first. */
 const struct uop *leaving_copy(struct compile *k, const struct uop *u);
+const struct uop *learning_copy(struct compile *k, unsigned n);
 
 static inline const struct uop *uop_of(const struct compile *k, unsigned n)
 {

@@ -15,6 +15,11 @@ const struct uop *op_resume(struct interp *c, const struct uop *u)
     return u;
 }
 
+static uint64_t operand_address(const struct interp *c, const struct uop *u)
+{
+    return uop_ea(c, u) + (seg_is_flat(u->seg) ? 0 : c->s.seg[u->seg].base);
+}
+
 /*
  * Does the one instruction u by its handler. u[1] is its stop: op_resume, or op_stale when the
  * block's code was written meanwhile. stop->cond says whether u has a memory operand, or how far
@@ -28,11 +33,8 @@ const struct uop *native_fallback(struct interp *c, const struct uop *u)
     uint64_t lin = 0;
 
     t->vectors = VECTORS_IN_IMAGE;
-    if (stop->src) {
-        lin = uop_ea(c, u);
-        if (!seg_is_flat(u->seg))
-            lin += c->s.seg[u->seg].base;
-    }
+    if (stop->src)
+        lin = operand_address(c, u);
     if (stop->src2)
         lin = c->gpr[RSP] - stop->dst;
     c->stats.native_callouts++;
@@ -47,6 +49,21 @@ const struct uop *native_fallback(struct interp *c, const struct uop *u)
     }
     t->vectors = (uint8_t)vectors;
     return NULL;
+}
+
+/*
+ * Leaves for a branch whose access of the stack or of its operand the window did not answer; u[1]
+ * has the handler. The window learns what the TLB knows, for the next time.
+ */
+const struct uop *op_learn_and_leave(struct interp *c, const struct uop *u)
+{
+    struct windows *w = &translate_of(c)->windows;
+
+    windows_learn(w, c, c->gpr[RSP]);
+    windows_learn(w, c, c->gpr[RSP] - 8);
+    if (u[1].src)
+        windows_learn(w, c, operand_address(c, u));
+    return u[1].fn(c, u);
 }
 
 /* A block with native code is entered; what comes back goes on in the loop. */
@@ -67,8 +84,9 @@ static void link_exit(struct interp *c, struct native_exit *x, const struct uop 
 {
     struct native_block *b = to->extra;
 
-    if (to->fn != op_native)
+    if (to->fn != op_native || x->to == b)
         return;
+    x->to = b;
     x->next = b->in;
     b->in = x;
     emit_patch(x->place, b->entry_rw);

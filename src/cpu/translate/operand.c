@@ -135,7 +135,7 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
     struct x_form host = at_entry(0x03, offsetof(struct window_entry, host));
     struct slow_way *s = &k->slow[k->slow_count++];
 
-    s->uop = compile_leaves(k, n) ? leaving_copy(k, uop_of(k, n)) : fallback_pair(k, n);
+    s->uop = compile_leaves(k, n) ? learning_copy(k, n) : fallback_pair(k, n);
     if (k->flags_are_away)
         s->flags = FLAGS_AWAY;
     else if (k->live[n])

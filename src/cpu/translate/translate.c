@@ -36,8 +36,10 @@ static void stale(struct interp *c, struct uop *head)
         return;
     e = (struct emit){.at = b->far_entry, .end = b->far_entry + FAR_ENTRY_BYTES};
     emit_patch(emit_jump(&e), code_rw(&translate_of(c)->code, translate_of(c)->to_arrival));
-    for (struct native_exit *x = b->in; x; x = x->next)
+    for (struct native_exit *x = b->in; x; x = x->next) {
         emit_patch(x->place, x->self);
+        x->to = NULL;
+    }
     for (unsigned n = 0; n < b->stop_count; n++)
         b->stops[n]->fn = op_stale;
 }

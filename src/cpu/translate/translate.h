@@ -47,7 +47,8 @@ static inline unsigned host_reg(unsigned guest)
 struct native_exit {
     struct uop u;
     uint8_t *place;
-    const uint8_t *self;      /* where place goes when not linked; writable mapping */
+    const uint8_t *self; /* where place goes when not linked; writable mapping */
+    const struct native_block *to;
     struct native_exit *next; /* of those that go to the same block */
 };
 
@@ -72,8 +73,8 @@ enum vectors_where { VECTORS_IN_HOST, VECTORS_IN_IMAGE };
 typedef const struct uop *native_enter_fn(const void *entry);
 
 struct translate {
-    struct interp c;  /* first */
-    uint64_t target;  /* of an indirect call, while its stack is looked at */
+    struct interp c;      /* first */
+    uint64_t target;      /* of an indirect call, while its stack is looked at */
     uint64_t window_base; /* of the present view */
     uint64_t counts[BLOCK_MAX_INSNS + 1];
     uint8_t vectors; /* enum vectors_where */
@@ -119,7 +120,7 @@ void compile_destroy(struct translate *t);
 
 /* exit.c: called by native code. */
 const struct uop *native_fallback(struct interp *c, const struct uop *u);
-uop_fn op_native, op_resume, op_direct_exit;
+uop_fn op_native, op_learn_and_leave, op_resume, op_direct_exit;
 
 extern const struct engine_ops engine_translate;
 

@@ -14,6 +14,14 @@ static uint64_t no_tag(unsigned i)
     return (uint64_t)(~i % TLB_ENTRIES) << PAGE_SHIFT;
 }
 
+/* The window entry that c->tlb[i] may have been copied to. */
+static unsigned copy_of(const struct interp *c, unsigned i)
+{
+    const struct tlb_entry *e = &c->tlb[i];
+
+    return tlb_index(e->rtag != TLB_NO_TAG ? e->rtag : e->wtag, 0);
+}
+
 static void entry_clear(const struct windows *w, unsigned window, unsigned i)
 {
     struct window_entry *e = &w->window[window].entry[i];
@@ -62,7 +70,7 @@ static void window_empty(struct windows *w, struct interp *c, unsigned window)
             continue;
         for (unsigned k = i; k < i + 8; k++) {
             if (c->tlb_copies[k] & bit)
-                entry_clear(w, window, k);
+                entry_clear(w, window, copy_of(c, k));
             c->tlb_copies[k] &= (uint8_t)~bit;
         }
     }
@@ -100,12 +108,13 @@ void windows_learn(struct windows *w, struct interp *c, uint64_t lin)
     const struct tlb_entry *e = tlb_slot(c, lin);
     unsigned i = (unsigned)(e - c->tlb);
     uint64_t want = tlb_want(c, lin), page = lin & PAGE_MASK;
-    struct window_entry *to = &w->window[w->current].entry[i];
+    unsigned at = tlb_index(lin, 0);
+    struct window_entry *to = &w->window[w->current].entry[at];
 
     if (w->current == WINDOWS || (e->rtag != want && e->wtag != want))
         return;
-    to->read_tag = e->rtag == want ? page : no_tag(i);
-    to->write_tag = e->wtag == want ? page : no_tag(i);
+    to->read_tag = e->rtag == want ? page : no_tag(at);
+    to->write_tag = e->wtag == want ? page : no_tag(at);
     to->host = page + e->addend;
     c->tlb_copies[i] |= (uint8_t)(1u << w->current);
 }
@@ -114,14 +123,14 @@ void windows_forget(struct windows *w, struct interp *c, unsigned i)
 {
     for (unsigned window = 0; window < WINDOWS; window++)
         if (c->tlb_copies[i] & 1u << window)
-            entry_clear(w, window, i);
+            entry_clear(w, window, copy_of(c, i));
     c->tlb_copies[i] = 0;
 }
 
 void windows_learn_jump(struct windows *w, const struct interp *c, uint64_t lin,
                         const uint8_t *code)
 {
-    unsigned fetch = (unsigned)((lin >> PAGE_SHIFT) % FETCH_ENTRIES);
+    unsigned fetch = fetch_index(lin, c->mix);
     struct jump_entry *table = w->window[w->current].jump;
     const struct jump_entry *e = &table[jump_index(lin)];
 

@@ -8,8 +8,8 @@
  *   x > 0x1000 - bytes                 miss
  *   x + entry[index].host              the host address
  *
- * Invariant W1: a window's entry i is a copy of the rights in c->tlb[i] as long as that has this
- * window's view; whoever changes c->tlb[i] clears the copies (c->tlb_copies says which there are).
+ * Invariant W1: a window's entry is a copy of the rights in the c->tlb[i] of its page and view;
+ * whoever changes c->tlb[i] clears the copies (c->tlb_copies says which windows have one).
  */
 #ifndef UMBRA_CPU_TRANSLATE_WINDOW_H
 #define UMBRA_CPU_TRANSLATE_WINDOW_H
