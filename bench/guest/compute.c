@@ -187,7 +187,7 @@ static uint64_t interpret(const unsigned char *code, uint64_t n)
 {
     static const void *const labels[] = {&&add,  &&sub,       &&mul,       &&load, &&store,
                                          &&push, &&jump_less, &&exclusive, &&halt};
-    uint64_t stack[16], variables[4] = {0, 1, 0, n}, *top = stack;
+    uint64_t stack[16] = {0}, variables[4] = {0, 1, 0, n}, *top = stack;
     const unsigned char *pc = code;
 #define NEXT goto *labels[*pc++]
     NEXT;

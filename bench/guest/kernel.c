@@ -4,6 +4,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -66,7 +67,7 @@ static uint64_t play(int from, int to, uint64_t rounds, int first, unsigned char
 /* Two processes hand a byte to and fro through two pipes, each with pages of its own in use. */
 static uint64_t ping_pong(uint64_t rounds, unsigned pages)
 {
-    int there[2], back[2], status;
+    int there[2] = {-1, -1}, back[2] = {-1, -1}, status = -1;
     unsigned char *held = hold_pages();
     stay_on_one_cpu();
     row_needs(pipe(there) == 0 && pipe(back) == 0, "pipe");
@@ -119,12 +120,9 @@ static uint64_t run_exec(uint64_t rounds)
     row_begins();
     for (uint64_t i = 0; i < rounds; i++) {
         int status = 1;
-        pid_t child = vfork();
-        if (child == 0) {
-            execv(program, arguments);
-            _exit(1);
-        }
-        row_needs(child > 0 && waitpid(child, &status, 0) == child && status == 0, "exec");
+        pid_t child = 0;
+        row_needs(posix_spawn(&child, program, NULL, NULL, arguments, environ) == 0, "spawn");
+        row_needs(waitpid(child, &status, 0) == child && status == 0, "exec");
     }
     return rounds;
 }

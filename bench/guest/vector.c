@@ -108,7 +108,7 @@ static uint64_t run_mandelbrot(uint64_t rounds)
     uint64_t sum = 0;
     row_begins();
     for (uint64_t r = 0; r < rounds; r++) {
-        double y = (double)(r % POINTS) / (POINTS / 2) - 1;
+        double y = (double)(r % POINTS) * 2.0 / POINTS - 1;
         for (unsigned i = 0; i < POINTS; i += 2)
             sum = sum * 3 + mandelbrot(y, i * 3.0 / POINTS - 2, (i + 1) * 3.0 / POINTS - 2);
     }
