@@ -224,7 +224,9 @@ static enum err make_machine(struct vm *vm)
 
 static uint64_t code_bytes(const struct vm *vm)
 {
-    uint64_t share = vm->config.limit_bytes / CODE_SHARE;
+    /* In a pool any limit may come. */
+    uint64_t most = vm->config.counts_ages ? vm->config.memory_bytes : vm->config.limit_bytes;
+    uint64_t share = most / CODE_SHARE;
 
     /* What a limit changes must not reach a guest that counts instructions. */
     if (vm->config.clock == CLOCK_INSTRUCTIONS)

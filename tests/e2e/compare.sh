@@ -61,6 +61,16 @@ else
     echo "SKIP no xmllint to read the page"
 fi
 
+# A restart that smart paging bridges, in a pool of its own; ends the manager, too.
+run 240 compare --workload restart --means smart --memory 160M --seconds 1 --dir "$tmp/work" --json "$tmp/c.json"
+check "a restart in a pool without free memory" [ "$status" = 0 ]
+check "is told" grep -q 'The restart took' "$tmp/out"
+check "leaves no files" [ -z "$(ls -A "$tmp/work")" ]
+check "leaves no manager" [ -z "$(ls "$XDG_RUNTIME_DIR/umbra" 2> /dev/null)" ]
+if command -v python3 > /dev/null; then
+    check "smart paging wrote" json_holds 'm["smart"]["figures"]["smart_write_bytes"] > 0'
+fi
+
 # A run that fails says why; the others go on.
 run 120 compare --command 'exit 7' --means enough --memory 160M --limit 104M --seconds 1 --dir "$tmp/work"
 check "a command that fails is told" grep -q 'the command ended with status 7' "$tmp/out"

@@ -277,19 +277,27 @@ static void plans_are_checked(void **state)
         .memory_bytes = 512 * MIB, .limit_bytes = 256 * MIB, .load_bytes = 384 * MIB};
     (void)state;
 
-    assert_int_equal(compare_check_sizes(&plan), ERR_OK);
+    assert_int_equal(compare_choose_workload(&plan, "hot"), ERR_OK);
+    assert_int_equal(compare_check_plan(&plan), ERR_OK);
     plan.limit_bytes = 512 * MIB;
-    assert_int_equal(compare_check_sizes(&plan), ERR_INVAL);
+    assert_int_equal(compare_check_plan(&plan), ERR_INVAL);
     plan.limit_bytes = 70 * MIB;
-    assert_int_equal(compare_check_sizes(&plan), ERR_INVAL);
+    assert_int_equal(compare_check_plan(&plan), ERR_INVAL);
     plan.limit_bytes = 256 * MIB;
     plan.load_bytes = 512 * MIB;
-    assert_int_equal(compare_check_sizes(&plan), ERR_INVAL);
+    assert_int_equal(compare_check_plan(&plan), ERR_INVAL);
     assert_int_equal(compare_choose_workload(&plan, "nothing"), ERR_INVAL);
     assert_int_equal(compare_choose_means(&plan, "enough,swap"), ERR_OK);
     assert_true(plan.chosen[0] && !plan.chosen[1] && plan.chosen[2]);
+    plan.load_bytes = 384 * MIB;
     assert_int_equal(compare_choose_means(&plan, "all"), ERR_OK);
-    assert_true(plan.chosen[1]);
+    assert_int_equal(compare_choose_workload(&plan, "hot"), ERR_OK);
+    assert_int_equal(compare_check_plan(&plan), ERR_OK);
+    assert_true(plan.chosen[1] && !plan.chosen[5] && plan.chosen[6]);
+    assert_int_equal(compare_choose_means(&plan, "smart"), ERR_OK);
+    assert_int_equal(compare_check_plan(&plan), ERR_INVAL);
+    assert_int_equal(compare_choose_workload(&plan, "restart"), ERR_OK);
+    assert_int_equal(compare_check_plan(&plan), ERR_OK);
     assert_int_equal(compare_choose_means(&plan, "enough,"), ERR_INVAL);
     assert_int_equal(compare_choose_means(&plan, "magic"), ERR_INVAL);
 }

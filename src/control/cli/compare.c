@@ -10,16 +10,19 @@
 #include "control/duration.h"
 #include "control/paths.h"
 #include "control/size.h"
+#include "control/vm.h"
 
-#define MIB          (UINT64_C(1) << 20)
-#define GUEST_OWN    (88 * MIB)
-#define ROUNDS_MOST  64
-#define SECONDS_MOST 3600
+#define MIB       (UINT64_C(1) << 20)
+#define GUEST_OWN (88 * MIB)
+/* So little that booting alone is a shortage. */
+#define RESTART_SPARE (8 * MIB)
+#define ROUNDS_MOST   64
+#define SECONDS_MOST  3600
 
 static const struct option_spec compare_options[] = {
-    {"workload", "NAME", "sequential, random, hot, read (default hot)", false},
+    {"workload", "NAME", "sequential, random, hot, read, restart (default hot)", false},
     {"command", "TEXT", "the workload is this command of the guest's shell, over and over", false},
-    {"means", "LIST", "enough, balloon, swap, cures, compress, ladder (default all)", false},
+    {"means", "LIST", "enough, balloon, swap, cures, compress, smart, ladder (default all)", false},
     {"memory", "SIZE", "what the guest believes it has (default 512M)", false},
     {"limit", "SIZE", "what the VM may hold in the shortage (default: a half of --memory)", false},
     {"load", "SIZE", "what the workload uses (default: three quarters of --memory, or less)",
@@ -144,6 +147,10 @@ static void fill_in(struct compare_words *w)
 
     if (!plan->memory_bytes)
         plan->memory_bytes = w->quick ? 192 * MIB : 512 * MIB;
+    if (!plan->limit_bytes && plan->workload->restarts)
+        plan->limit_bytes = vm_least_limit(plan->memory_bytes) + RESTART_SPARE;
+    if (!plan->load_bytes && plan->workload->restarts)
+        plan->load_bytes = plan->memory_bytes / 8 / MIB * MIB;
     if (!plan->limit_bytes)
         plan->limit_bytes = w->quick && plan->memory_bytes == 192 * MIB
                                 ? 128 * MIB
@@ -223,7 +230,7 @@ static enum err take_words(struct compare_words *w, int count, char *const *word
         return err_new(ERR_INVAL, "--workload command needs --command TEXT");
     fill_in(w);
     if (!err)
-        err = compare_check_sizes(&w->plan);
+        err = compare_check_plan(&w->plan);
     if (!err)
         err = find_guest(w);
     return err ? err : find_program(w);

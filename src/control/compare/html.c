@@ -42,7 +42,8 @@ static const char style[] =
     "vertical-align:-.05em}\n"
     "svg text{font:10px system-ui,sans-serif;fill:var(--soft)}.x{text-anchor:middle}"
     ".y{text-anchor:end}.grid{stroke:var(--line);stroke-width:.6;fill:none}"
-    ".measured{fill:var(--band)}.zero{stroke:var(--text);stroke-width:1;stroke-dasharray:2 2;"
+    ".measured{fill:var(--band)}.restart{fill:var(--smart)}.zero{stroke:var(--text);stroke-width:1;"
+    "stroke-dasharray:2 2;"
     "fill:none}.limit{stroke:var(--text);stroke-width:1;stroke-dasharray:5 3;fill:none}"
     ".process{stroke:var(--text);stroke-width:1.6;fill:none;stroke-linejoin:round}"
     ".work{fill:var(--accent)}.hostdisk{fill:var(--swapped)}.guestdisk{fill:var(--image)}\n"
@@ -169,26 +170,45 @@ static const struct {
     {FIGURE_guest_swap_in_bytes, "guest swapped in"},
     {FIGURE_guest_disk_read_bytes, "guest read files"},
     {FIGURE_disk_bytes_per_s, "disk while measured"},
+    {FIGURE_restart_s, "restart"},
+    {FIGURE_restart_peak_bytes, "host peak of restart"},
+    {FIGURE_restart_disk_bytes, "disk in restart"},
+    {FIGURE_smart_write_bytes, "smart paging wrote"},
+    {FIGURE_smart_file_s, "its file was there"},
 };
 
 #define COLUMNS (sizeof(columns) / sizeof(columns[0]))
+
+/* Some figure of it is there. */
+static bool has_figure(const struct compare_result *result, enum compare_figure which)
+{
+    for (size_t c = 0; c < result->count; c++) {
+        if (result->columns[c].shown && !isnan(result->columns[c].figures.value[which]))
+            return true;
+    }
+    return false;
+}
 
 static void put_table(const struct compare_result *result, FILE *out)
 {
     char text[COMPARE_TEXT];
 
     fputs("<h2>All figures</h2>\n<div class='wide'><table><thead><tr><th></th>", out);
-    for (size_t i = 0; i < COLUMNS; i++)
-        fprintf(out, "<th>%s</th>", columns[i].title);
+    for (size_t i = 0; i < COLUMNS; i++) {
+        if (has_figure(result, columns[i].figure))
+            fprintf(out, "<th>%s</th>", columns[i].title);
+    }
     fputs("</tr></thead><tbody>\n", out);
     for (size_t c = 0; c < result->count; c++) {
         const struct compare_column *column = &result->columns[c];
 
         fprintf(out, "<tr><td>%s</td>", column->means->title);
-        for (size_t i = 0; i < COLUMNS; i++)
-            fprintf(out, "<td>%s</td>",
-                    column->shown ? compare_cell(text, &column->figures, columns[i].figure)
-                                  : "failed");
+        for (size_t i = 0; i < COLUMNS; i++) {
+            if (has_figure(result, columns[i].figure))
+                fprintf(out, "<td>%s</td>",
+                        column->shown ? compare_cell(text, &column->figures, columns[i].figure)
+                                      : "failed");
+        }
         fputs("</tr>\n", out);
     }
     fputs("</tbody></table></div>\n<p class='soft'>Disk bytes count from the shortage on. "
@@ -199,13 +219,16 @@ static void put_table(const struct compare_result *result, FILE *out)
 
 /* ---- the runs ---- */
 
-static void put_legend(FILE *out)
+static void put_legend(bool restarts, FILE *out)
 {
     fputs("<div class='legend'>", out);
     for (const struct svg_layer *layer = svg_layers; layer->class; layer++)
         fprintf(out, "<span><i style='background:var(--%s)'></i>%s</span>", layer->class,
                 layer->text);
-    fputs("</div>\n<p class='soft'>The solid line is what the whole VM holds of the host, the "
+    fputs("</div>\n", out);
+    if (restarts)
+        fputs("<p class='soft'>A coloured bar under the axis: the guest restarts.</p>\n", out);
+    fputs("<p class='soft'>The solid line is what the whole VM holds of the host, the "
           "dashed one its limit. At 0 s the shortage begins; the time with a bar under the axis "
           "was measured. Scales "
           "are the same in all runs, except that of time.</p>\n",
@@ -252,11 +275,13 @@ void compare_print_html(const struct compare_result *result, FILE *out)
     put_head(result, out);
     fputs("<h2>At a glance</h2>\n<div class='two'>\n", out);
     put_bars(result, FIGURE_accesses_per_s, "Accesses a second", "", out);
+    if (result->plan->workload->restarts)
+        put_bars(result, FIGURE_restart_s, "Time that a restart took", "late", out);
     put_bars(result, FIGURE_p99_ns, "99 of 100 accesses took less than (logarithmic)", "late", out);
     fputs("</div>\n", out);
     put_table(result, out);
     fputs("<h2>Run by run</h2>\n", out);
-    put_legend(out);
+    put_legend(result->plan->workload->restarts, out);
     fputs("<div class='cards'>\n", out);
     for (size_t c = 0; c < result->count; c++)
         put_run(result, &result->columns[c], &scales, out);

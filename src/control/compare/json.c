@@ -57,11 +57,12 @@ static json_t *run_json(const struct compare_run *run)
     for (size_t i = 0; i < run->tick_count; i++)
         json_array_append_new(ticks,
                               json_pack("[f, o]", run->ticks[i].at_s, integer(run->ticks[i].done)));
-    return json_pack("{s:f, s:{s:f, s:b, s:f, s:f, s:f}, s:o, s:o, s:o}", "booted_s", run->booted_s,
-                     "marks", "live_s", run->marks.live, "reached", run->marks.is_reached,
-                     "reached_s", run->marks.reached, "measure_s", run->marks.measure, "end_s",
-                     run->marks.end, "figures", figures_json(&run->figures), "samples", samples,
-                     "accesses", ticks);
+    return json_pack("{s:f, s:{s:f, s:b, s:f, s:f, s:f, s:f, s:f}, s:o, s:o, s:o}", "booted_s",
+                     run->booted_s, "marks", "live_s", run->marks.live, "reached",
+                     run->marks.is_reached, "reached_s", run->marks.reached, "reset_s",
+                     run->marks.reset, "live_again_s", run->marks.live_again, "measure_s",
+                     run->marks.measure, "end_s", run->marks.end, "figures",
+                     figures_json(&run->figures), "samples", samples, "accesses", ticks);
 }
 
 static json_t *column_json(const struct compare_column *column)

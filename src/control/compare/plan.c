@@ -15,12 +15,14 @@
 
 const struct compare_workload compare_workloads[] = {
     {"sequential", "sequential", "reads and writes its pages one after the other, over and over",
-     false},
-    {"random", "random", "reads and writes pages at random", false},
-    {"hot", "hot", "reads and writes; 8 of 10 accesses go to a fifth of the pages", false},
-    {"read", "read", "reads a file from its beginning to its end, over and over", true},
-    {"command", "command", "runs a command over and over", false},
-    {NULL, NULL, NULL, false},
+     false, false},
+    {"random", "random", "reads and writes pages at random", false, false},
+    {"hot", "hot", "reads and writes; 8 of 10 accesses go to a fifth of the pages", false, false},
+    {"read", "read", "reads a file from its beginning to its end, over and over", true, false},
+    {"restart", "random", "reads and writes pages at random, restarts, and does so again", false,
+     true},
+    {"command", "command", "runs a command over and over", false, false},
+    {NULL, NULL, NULL, false, false},
 };
 
 const struct compare_means compare_means[] = {
@@ -34,6 +36,9 @@ const struct compare_means compare_means[] = {
      "on", SHORTAGE_LIMIT},
     {"compress", "compression", "idle pages are compressed in memory, the rest is swapped",
      "compress,swap", "on", SHORTAGE_LIMIT},
+    {"smart", "smart paging",
+     "in a pool without free memory: what a restarting guest misses goes to a file for that time",
+     "all", "on", SHORTAGE_POOL},
     {"ladder", "the whole ladder",
      "report, share, balloon, compress and swap, the lightest first, as umbra run --limit", "all",
      "on", SHORTAGE_LIMIT},
@@ -49,13 +54,15 @@ enum err compare_choose_workload(struct compare_plan *plan, const char *name)
         }
     }
     return err_new(ERR_INVAL,
-                   "--workload: '%.40s' is none; use sequential, random, hot or read, or --command",
+                   "--workload: '%.40s' is none; use sequential, random, hot, read or restart, or "
+                   "--command",
                    name);
 }
 
 enum err compare_choose_means(struct compare_plan *plan, const char *list)
 {
     memset(plan->chosen, 0, sizeof(plan->chosen));
+    plan->has_all = false;
     for (const char *word = list;; word++) {
         size_t length = strcspn(word, ","), i = 0;
         bool is_all = length == 3 && !strncmp(word, "all", 3);
@@ -67,18 +74,30 @@ enum err compare_choose_means(struct compare_plan *plan, const char *list)
         if (!compare_means[i].name)
             return err_new(ERR_INVAL,
                            "--means: '%.*s' is none; name some of enough, balloon, swap, cures, "
-                           "compress and ladder, or all",
+                           "compress, smart and ladder, or all",
                            (int)(length < 40 ? length : 40), word);
-        plan->chosen[i] = true;
-        for (i = 0; is_all && compare_means[i].name; i++)
-            plan->chosen[i] = true;
+        plan->has_all |= is_all;
+        plan->chosen[i] |= !is_all;
         word += length;
         if (!*word)
             return ERR_OK;
     }
 }
 
-enum err compare_check_sizes(const struct compare_plan *plan)
+static enum err check_means(struct compare_plan *plan)
+{
+    for (size_t i = 0; compare_means[i].name; i++) {
+        bool needs_restart = compare_means[i].shortage == SHORTAGE_POOL;
+
+        if (plan->chosen[i] && needs_restart && !plan->workload->restarts)
+            return err_new(ERR_INVAL,
+                           "smart paging bridges restarts only: it needs --workload restart");
+        plan->chosen[i] |= plan->has_all && (!needs_restart || plan->workload->restarts);
+    }
+    return ERR_OK;
+}
+
+enum err compare_check_plan(struct compare_plan *plan)
 {
     uint64_t least = vm_least_limit(plan->memory_bytes);
     char a[16], b[16];
@@ -95,7 +114,7 @@ enum err compare_check_sizes(const struct compare_plan *plan)
     if (plan->load_bytes < MIB || plan->load_bytes > plan->memory_bytes / 8 * 7)
         return err_new(ERR_INVAL, "--load: the workload can use 1M to %s of the guest's memory",
                        size_format(a, sizeof(a), plan->memory_bytes / 8 * 7));
-    return ERR_OK;
+    return check_means(plan);
 }
 
 void compare_write_script(const struct compare_plan *plan, FILE *out)

@@ -4,7 +4,7 @@
  * same shortage, one after the other:
  *
  *     boot, fill | warm: enough memory | the host takes memory back | settle | measured |
- *                                      ^ 0 s of all plots
+ *                                      ^ 0 s of all plots            [restart]
  */
 #ifndef UMBRA_CONTROL_COMPARE_PLAN_H
 #define UMBRA_CONTROL_COMPARE_PLAN_H
@@ -15,15 +15,15 @@
 
 #include "base/err.h"
 
-/* name: of --workload;  order: as src/workload/owner.c knows it */
+/* name: of --workload;  order: as src/workload/owner.c knows it;  restarts: the guest does, once */
 struct compare_workload {
     const char *name, *order, *text;
-    bool has_file;
+    bool has_file, restarts;
 };
 extern const struct compare_workload compare_workloads[]; /* ends with a NULL name */
 
-/* How the host takes memory back when the shortage comes. */
-enum compare_shortage { SHORTAGE_NONE, SHORTAGE_BALLOON, SHORTAGE_LIMIT };
+/* How the host takes memory back when the shortage comes; POOL: it never gives more. */
+enum compare_shortage { SHORTAGE_NONE, SHORTAGE_BALLOON, SHORTAGE_LIMIT, SHORTAGE_POOL };
 
 /*
  * name: of --means;  title: in tables;  idea: in a sentence
@@ -46,19 +46,19 @@ extern const struct compare_means compare_means[]; /* ends with a NULL name */
 struct compare_plan {
     const struct compare_workload *workload;
     const char *command;
-    bool chosen[COMPARE_MEANS_MAX];
+    bool chosen[COMPARE_MEANS_MAX], has_all;
     uint64_t memory_bytes, limit_bytes, load_bytes;
     double seconds, warm_seconds;
     unsigned rounds;
     const char *kernel, *initrd, *program, *folder;
 };
 
-/* ERR_INVAL names what can be chosen. */
+/* ERR_INVAL names what can be chosen. "all" means all that the workload can have. */
 enum err compare_choose_workload(struct compare_plan *plan, const char *name) MUST_USE;
 enum err compare_choose_means(struct compare_plan *plan, const char *list) MUST_USE;
 
-/* The sizes fit each other. ERR_INVAL says what does not. */
-enum err compare_check_sizes(const struct compare_plan *plan) MUST_USE;
+/* Means, workload and sizes fit each other. ERR_INVAL says what does not. */
+enum err compare_check_plan(struct compare_plan *plan) MUST_USE;
 
 /*
  * The files of a run in `folder`: "initrd" (the guest's, with the workload behind it), "swap" (the

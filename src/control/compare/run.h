@@ -16,13 +16,15 @@
  * What the control socket told at one moment; bytes, counters from the VM's beginning on.
  * at_s:     seconds since the shortage began (before it: negative)
  * process:  host memory of the whole VM;  host: of the guest's pages and stores alone
- * file_*:   the hypervisor's disk traffic: swap file, and pages read back from disk images
+ * file_*:   the hypervisor's disk traffic: swap file, smart-paging file, and pages read back from
+ *           disk images;  smart_*: of the smart-paging file alone, and how long it was there
  * swap_*, disk_*: the guest's own swap disk, and its disk with the workload's file
  */
 struct compare_sample {
     double at_s;
     uint64_t pages[PAGE_STATES];
     uint64_t process, host;
+    uint64_t smart_write, smart_file_ns;
     uint64_t file_read, file_write, swap_read, swap_write, disk_read, disk_write;
 };
 
@@ -40,6 +42,7 @@ struct compare_report {
 /* When the parts of a run began, as at_s; the shortage is at 0. */
 struct compare_marks {
     double live, reached, measure, end;
+    double reset, live_again; /* where the workload restarts the guest */
     bool is_reached;
 };
 
@@ -59,6 +62,11 @@ struct compare_marks {
     X(guest_swap_out_bytes, "written by it to that")                                               \
     X(guest_disk_read_bytes,"read by the guest from its other disk since the shortage")            \
     X(disk_bytes_per_s,     "all disk traffic a second while it was measured")                     \
+    X(restart_s,            "from a reset until the guest's workload ran again")                   \
+    X(restart_peak_bytes,   "the most host memory that the VM held in that time")                  \
+    X(restart_disk_bytes,   "all disk traffic in that time")                                       \
+    X(smart_write_bytes,    "written to the smart-paging file")                                    \
+    X(smart_file_s,         "how long the smart-paging file was there")                            \
     X(before_bytes,         "host memory that the VM held when the shortage began")                \
     X(host_peak_bytes,      "the most that it held while it was measured")                         \
     X(measured_s,           "how long was measured")

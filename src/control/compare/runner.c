@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  *   BOOT --"owner: live"--> WARM --time--> RECLAIM --target held, or time--> SETTLE --time-->
+ *   [RESTART --"owner: live" again--> SETTLE_AGAIN --time-->]
  *   ASKED --"owner: measuring"--> MEASURE --time--> ENDING --report--> DONE
  */
 #include "control/compare/runner.h"
@@ -16,6 +17,7 @@
 #include "control/api/qmp_client.h"
 #include "control/compare/child.h"
 #include "control/compare/statistics.h"
+#include "control/paths.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -25,11 +27,12 @@
 #define BALLOON_S      1
 #define RECLAIM_MOST_S 20
 #define ANSWER_MOST_S  600 /* one round of a command, or a guest that swaps */
+#define MANAGER_MOST_S 5
 #define SILENT_MOST_S  60
 #define OFF_SECONDS    20
 #define BALLOON_SPARE  (2 * MIB)
 
-enum phase { BOOT, WARM, RECLAIM, SETTLE, ASKED, MEASURE, ENDING, DONE };
+enum phase { BOOT, WARM, RECLAIM, SETTLE, RESTART, SETTLE_AGAIN, ASKED, MEASURE, ENDING, DONE };
 
 struct runner {
     const struct compare_plan *plan;
@@ -37,7 +40,8 @@ struct runner {
     const char *label, *folder;
     char name[48];
     struct compare_run *run;
-    struct child child;
+    struct child child, manager;
+    uint64_t done_before; /* accesses before the restart */
     struct qmp_link link;
     bool is_linked, was_linked;
     enum phase phase;
@@ -64,6 +68,7 @@ static void enter(struct runner *r, enum phase phase)
     static const char *const says[] = {
         [WARM] = "the workload runs, with enough memory",
         [RECLAIM] = "the host takes memory back",
+        [RESTART] = "the guest restarts",
         [MEASURE] = "measuring",
     };
 
@@ -109,10 +114,16 @@ static void take_line(void *arg, char *line)
     if (!strcmp(line, "owner: live") && r->phase == BOOT) {
         r->run->marks.live = now;
         enter(r, WARM);
+    } else if (!strcmp(line, "owner: live") && r->phase == RESTART) {
+        size_t count = r->run->tick_count;
+
+        r->run->marks.live_again = now;
+        r->done_before = count ? r->run->ticks[count - 1].done : 0;
+        enter(r, SETTLE_AGAIN);
     } else if (!strncmp(line, "owner: done ", 12)) {
         uint64_t done = strtoull(line + 12, &end, 10);
 
-        if (!*end && !compare_add_tick(r->run, now, done))
+        if (!*end && !compare_add_tick(r->run, now, r->done_before + done))
             fail(r, "no memory for samples");
     } else if (!strcmp(line, "owner: measuring") && r->phase == ASKED) {
         r->run->marks.measure = now;
@@ -147,6 +158,15 @@ static bool ask(struct runner *r, const char *command, const char *key, uint64_t
     return !err;
 }
 
+static void order(struct runner *r, const char *command)
+{
+    json_t *result = NULL;
+
+    if (qmp_link_call(&r->link, command, &result))
+        fail(r, err_text());
+    json_decref(result);
+}
+
 /* False: none could be had. */
 static bool sample(struct runner *r)
 {
@@ -156,7 +176,7 @@ static bool sample(struct runner *r)
     r->next_sample_s = now_s() + (r->phase == RECLAIM ? SAMPLE_HASTE_S : SAMPLE_S);
     if (!r->is_linked) {
         r->is_linked = !qmp_link_open(&r->link, r->name);
-        if (r->is_linked && !r->was_linked)
+        if (r->is_linked && !r->was_linked && r->means->shortage != SHORTAGE_POOL)
             ask(r, "x-umbra-limit", "bytes", NO_LIMIT);
         r->was_linked |= r->is_linked;
         return false;
@@ -226,7 +246,7 @@ static void advance(struct runner *r)
 {
     double passed = now_s() - r->phase_s;
 
-    if (r->phase == BOOT && passed > BOOT_MOST_S)
+    if ((r->phase == BOOT || r->phase == RESTART) && passed > BOOT_MOST_S)
         return fail(r, "the guest did not start the workload in time");
     if (r->phase == WARM && passed >= r->plan->warm_seconds)
         return begin_shortage(r);
@@ -235,7 +255,12 @@ static void advance(struct runner *r)
         r->run->marks.reached = newest(r)->at_s;
         return enter(r, SETTLE);
     }
-    if (r->phase == SETTLE && passed >= r->plan->warm_seconds) {
+    if (r->phase == SETTLE && r->plan->workload->restarts && passed >= r->plan->warm_seconds) {
+        r->run->marks.reset = now_s();
+        order(r, "system_reset");
+        return enter(r, RESTART);
+    }
+    if ((r->phase == SETTLE || r->phase == SETTLE_AGAIN) && passed >= r->plan->warm_seconds) {
         child_press(&r->child, 'm');
         return enter(r, ASKED);
     }
@@ -276,15 +301,33 @@ static enum compare_end follow(struct runner *r, int signal_fd)
 
 /* ---- beginning and end ---- */
 
+/* A manager keeps a twentieth free: with so much more, the VM may hold the limit. */
+static enum err start_manager(struct runner *r)
+{
+    char memory[32], messages[512], path[512];
+    const char *words[] = {"umbra", "host", "--name", r->name, "--memory", memory, NULL};
+    const struct timespec tick = {.tv_nsec = 20000000};
+    enum err err;
+
+    snprintf(memory, sizeof(memory), "%" PRIu64, r->plan->limit_bytes / 19 * 20);
+    snprintf(messages, sizeof(messages), "%s/manager", r->folder);
+    err = child_start(&r->manager, words, messages);
+    for (unsigned i = 0; !err && i < MANAGER_MOST_S * 50; i++) {
+        if (!paths_pool_socket(path, sizeof(path), r->name, PATHS_CREATE) && !access(path, F_OK))
+            return ERR_OK;
+        nanosleep(&tick, NULL);
+    }
+    return err ? err : err_new(ERR_IO, "the manager of the pool does not start");
+}
+
 static enum err start(struct runner *r)
 {
     char memory[32], limit[32], compress[32], initrd[512], swap[512], disk[512], messages[512];
     const char *words[] = {
         /* clang-format off */
-        "umbra", "run", "--no-reboot",
+        "umbra", "run",
         "--name", r->name,
         "--memory", memory,
-        "--limit", limit, /* lifted at once: it decides how much decoded code may be kept */
         "--kernel", r->plan->kernel,
         "--initrd", initrd,
         "--append", "console=ttyS0 quiet panic=-1",
@@ -293,10 +336,10 @@ static enum err start(struct runner *r)
         "--cures", r->means->cures,
         "--compress", compress,
         "--disk", swap,
-        NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         /* clang-format on */
     };
-    size_t count = sizeof(words) / sizeof(words[0]) - 3;
+    size_t count = 0;
 
     snprintf(memory, sizeof(memory), "%" PRIu64, r->plan->memory_bytes);
     snprintf(limit, sizeof(limit), "%" PRIu64, r->plan->limit_bytes);
@@ -305,9 +348,22 @@ static enum err start(struct runner *r)
     snprintf(swap, sizeof(swap), "%s/swap", r->folder);
     snprintf(disk, sizeof(disk), "%s/disk", r->folder);
     snprintf(messages, sizeof(messages), "%s/messages", r->folder);
+    while (words[count])
+        count++;
     if (r->plan->workload->has_file) {
-        words[count] = "--disk";
-        words[count + 1] = disk;
+        words[count++] = "--disk";
+        words[count++] = disk;
+    }
+    if (!r->plan->workload->restarts)
+        words[count++] = "--no-reboot";
+    if (r->means->shortage == SHORTAGE_POOL) {
+        words[count++] = "--pool";
+        words[count++] = r->name;
+        words[count++] = "--startup";
+        words[count++] = memory;
+    } else { /* lifted at once, but it decides how much decoded code may be kept */
+        words[count++] = "--limit";
+        words[count++] = limit;
     }
     return child_start(&r->child, words, messages);
 }
@@ -343,19 +399,28 @@ static void shift(struct compare_run *run, double zero_s)
     run->marks.reached -= zero_s;
     run->marks.measure -= zero_s;
     run->marks.end -= zero_s;
+    run->marks.reset -= zero_s;
+    run->marks.live_again -= zero_s;
 }
 
 enum compare_end compare_run_once(const struct compare_plan *plan,
                                   const struct compare_means *means, const char *folder,
                                   int signal_fd, const char *label, struct compare_run *run)
 {
-    struct runner r = {.plan = plan, .means = means, .label = label, .folder = folder, .run = run};
+    struct runner r = {.plan = plan,
+                       .means = means,
+                       .label = label,
+                       .folder = folder,
+                       .run = run,
+                       .manager = {.pid = -1}};
     enum compare_end end = COMPARE_RAN;
 
     *run = (struct compare_run){0};
     snprintf(r.name, sizeof(r.name), "compare-%d", (int)getpid());
-    if (compare_make_files(plan, folder) || start(&r)) {
+    if (compare_make_files(plan, folder) ||
+        (means->shortage == SHORTAGE_POOL && start_manager(&r)) || start(&r)) {
         fail(&r, err_text());
+        child_end(&r.manager, 0);
         return COMPARE_RAN;
     }
     fprintf(stderr, "umbra: %s: booting\n", label);
@@ -365,6 +430,7 @@ enum compare_end compare_run_once(const struct compare_plan *plan,
     if (r.is_linked)
         qmp_link_close(&r.link);
     child_end(&r.child, end == COMPARE_RAN && !run->failed[0] ? OFF_SECONDS : 0);
+    child_end(&r.manager, 0);
     if (run->failed[0]) {
         add_message(&r);
         return end;

@@ -68,8 +68,11 @@ void compare_sample_take(const json_t *memory, double at_s, struct compare_sampl
         .at_s = at_s,
         .process = number(memory, "process_bytes"),
         .host = number(memory, "host_bytes"),
-        .file_read = number(flows, "swap_read_bytes") + number(flows, "image_read_bytes"),
-        .file_write = number(flows, "swap_write_bytes"),
+        .file_read = number(flows, "swap_read_bytes") + number(flows, "image_read_bytes") +
+                     number(flows, "smart_read_bytes"),
+        .file_write = number(flows, "swap_write_bytes") + number(flows, "smart_write_bytes"),
+        .smart_write = number(flows, "smart_write_bytes"),
+        .smart_file_ns = number(flows, "smart_file_ns"),
         .swap_read = number(swap, "read_bytes"),
         .swap_write = number(swap, "write_bytes"),
         .disk_read = number(disk, "read_bytes"),

@@ -48,7 +48,7 @@ static void tell_host(struct compare_result *result)
 /* What compare_make_files, the VM and its child's messages leave there. */
 static void remove_folder(const char *folder)
 {
-    static const char *const names[] = {"initrd", "swap", "disk", "messages"};
+    static const char *const names[] = {"initrd", "swap", "disk", "messages", "manager"};
     char path[512];
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

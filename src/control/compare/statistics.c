@@ -101,6 +101,24 @@ static void way_to_target(const struct compare_run *run, struct compare_figures 
     v[FIGURE_reclaim_bytes_per_s] = v[FIGURE_reclaimed_bytes] / run->marks.reached;
 }
 
+static void of_restart(const struct compare_run *run, struct compare_figures *out)
+{
+    const struct compare_sample *begin = first_from(run, run->marks.reset);
+    const struct compare_sample *live = first_from(run, run->marks.live_again);
+    const struct compare_sample *end = first_from(run, run->marks.end);
+    double *v = out->value, peak = 0;
+
+    v[FIGURE_restart_s] = run->marks.live_again - run->marks.reset;
+    for (const struct compare_sample *s = begin; s <= live; s++)
+        peak = (double)s->process > peak ? (double)s->process : peak;
+    v[FIGURE_restart_peak_bytes] = peak;
+    v[FIGURE_restart_disk_bytes] = (double)(file_bytes(live) - file_bytes(begin));
+    if (end->smart_write > begin->smart_write)
+        v[FIGURE_smart_write_bytes] = (double)(end->smart_write - begin->smart_write);
+    if (end->smart_file_ns > begin->smart_file_ns && !end->pages[PAGE_SMART])
+        v[FIGURE_smart_file_s] = (double)(end->smart_file_ns - begin->smart_file_ns) * 1e-9;
+}
+
 static void clear(struct compare_figures *figures)
 {
     memset(figures, 0, sizeof(*figures));
@@ -125,6 +143,8 @@ void compare_figures_make(const struct compare_run *run, enum compare_shortage s
     since_shortage(run, out);
     if (shortage != SHORTAGE_NONE)
         way_to_target(run, out);
+    if (run->marks.live_again > run->marks.reset)
+        of_restart(run, out);
 }
 
 /* ---- over the rounds ---- */

@@ -103,6 +103,10 @@ static void open_plot(const struct plot *p, const struct compare_run *run, const
     fprintf(p->out, "<rect x='%.1f' y='%.1f' width='%.1f' height='3' class='measured'/>",
             place_x(p, run->marks.measure), bottom(p) + 1,
             place_x(p, run->marks.end) - place_x(p, run->marks.measure));
+    if (run->marks.live_again > run->marks.reset)
+        fprintf(p->out, "<rect x='%.1f' y='%.1f' width='%.1f' height='3' class='restart'/>",
+                place_x(p, run->marks.reset), bottom(p) + 1,
+                place_x(p, run->marks.live_again) - place_x(p, run->marks.reset));
     time_axis(p);
 }
 

@@ -27,6 +27,12 @@ static const struct head disk[] = {
     {"all, a second", FIGURE_disk_bytes_per_s, 14},
 };
 
+static const struct head restart[] = {
+    {"restart", FIGURE_restart_s, 12},       {"host peak", FIGURE_restart_peak_bytes, 12},
+    {"disk", FIGURE_restart_disk_bytes, 12}, {"smart paging", FIGURE_smart_write_bytes, 14},
+    {"gone after", FIGURE_smart_file_s, 12},
+};
+
 static void print_part(const struct compare_result *result, const struct head *heads, size_t count,
                        FILE *out)
 {
@@ -57,6 +63,10 @@ void compare_print_table(const struct compare_result *result, FILE *out)
     print_part(result, cost, sizeof(cost) / sizeof(cost[0]), out);
     fputs("\nDisk, since the shortage (hv: the hypervisor)\n", out);
     print_part(result, disk, sizeof(disk) / sizeof(disk[0]), out);
+    if (result->plan->workload->restarts) {
+        fputs("\nFrom the reset until the workload ran again\n", out);
+        print_part(result, restart, sizeof(restart) / sizeof(restart[0]), out);
+    }
     for (size_t c = 0; c < result->count; c++) {
         const struct compare_column *column = &result->columns[c];
 

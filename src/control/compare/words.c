@@ -99,6 +99,8 @@ const char *compare_cell(char buf[COMPARE_TEXT], const struct compare_figures *f
     case FIGURE_max_ns:
         return compare_time(buf, value);
     case FIGURE_time_to_target_s:
+    case FIGURE_restart_s:
+    case FIGURE_smart_file_s:
     case FIGURE_measured_s:
         return compare_time(buf, value * 1e9);
     case FIGURE_reclaim_bytes_per_s:
@@ -134,36 +136,45 @@ const char *const compare_questions[COMPARE_QUESTIONS] = {
     "Who has the memory then?",
 };
 
-static void tell_when(const struct compare_result *result, const struct compare_column *c,
-                      FILE *out)
+static void tell_target(const struct compare_plan *plan, const double *v, FILE *out)
 {
-    const double *v = c->figures.value;
     char a[COMPARE_TEXT], b[COMPARE_TEXT], rate[COMPARE_TEXT];
-    double over = v[FIGURE_host_peak_bytes] - (double)result->plan->limit_bytes;
+    double limit = (double)plan->limit_bytes;
 
-    if (c->means->shortage == SHORTAGE_NONE) {
-        fprintf(out, "Never: the guest keeps all that it has touched, %s.",
-                compare_bytes(a, v[FIGURE_host_peak_bytes]));
-        return;
-    }
-    if (isnan(v[FIGURE_time_to_target_s]) &&
-        v[FIGURE_before_bytes] <= (double)result->plan->limit_bytes)
-        fprintf(out, "There was nothing to take: the VM held %s already.",
-                compare_bytes(a, v[FIGURE_before_bytes]));
-    else if (isnan(v[FIGURE_time_to_target_s]))
-        fprintf(out, "Not in time: the target was not reached. The VM held %s before",
-                compare_bytes(a, v[FIGURE_before_bytes]));
-    else
+    if (!isnan(v[FIGURE_time_to_target_s])) {
         fprintf(out, "After %s it had %s back, %s.",
                 compare_time(a, v[FIGURE_time_to_target_s] * 1e9),
                 compare_bytes(b, v[FIGURE_reclaimed_bytes]),
                 compare_rate(rate, v[FIGURE_reclaim_bytes_per_s]));
-    if (isnan(v[FIGURE_time_to_target_s]))
-        fprintf(out, " and at most %s while it was measured.",
+        if (v[FIGURE_host_peak_bytes] > limit * 1.02)
+            fprintf(out, " Nothing holds the guest there: later the VM held up to %s.",
+                    compare_bytes(a, v[FIGURE_host_peak_bytes]));
+    } else if (v[FIGURE_before_bytes] <= limit) {
+        fprintf(out, "There was nothing to take: the VM held %s already.",
+                compare_bytes(a, v[FIGURE_before_bytes]));
+    } else {
+        fprintf(out, "Not in time. The VM held %s before, and up to %s while it was measured.",
+                compare_bytes(a, v[FIGURE_before_bytes]),
+                compare_bytes(b, v[FIGURE_host_peak_bytes]));
+    }
+}
+
+static void tell_when(const struct compare_plan *plan, const struct compare_column *c, FILE *out)
+{
+    const double *v = c->figures.value;
+    char a[COMPARE_TEXT];
+
+    if (c->means->shortage == SHORTAGE_NONE)
+        fprintf(out, "Never: the guest keeps all that it has touched, %s.",
                 compare_bytes(a, v[FIGURE_host_peak_bytes]));
-    else if (over > (double)result->plan->limit_bytes / 50)
-        fprintf(out, " Nothing holds the guest there: later the VM held up to %s.",
-                compare_bytes(a, v[FIGURE_host_peak_bytes]));
+    else if (c->means->shortage == SHORTAGE_POOL)
+        fprintf(out, "The pool never gave it away: the VM held %s when others were told to give.",
+                compare_bytes(a, v[FIGURE_before_bytes]));
+    else
+        tell_target(plan, v, out);
+    if (!isnan(v[FIGURE_restart_peak_bytes]))
+        fprintf(out, " While the guest restarted the VM held up to %s.",
+                compare_bytes(a, v[FIGURE_restart_peak_bytes]));
 }
 
 static void tell_disk(const struct compare_column *c, FILE *out)
@@ -189,6 +200,11 @@ static void tell_disk(const struct compare_column *c, FILE *out)
     else
         fprintf(out, "While it was measured that made %s.",
                 compare_rate(rate, v[FIGURE_disk_bytes_per_s]));
+    if (!isnan(v[FIGURE_smart_write_bytes]))
+        fprintf(out, " The smart-paging file took %s and was %s%s.",
+                compare_bytes(a, v[FIGURE_smart_write_bytes]),
+                isnan(v[FIGURE_smart_file_s]) ? "there until the end" : "gone after ",
+                isnan(v[FIGURE_smart_file_s]) ? "" : compare_time(b, v[FIGURE_smart_file_s] * 1e9));
 }
 
 static void tell_cost(const struct compare_column *c, FILE *out)
@@ -203,6 +219,9 @@ static void tell_cost(const struct compare_column *c, FILE *out)
         fprintf(out, ", %s of what enough memory allowed", compare_part(a, v[FIGURE_of_enough]));
     fprintf(out, ". Half of them took less than %s, 99 of 100 less than %s.",
             compare_time(a, v[FIGURE_median_ns]), compare_time(b, v[FIGURE_p99_ns]));
+    if (!isnan(v[FIGURE_restart_s]))
+        fprintf(out, " The restart took %s until the workload ran again.",
+                compare_time(a, v[FIGURE_restart_s] * 1e9));
 }
 
 /* What of the guest lies where: the largest first would hide the order of the plots. */
@@ -217,6 +236,7 @@ static void tell_who(const struct compare_column *c, FILE *out)
         {PAGE_SHARED, "shared"},
         {PAGE_COMPRESSED, "compressed"},
         {PAGE_SWAPPED, "in the swap file"},
+        {PAGE_SMART, "in the smart-paging file"},
         {PAGE_IMAGE, "dropped, as its disk holds them"},
     };
     char a[COMPARE_TEXT];
@@ -237,7 +257,7 @@ void compare_answer(const struct compare_result *result, const struct compare_co
                     unsigned which, FILE *out)
 {
     if (which == 0)
-        tell_when(result, column, out);
+        tell_when(result->plan, column, out);
     else if (which == 1)
         tell_disk(column, out);
     else if (which == 2)
