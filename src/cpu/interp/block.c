@@ -31,6 +31,7 @@ struct block {
     struct block *next;
     struct uop *in;
     uint16_t start, end, uops, bytes;
+    uint64_t looked_at; /* by the tier (tier.h) */
 };
 
 /* limit: bytes of the arena that may be used */
@@ -150,32 +151,22 @@ static void block_stale(struct interp *c, struct code_page *p, struct block *b)
     c->stats.blocks_invalidated++;
 }
 
-static uint64_t line_mask(unsigned start, unsigned end)
-{
-    unsigned first = start >> CODE_LINE_SHIFT;
-    unsigned last = (end - 1) >> CODE_LINE_SHIFT;
-
-    if (last > 63)
-        last = 63;
-    return (UINT64_MAX << first) & (UINT64_MAX >> (63 - last));
-}
-
 /* Drops the blocks of p that overlap [start, end). */
 static void page_drop_range(struct interp *c, struct code_page *p, unsigned start, unsigned end)
 {
     struct block **link = &p->blocks;
     uint64_t lines = 0;
 
-    if (!(p->lines & line_mask(start, end)))
+    if (!(p->lines & block_lines(start, end)))
         return;
     while (*link) {
         struct block *b = *link;
 
-        if (b->start < end && start < b->end) {
+        if ((b->start < end && start < b->end) || (b->looked_at & block_lines(start, end))) {
             *link = b->next;
             block_stale(c, p, b);
         } else {
-            lines |= line_mask(b->start, b->end);
+            lines |= block_lines(b->start, b->end) | b->looked_at;
             link = &b->next;
         }
     }
@@ -279,7 +270,7 @@ static struct uop *block_close(struct interp *c, struct code_page *p, struct blo
                         .uops = (uint16_t)uops,
                         .bytes = (uint16_t)bytes};
     p->blocks = b;
-    p->lines |= line_mask(start, end);
+    p->lines |= block_lines(start, end);
     p->slot[start] = (uint32_t)((uint64_t)((char *)block_uops(b) - k->arena) / 8);
     k->used += sizeof *b + uops * sizeof(struct uop);
     c->stats.blocks_decoded++;
@@ -336,12 +327,15 @@ static struct uop *build_cross(struct interp *c, struct dec *d, struct code_page
 const struct uop *block_offer(struct interp *c, const struct uop *u)
 {
     struct uop *head = (struct uop *)(uintptr_t)u;
-    const struct block *b = (const struct block *)(const void *)u - 1;
-    const struct code_page *p = head->extra;
-    const struct tier_block offered = {.uops = u + 1, .count = b->uops - 1u, .host = p->host};
+    struct block *b = (struct block *)(uintptr_t)u - 1;
+    struct code_page *p = head->extra;
+    struct tier_block offered = {.uops = u + 1, .count = b->uops - 1u, .host = p->host};
 
-    if (c->tier->offer(c, head, &offered))
+    if (c->tier->offer(c, head, &offered)) {
+        b->looked_at = offered.looked_at;
+        p->lines |= offered.looked_at;
         return head;
+    }
     head->fn = op_skip;
     return head + 1;
 }

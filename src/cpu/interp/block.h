@@ -40,6 +40,14 @@ struct code_page {
     unsigned key;
 };
 
+/* The 64-byte lines of a page that hold [start, end), as bits. */
+static inline uint64_t block_lines(unsigned start, unsigned end)
+{
+    unsigned first = start >> CODE_LINE_SHIFT, last = (end - 1) >> CODE_LINE_SHIFT;
+
+    return (UINT64_MAX << first) & (UINT64_MAX >> (63 - (last > 63 ? 63 : last)));
+}
+
 /* code_bytes: as in struct vcpu_config */
 enum err code_cache_create(struct interp *c, uint64_t code_bytes) MUST_USE;
 void code_cache_destroy(struct interp *c);

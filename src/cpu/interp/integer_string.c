@@ -358,11 +358,12 @@ DEFINE_STRING(scas)
 
 /*
  * A REP instruction that has overwritten itself goes on with what is there now, at once: else the
- * moment would depend on when the run is interrupted.
+ * moment would depend on when the run is interrupted. It never ends its block, and what stands
+ * behind it is stale with it; a tier runs a copy of u with such a stop behind it.
  */
 static inline bool rep_must_leave(struct interp *c, const struct uop *u)
 {
-    return must_leave(c) || u->fn == op_stale;
+    return must_leave(c) || u[1].fn == op_stale;
 }
 
 /* ends: false after an element whose comparison ends REPE or REPNE. */

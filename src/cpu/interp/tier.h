@@ -11,12 +11,14 @@
 
 /*
  * uops: the instructions, then one pseudo uop that says how the block ends; count: both. host: the
- * bytes of its page
+ * bytes of its page. looked_at: for the answer: 64-byte lines of the page, beyond the block itself,
+ * whose bytes the tier has built on; when one of them is written the block goes, too
  */
 struct tier_block {
     const struct uop *uops;
     unsigned count;
     const uint8_t *host;
+    uint64_t looked_at;
 };
 
 /*
@@ -29,7 +31,7 @@ struct tier_block {
  * fetch:      c->fetch[i] changes
  */
 struct tier_ops {
-    bool (*offer)(struct interp *c, struct uop *head, const struct tier_block *block);
+    bool (*offer)(struct interp *c, struct uop *head, struct tier_block *block);
     void (*stale)(struct interp *c, struct uop *head);
     void (*drop_all)(struct interp *c);
     void (*view)(struct interp *c);

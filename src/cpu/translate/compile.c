@@ -397,7 +397,7 @@ static uint64_t guest_bytes(const struct compile *k)
     return last->off + last->len - (uint64_t)uop_of(k, 0)->off;
 }
 
-struct native_block *translate_block(struct translate *t, const struct tier_block *b)
+struct native_block *translate_block(struct translate *t, struct tier_block *b)
 {
     struct compile *k = t->compile;
     struct code_memory *m = &t->code;
@@ -413,6 +413,7 @@ struct native_block *translate_block(struct translate *t, const struct tier_bloc
     k->gate = (struct vector_gate){0};
     k->failed = false;
     k->flags_are_away = false;
+    k->looked_at = 0;
     if (!compile_decode(k))
         return NULL;
     put_far_entry(k);
@@ -430,6 +431,7 @@ struct native_block *translate_block(struct translate *t, const struct tier_bloc
     nb->far_entry = m->rw + m->used;
     nb->entry_rw = entry;
     nb->entry = code_rx(m, nb->entry_rw);
+    b->looked_at = k->looked_at;
     t->c.stats.native_blocks++;
     t->c.stats.native_guest_bytes += guest_bytes(k);
     t->c.stats.native_bytes += (uint64_t)(k->e.at - nb->far_entry);

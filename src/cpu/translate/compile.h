@@ -45,6 +45,7 @@ struct compile {
     ZydisDecodedInstruction i[BLOCK_MAX_INSNS];
     ZydisDecodedOperand op[BLOCK_MAX_INSNS][ZYDIS_MAX_OPERAND_COUNT];
     uint32_t live[BLOCK_MAX_INSNS + 1]; /* flags that count before instruction n */
+    uint64_t looked_at;                 /* see struct tier_block */
     bool is_last;                       /* the block ends with its last instruction */
     struct slow_way slow[3 * BLOCK_MAX_INSNS + 3];
     unsigned slow_count;
@@ -83,7 +84,9 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
 bool put_plain(struct compile *k, unsigned n);
 bool put_lea(struct compile *k, unsigned n);
 
-/* vector.c: a vector instruction; false: by the handler, or none. The way behind the block's gate. */
+/*
+ * vector.c: a vector instruction; false: by the handler, or none. The way behind the block's gate.
+ */
 bool put_vector(struct compile *k, unsigned n);
 void put_gate_way(struct compile *k);
 

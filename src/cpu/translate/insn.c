@@ -31,6 +31,26 @@ static bool shift_surely_writes(const ZydisDecodedInstruction *i, const ZydisDec
            (op[1].imm.value.u & (i->operand_width == 64 ? 63u : 31u));
 }
 
+/*
+ * Flags that an instruction leaves undefined: after MUL, IMUL and the BT family CPUs may leave them
+ * as they were. These ones write them whatever they were.
+ */
+static bool writes_undefined(ZydisMnemonic m)
+{
+    switch (m) {
+    case ZYDIS_MNEMONIC_AND:
+    case ZYDIS_MNEMONIC_OR:
+    case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_SHL:
+    case ZYDIS_MNEMONIC_SHR:
+    case ZYDIS_MNEMONIC_TEST:
+    case ZYDIS_MNEMONIC_XOR:
+        return true;
+    default:
+        return false;
+    }
+}
+
 struct insn_flags insn_flags(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
 {
     const ZydisAccessedFlags *f = i->cpu_flags;
@@ -39,7 +59,9 @@ struct insn_flags insn_flags(const ZydisDecodedInstruction *i, const ZydisDecode
     if (!f)
         return r;
     r.reads = (uint32_t)f->tested & RFLAGS_ARITH;
-    r.writes = (uint32_t)(f->modified | f->set_0 | f->set_1 | f->undefined) & RFLAGS_ARITH;
+    r.writes = (uint32_t)(f->modified | f->set_0 | f->set_1) & RFLAGS_ARITH;
+    if (writes_undefined(i->mnemonic))
+        r.writes |= (uint32_t)f->undefined & RFLAGS_ARITH;
     if (is_shift(i->mnemonic) && !shift_surely_writes(i, op)) {
         r.reads |= r.writes; /* they may pass through */
         r.writes = 0;

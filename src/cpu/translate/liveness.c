@@ -41,6 +41,7 @@ uint32_t compile_live_at(struct compile *k, int64_t off)
 
         if (off < 0 || !decode_one(k, (unsigned)off, &u))
             break;
+        k->looked_at |= block_lines((unsigned)off, (unsigned)off + u.len);
         f = flags_of(&k->dec.i, k->dec.op);
         live |= f.reads & open;
         open &= ~(f.reads | f.writes);

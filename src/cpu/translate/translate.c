@@ -11,7 +11,7 @@
 #define CODE_BYTES (UINT64_C(64) << 20)
 #define CODE_LEAST (UINT64_C(1) << 20)
 
-static bool offer(struct interp *c, struct uop *head, const struct tier_block *block)
+static bool offer(struct interp *c, struct uop *head, struct tier_block *block)
 {
     struct translate *t = translate_of(c);
     struct native_block *b = translate_block(t, block);

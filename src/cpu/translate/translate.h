@@ -114,7 +114,7 @@ void put_vectors_in(struct emit *e, struct translate *t);
 void put_vectors_are(struct emit *e, struct translate *t, enum vectors_where where);
 
 /* compile.c: native code of a block; NULL: it is not worth it, or there is no room. */
-struct native_block *translate_block(struct translate *t, const struct tier_block *b);
+struct native_block *translate_block(struct translate *t, struct tier_block *b);
 enum err compile_create(struct translate *t) MUST_USE;
 void compile_destroy(struct translate *t);
 
