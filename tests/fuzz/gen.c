@@ -2,15 +2,16 @@
 /* Cases from numbers: the same number always gives the same case. */
 #include <string.h>
 
+#include "dice.h"
 #include "insn.h"
 
-/* SplitMix64 (Steele, Lea, Flood, OOPSLA 2014). */
 static uint64_t next(uint64_t *s)
 {
-    uint64_t z = (*s += 0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
+    struct dice d = {*s};
+    uint64_t v = dice_next(&d);
+
+    *s = d.s;
+    return v;
 }
 
 static unsigned below(uint64_t *s, unsigned n)
@@ -31,8 +32,7 @@ void gen_data(uint8_t *data, uint64_t seed)
     }
 }
 
-/* Values at the edges of integer arithmetic, else random of a random width. */
-static uint64_t gen_integer(uint64_t *s)
+uint64_t gen_integer(uint64_t *s)
 {
     static const uint64_t edges[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff,
                                      0x80000000, 0xffffffff, 0x7fffffffffffffff,
@@ -77,7 +77,7 @@ static uint64_t gen_vector_lane(uint64_t *s)
     }
 }
 
-static void gen_fpu(uint8_t *fx, uint64_t *s)
+void gen_fpu(uint8_t *fx, uint64_t *s)
 {
     memset(fx, 0, 512);
     uint16_t fcw = percent(s, 70) ? 0x037f : (uint16_t)(0x0040 | (next(s) & 0x0f3f));
@@ -104,7 +104,7 @@ static void gen_fpu(uint8_t *fx, uint64_t *s)
     }
 }
 
-static unsigned gen_bytes(uint8_t *b, uint64_t *s, bool code32)
+unsigned gen_bytes(uint8_t *b, uint64_t *s, bool code32)
 {
     unsigned n = 0;
     if (percent(s, 15))
@@ -156,8 +156,7 @@ static unsigned gen_bytes(uint8_t *b, uint64_t *s, bool code32)
     return n;
 }
 
-/* ISA extensions that the guest CPU offers (or faults on exactly as the host does at CPL 3). */
-static bool is_offered(const ZydisDecodedInstruction *i)
+bool gen_is_offered(const ZydisDecodedInstruction *i)
 {
     switch (i->meta.isa_ext) {
     case ZYDIS_ISA_EXT_BASE:
@@ -391,7 +390,7 @@ bool gen_case(struct test_case *t, uint64_t number)
                      t->code32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_64);
     gen_bytes(t->bytes, &s, t->code32);
     if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, t->bytes, 15, &t->insn, t->op)) ||
-        !is_offered(&t->insn) || !is_comparable(t))
+        !gen_is_offered(&t->insn) || !is_comparable(t))
         return false;
     t->length = t->insn.length;
     t->end = t->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE && percent(&s, 60) ? END_INT3

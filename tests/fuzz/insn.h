@@ -63,6 +63,15 @@ void gen_data(uint8_t *data, uint64_t seed);
 /* False: this number gives no usable case (not an instruction, or one that cannot be compared). */
 bool gen_case(struct test_case *t, uint64_t number);
 
+/* Random bytes that look like an instruction; answers how many (15 or so). */
+unsigned gen_bytes(uint8_t *b, uint64_t *s, bool code32);
+/* ISA extensions that the guest CPU offers (or faults on exactly as the host does at CPL 3). */
+bool gen_is_offered(const ZydisDecodedInstruction *i);
+/* Values at the edges of integer arithmetic, else random of a random width. */
+uint64_t gen_integer(uint64_t *s);
+/* A random FXSAVE image. */
+void gen_fpu(uint8_t *fx, uint64_t *s);
+
 bool native_setup(void);
 void native_run(const struct test_case *t, const uint8_t *data, struct outcome *out);
 const uint8_t *native_data(void);

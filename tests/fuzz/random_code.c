@@ -4,25 +4,6 @@
 #include "random_guest.h"
 
 /* SplitMix64 (Steele, Lea, Flood, OOPSLA 2014). */
-uint64_t dice_next(struct dice *d)
-{
-    uint64_t z = (d->s += 0x9e3779b97f4a7c15);
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
-
-unsigned dice_below(struct dice *d, unsigned n)
-{
-    return (unsigned)(dice_next(d) >> 33) % n;
-}
-
-int dice_percent(struct dice *d, unsigned p)
-{
-    return dice_below(d, 100) < p;
-}
-
 uint32_t dice_address(struct dice *d)
 {
     static const uint32_t places[] = {IDT_AT, GDT_AT, TSS_AT, COUNTER_AT, HANDLER_AT,

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "cpu/x86/state.h"
+#include "dice.h"
 #include "mem/mem.h"
 
 /*
@@ -56,15 +57,6 @@ enum world {
 };
 
 extern const char *const world_names[WORLDS];
-
-/* A stream of random numbers. */
-struct dice {
-    uint64_t s;
-};
-
-uint64_t dice_next(struct dice *d);
-unsigned dice_below(struct dice *d, unsigned n);
-int dice_percent(struct dice *d, unsigned p);
 
 /* An address that a guest of these may want to reach. */
 uint32_t dice_address(struct dice *d);

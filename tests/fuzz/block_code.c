@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Random programs: what compilers write, and what nobody would. */
+#include "block_code.h"
+
+#include <string.h>
+
+static void fulfil(struct writer *w)
+{
+    for (unsigned n = 0; n < w->wishes;) {
+        struct wish *x = &w->wish[n];
+        int32_t distance = (int32_t)(w->at - (x->at + 4));
+
+        if (!x->in || --x->in) {
+            n++;
+            continue;
+        }
+        memcpy(w->p->code + x->at, &distance, 4);
+        *x = w->wish[--w->wishes];
+    }
+}
+
+static bool is_full(const struct writer *w)
+{
+    return w->at + 160 > CODE_BYTES;
+}
+
+void code_put(struct writer *w, const void *bytes, unsigned n)
+{
+    w->p->start[w->p->starts++] = (uint16_t)w->at;
+    fulfil(w);
+    memcpy(w->p->code + w->at, bytes, n);
+    w->at += n;
+}
+/* --- branches --- */
+
+static void wish_for(struct writer *w, unsigned instructions)
+{
+    if (w->wishes < PENDING)
+        w->wish[w->wishes++] = (struct wish){.at = w->at - 4, .in = instructions};
+}
+
+static void put_branch_to(struct writer *w, const uint8_t *opcode, unsigned n)
+{
+    uint8_t bytes[8] = {0};
+
+    memcpy(bytes, opcode, n);
+    code_put(w, bytes, n + 4);
+}
+
+/* To some instruction that is there already, in whatever page. */
+static int32_t back(struct writer *w, unsigned end)
+{
+    return (int32_t)w->p->start[dice_below(w->d, w->p->starts)] - (int32_t)end;
+}
+
+static void put_jcc(struct writer *w)
+{
+    const uint8_t opcode[] = {0x0f, (uint8_t)(0x80 + dice_below(w->d, 16))};
+
+    put_branch_to(w, opcode, 2);
+    if (dice_percent(w->d, 85)) {
+        wish_for(w, dice_percent(w->d, 20) ? 0 : 1 + dice_below(w->d, 8));
+    } else {
+        int32_t distance = back(w, w->at);
+        memcpy(w->p->code + w->at - 4, &distance, 4);
+    }
+}
+
+static void put_short_jcc(struct writer *w)
+{
+    PUT((uint8_t)(0x70 + dice_below(w->d, 16)), (uint8_t)(3 + dice_below(w->d, 6)));
+    PUT(0x48, 0xff, 0xc0); /* inc rax: the least that may be jumped over, or into */
+}
+
+static void put_jump(struct writer *w)
+{
+    static const uint8_t opcode[] = {0xe9};
+
+    put_branch_to(w, opcode, 1);
+    wish_for(w, dice_percent(w->d, 30) ? 0 : 1 + dice_below(w->d, 5));
+}
+
+/* call +; jmp over; body; ret */
+static void put_body(struct writer *w, unsigned n);
+
+static void put_call(struct writer *w)
+{
+    static const uint8_t call[] = {0xe8}, jump[] = {0xe9};
+    unsigned over;
+    int32_t distance;
+
+    put_branch_to(w, call, 1);
+    if (dice_percent(w->d, 40)) { /* something that may return or not */
+        distance = back(w, w->at);
+        memcpy(w->p->code + w->at - 4, &distance, 4);
+        return;
+    }
+    wish_for(w, 2);
+    put_branch_to(w, jump, 1);
+    over = w->at;
+    put_body(w, 1 + dice_below(w->d, 4));
+    if (dice_percent(w->d, 20))
+        PUT(0xc2, 0, 0);
+    else
+        PUT(0xc3);
+    distance = (int32_t)(w->at - over);
+    memcpy(w->p->code + over - 4, &distance, 4);
+}
+
+/* lea reg, [rip + target]; jmp or call by register or memory */
+static void put_indirect(struct writer *w)
+{
+    unsigned r = value_register(w), at;
+    uint8_t lea[] = {(uint8_t)(r >= 8 ? 0x4c : 0x48), 0x8d, (uint8_t)(5 | (r & 7) << 3)};
+    uint8_t call = dice_percent(w->d, 50) ? 0x10 : 0x20;
+
+    if (w->keep >> r & 1)
+        return;
+    put_branch_to(w, lea, 3);
+    at = w->at;
+    if (dice_percent(w->d, 70)) {
+        wish_for(w, 3);
+    } else {
+        int32_t distance = back(w, at);
+        memcpy(w->p->code + at - 4, &distance, 4);
+    }
+    if (dice_percent(w->d, 50)) {
+        PUT((uint8_t)(r >= 8 ? 0x41 : 0x40), 0xff, (uint8_t)(0xc0 | call | (r & 7)));
+    } else { /* mov [rbx], reg; jmp [rbx] */
+        PUT((uint8_t)(r >= 8 ? 0x4c : 0x48), 0x89, (uint8_t)(0x03 | (r & 7) << 3));
+        PUT(0xff, (uint8_t)(0x03 | call));
+    }
+}
+
+static void put_loop(struct writer *w)
+{
+    static const uint8_t counters[] = {1, 8, 11, 13, 15};
+    unsigned r = ONE_OF(counters), turns = 2 + dice_below(w->d, dice_percent(w->d, 10) ? 300 : 20);
+    unsigned top;
+    int32_t distance;
+    uint32_t keep = w->keep;
+
+    if (w->keep)
+        return;
+    PUT((uint8_t)(r >= 8 ? 0x41 : 0x40), (uint8_t)(0xb8 | (r & 7)), (uint8_t)turns,
+        (uint8_t)(turns >> 8), 0, 0);
+    w->keep |= 1u << r;
+    top = w->at;
+    put_body(w, 1 + dice_below(w->d, 7));
+    w->keep = keep;
+    if (r == 1 && dice_percent(w->d, 30) && w->at - top < 120) {
+        PUT(0xe2, (uint8_t)(top - (w->at + 2)));
+        return;
+    }
+    if (dice_percent(w->d, 50))
+        PUT((uint8_t)(r >= 8 ? 0x41 : 0x40), 0xff, (uint8_t)(0xc8 | (r & 7)));
+    else
+        PUT((uint8_t)(r >= 8 ? 0x49 : 0x48), 0x83, (uint8_t)(0xe8 | (r & 7)), 1);
+    if (dice_percent(w->d, 20)) /* flags over a memory access */
+        PUT(0x4c, 0x8b, 0x55, 0x08);
+    put_branch_to(w, (const uint8_t[]){0x0f, 0x85}, 2);
+    distance = (int32_t)(top - w->at);
+    memcpy(w->p->code + w->at - 4, &distance, 4);
+}
+
+/* --- code that writes code --- */
+
+/* mov byte [its own future], imm; then the instruction whose immediate that is */
+static void put_self_write(struct writer *w)
+{
+    uint8_t value = (uint8_t)dice_next(w->d);
+    unsigned between = dice_below(w->d, 4), store;
+    uint64_t target;
+    int32_t distance;
+
+    if (dice_percent(w->d, 70)) { /* RIP-relative: where the mapping of the code allows it */
+        PUT(0xc6, 0x05, 0, 0, 0, 0, value);
+        store = w->at - 5;
+        put_body(w, between);
+        PUT(0xb8, value, 0, 0, 0); /* mov eax, imm */
+        distance = (int32_t)(w->at - 4) - (int32_t)(store + 5);
+        memcpy(w->p->code + store, &distance, 4);
+        return;
+    }
+    PUT(0xc6, 0x04, 0x25, 0, 0, 0, 0, value); /* by the other mapping */
+    store = w->at - 5;
+    put_body(w, between);
+    PUT(0x41, 0xb8, value, 0, 0, 0); /* mov r8d, imm */
+    target = ALIAS_VA + w->at - 4;
+    if (dice_percent(w->d, 40)) /* something in another page, perhaps behind a loop */
+        target = ALIAS_VA + dice_below(w->d, CODE_BYTES);
+    memcpy(w->p->code + store, &target, 4);
+}
+
+/* rep movs or stos of some bytes */
+static void put_string(struct writer *w)
+{
+    static const uint8_t operations[] = {0xa4, 0xa5, 0xaa, 0xab, 0xa6, 0xae, 0xac};
+    uint8_t n = (uint8_t)dice_below(w->d, 200);
+
+    if (!w->p->repeats || w->keep & 2)
+        return;
+    PUT(0xb9, n, dice_percent(w->d, 5), 0, 0);
+    PUT(dice_percent(w->d, 90) ? 0xf3 : 0xf2, 0x48, operations[dice_below(w->d, 7)]);
+}
+
+/* push flags that are harmless, and take them */
+static void put_flags(struct writer *w)
+{
+    uint32_t flags = 0x202 | ((uint32_t)dice_next(w->d) & 0x8d5);
+    uint8_t push[5] = {0x68};
+
+    if (dice_percent(w->d, 10))
+        flags |= 0x400;
+    if (dice_percent(w->d, 5))
+        flags |= 0x40000;
+    if (dice_percent(w->d, 2))
+        flags |= 0x100;
+    memcpy(push + 1, &flags, 4);
+    code_put(w, push, sizeof push);
+    PUT(0x9d);
+}
+
+static void put_system(struct writer *w)
+{
+    static const uint8_t three[][3] = {{0x0f, 0x01, 0xca}, {0x0f, 0x01, 0xcb}, {0x0f, 0x01, 0xf8}};
+
+    switch (dice_below(w->d, 6)) {
+    case 0:
+        PUT(0xcd, 0x40);
+        break;
+    case 1:
+        PUT(0x0f, 0x01, 0x3b); /* invlpg [rbx] */
+        break;
+    case 2:
+        PUT(0xfb); /* sti */
+        break;
+    default:
+        code_put(w, three[dice_below(w->d, 3)], 3);
+    }
+}
+
+/* A pointer is made good again. */
+static void put_pointer(struct writer *w)
+{
+    unsigned r = pointer_register(w);
+    uint32_t v = (uint32_t)DATA_VA + dice_below(w->d, DATA_PAGES * 4096);
+
+    if (r == 4)
+        v = (uint32_t)(DATA_VA + STACK_PAGE * 4096 + 512 + 8 * dice_below(w->d, 700));
+    PUT((uint8_t)(r >= 8 ? 0x41 : 0x40), (uint8_t)(0xb8 | (r & 7)), (uint8_t)v, (uint8_t)(v >> 8),
+        (uint8_t)(v >> 16), (uint8_t)(v >> 24));
+}
+
+static void put_one(struct writer *w)
+{
+    unsigned kind = dice_below(w->d, 1000);
+
+    if (is_full(w))
+        return;
+    if (kind < 560)
+        put_operation(w);
+    else if (kind < 680)
+        put_random(w);
+    else if (kind < 700)
+        put_segment_load(w);
+    else if (kind < 770)
+        put_jcc(w);
+    else if (kind < 785)
+        put_short_jcc(w);
+    else if (kind < 805)
+        put_jump(w);
+    else if (kind < 835)
+        put_call(w);
+    else if (kind < 860)
+        put_indirect(w);
+    else if (kind < 900)
+        put_loop(w);
+    else if (kind < 915)
+        put_self_write(w);
+    else if (kind < 930)
+        put_string(w);
+    else if (kind < 945)
+        put_flags(w);
+    else if (kind < 950)
+        put_system(w);
+    else
+        put_pointer(w);
+}
+
+static void put_body(struct writer *w, unsigned n)
+{
+    while (n--)
+        put_one(w);
+}
+
+void program_make(struct program *p, struct dice *d)
+{
+    struct writer w = {.p = p, .d = d};
+
+    p->starts = 0;
+    memset(p->code, 0xcc, sizeof p->code);
+    code_put(&w, (const uint8_t[]){0x90}, 1); /* so that there is something behind */
+    while (!is_full(&w))
+        put_one(&w);
+    for (unsigned n = 0; n < w.wishes; n++) {
+        int32_t distance = back(&w, w.wish[n].at + 4);
+        memcpy(p->code + w.wish[n].at, &distance, 4);
+    }
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The block fuzzer's code while it is written. */
+#ifndef UMBRA_TESTS_FUZZ_BLOCK_CODE_H
+#define UMBRA_TESTS_FUZZ_BLOCK_CODE_H
+
+#include "block.h"
+
+#define PENDING 64u
+
+/* A 32-bit distance that waits for its target. */
+struct wish {
+    unsigned at, in; /* place; instructions until the target, 0: anywhere at the end */
+};
+
+struct writer {
+    struct program *p;
+    struct dice *d;
+    unsigned at;
+    struct wish wish[PENDING];
+    unsigned wishes;
+    uint32_t keep; /* registers that a loop counts with */
+};
+
+/* One instruction. */
+void code_put(struct writer *w, const void *bytes, unsigned n);
+#define PUT(...) code_put(w, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
+
+#define ONE_OF(list_) (list_)[dice_below(w->d, sizeof(list_) / sizeof *(list_))]
+
+/* --- block_insn.c --- */
+unsigned pointer_register(struct writer *w);
+unsigned value_register(struct writer *w);
+/* Integer instructions as compilers make them; FS and GS; anything at all. */
+void put_operation(struct writer *w);
+void put_segment_load(struct writer *w);
+void put_random(struct writer *w);
+
+#endif
