@@ -7,7 +7,7 @@ BUILD ?= $(if $(SANITIZE),build-sanitize,build)
 SETUP  = $(if $(SANITIZE),-Db_sanitize=address$(comma)undefined -Db_lundef=false)
 comma := ,
 
-.PHONY: all deps run check bench bench-memory tidy coverage guest install clean help
+.PHONY: all deps run check bench bench-memory bench-pool tidy coverage guest install clean help
 
 all: deps $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -23,6 +23,7 @@ guest: deps
 
 run: all guest
 	@tools/run-guest $(BUILD)/umbra
+	@tools/run-pool $(BUILD)
 
 check:
 	@tools/install-deps build test
@@ -35,6 +36,9 @@ bench: all guest
 
 bench-memory: all guest
 	@bench/memory --build $(BUILD) --rounds $(or $(ROUNDS),3)
+
+bench-pool: all guest
+	@bench/pool --build $(BUILD)
 
 tidy:
 	@tools/install-deps build tidy
@@ -53,10 +57,12 @@ clean:
 
 help:
 	@echo 'make            install what is missing, build build/umbra'
-	@echo 'make run        boot the guest: a shell on a terminal, a demonstration without one'
+	@echo 'make run        boot the guest: a shell on a terminal, a demonstration without one;'
+	@echo '                then three guests on less than half of their memory, one restarted under shortage'
 	@echo 'make check      build and run all tests'
 	@echo 'make bench      compare with native and with QEMU (TCG) what programs and a boot cost'
 	@echo 'make bench-memory   compare a guest on half of its memory with QEMU (TCG) on the kernel'"'"'s swap'
+	@echo 'make bench-pool     measure what the idle-memory tax gains a busy guest beside an idle one'
 	@echo 'make tidy       look for mistakes with clang-tidy'
 	@echo 'make coverage   lines that the unit and MMU tests reach, per folder'
 	@echo 'make guest      fetch the Debian kernel and busybox into your cache folder (no root)'

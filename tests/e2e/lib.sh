@@ -8,6 +8,7 @@ guest=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/umbra/guest
 tmp=$(mktemp -d)
 mkdir -m 700 "$tmp/run"
 export XDG_RUNTIME_DIR=$tmp/run XDG_STATE_HOME=$tmp/state
+. "$top/tools/wait.sh"
 passed=0 failed=0 skipped=0
 trap 'kill $(jobs -p) 2> /dev/null; rm -rf "$tmp"' EXIT
 
@@ -61,15 +62,6 @@ boot() {
 
 field() { # FILE KEY: a number or string of a JSON file with one field a line
     sed -n "s/^ *\"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$1" | head -n 1
-}
-
-wait_for() { # SECONDS COMMAND...: until it holds
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" 2> /dev/null; do
-        [ $SECONDS -lt $end ] || return 1
-        sleep 0.1
-    done
 }
 
 finish() {

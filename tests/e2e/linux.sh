@@ -12,7 +12,7 @@ need_modules() {
 make_guest() {
     cat > "$tmp/umbra-run"
     chmod 755 "$tmp/umbra-run"
-    "$top/tools/make-overlay" "$tmp/overlay" "$tmp/umbra-run:/umbra-run" "$owner:/owner" "$@"
+    "$top/tools/make-overlay" "$tmp/overlay" "$tmp/umbra-run:/umbra-run" "$owner:/owner" "$@" || exit 2
     cat "$guest/initrd.img" "$tmp/overlay" > "$tmp/initrd"
 }
 
@@ -37,6 +37,25 @@ said_or_ended() { said_often "$@" || ! kill -0 "$vm"; }
 # of the running VM
 stat_of() { # NAME KEY
     "$umbra" stat "$1" --json > "$tmp/stat.json" && field "$tmp/stat.json" "$2"
+}
+
+# Guests in a pool: tools/pool.sh with what a test needs.
+use_pool() {
+    initrd=$tmp/initrd
+    : > "$tmp/host"
+    . "$top/tools/pool.sh"
+}
+
+# watched NAME KEY: of the newest picture that the pool's manager gives; NAME pool: of the pool itself
+watched() {
+    local line="\"member\":{\"name\":\"$1\""
+    [ "$1" != pool ] || line='"pool":{"name"'
+    QMP_QUIET_MS=1 "${QMP_SESSION:?}" "$XDG_RUNTIME_DIR/umbra/web.pool" '{"watch": {}}' '~{"pool"' > "$tmp/watch"
+    grep -F "$line" "$tmp/watch" | head -n 1 | sed -n "s/.*\"$2\":\"\{0,1\}\([^\",}]*\).*/\1/p"
+}
+
+show_pool_failure() {
+    [ "$failed" = 0 ] || tail -n 8 "$tmp/host" "$tmp"/err-* "$tmp"/out-*
 }
 
 show_failure() {

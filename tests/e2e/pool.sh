@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/linux.sh"
 need_modules
+use_pool
 pool_mib=320
 
 make_guest << 'END'
@@ -15,80 +16,61 @@ kill -TERM $owner
 wait $owner
 END
 
-start_manager() {
-    "$umbra" host --name web --memory ${pool_mib}M 2>> "$tmp/host" &
-    manager=$!
-    wait_for 10 test -S "$XDG_RUNTIME_DIR/umbra/web.pool"
-}
-
-start_member() { # NAME OPTIONS...
-    local name=$1
-    shift
-    mkfifo "$tmp/keys-$name"
-    "$umbra" run --name "$name" --pool web --memory 256M --no-reboot --audit --initrd "$tmp/initrd" \
-        --append "console=ttyS0 quiet panic=-1" --swap-dir "$tmp/$name" "$@" \
-        <> "$tmp/keys-$name" > "$tmp/out-$name" 2> "$tmp/err-$name" &
-}
-
-joined() { [ "$(grep -c "$1 has joined" "$tmp/host")" -ge "${2:-1}" ]; }
-filled() { grep -q "owner: filled" "$tmp/out-$1"; }
-resident() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status" 2> /dev/null || echo 0; }
+filled() { said_by "$1" "owner: filled"; }
 
 peak=0
 sample() { # COUNT: what both hold together, in KiB
     local now
     for _ in $(seq "$1"); do
-        now=$(($(resident "$a") + $(resident "$b")))
+        now=$(($(resident_kib "$a") + $(resident_kib "$b")))
         [ $now -le $peak ] || peak=$now
         sleep 0.05
     done
 }
 
-mkdir "$tmp/a" "$tmp/b" "$tmp/c"
-: > "$tmp/host"
+size="--memory 256M --no-reboot"
 run 20 run --name c --pool web --memory 256M --initrd "$tmp/initrd"
 check "a pool without a manager: status 2" [ "$status" = 2 ]
 check "and the way to start it" grep -q "umbra host --name web" "$tmp/err"
 
-start_manager
+start_manager --memory ${pool_mib}M
 run 20 host --name web --memory 1G
 check "a second manager of the name: status 2" [ "$status" = 2 ]
 check "and says so" grep -q "is running already" "$tmp/err"
 
-start_member a
-a=$!
-start_member b
-b=$!
+start_member a $size
+a=$vm
+start_member b $size
+b=$vm
 check "both join" wait_for 30 joined a
 check "the second, too" wait_for 30 joined b
 run 20 run --name c --pool web --memory 256M --minimum 250M --initrd "$tmp/initrd"
 check "a minimum that does not fit: status 2" [ "$status" = 2 ]
 check "and why" grep -q "cannot keep a minimum of 250 MiB" "$tmp/err"
-run 20 run --name a --pool web --memory 256M --initrd "$tmp/initrd" --swap-dir "$tmp/c"
+run 20 run --name a --pool web --memory 256M --initrd "$tmp/initrd" --swap-dir "$tmp"
 check "a name that is in use is refused" [ "$status" != 0 ]
 
 check "a guest fills its memory" wait_for 200 filled a
 check "and the other" wait_for 200 filled b
 sample 60
-"${QMP_SESSION:?}" "$XDG_RUNTIME_DIR/umbra/web.pool" '{"watch": {}}' '~{"pool"' > "$tmp/watch"
+watched pool state > /dev/null
 check "a viewer is told of each VM" grep -q '{"member":{"name":"b",' "$tmp/watch"
 check "and of the pool, decisions in words" grep -q '"why":"[a-z].*{"pool":{"name":"web"' <(tr '\n' ' ' < "$tmp/watch")
 run 20 host --name other --tax 100 --memory 1G
 check "a tax of 100 is refused" [ "$status" = 2 ]
-kill -KILL "$manager"
-wait "$manager" 2> /dev/null
+kill_manager
 sample 20
 check "a VM tells that its manager is gone" wait_for 20 grep -q "its last lease of" "$tmp/err-a"
-start_manager
+start_manager --memory ${pool_mib}M
 check "both come back to the next manager" wait_for 30 joined a 2
 check "the second, too" wait_for 30 joined b 2
 sample 60
-echo > "$tmp/keys-a"
+press_key a
 wait "$a"
 check "the first ends well" [ $? = 0 ]
-check "the manager sees it leave" wait_for 10 grep -q "a has left" "$tmp/host"
+check "the manager sees it leave" wait_for 10 left a
 sample 20
-echo > "$tmp/keys-b"
+press_key b
 wait "$b"
 check "the second ends well" [ $? = 0 ]
 kill "$manager"
@@ -101,5 +83,5 @@ for name in a b; do
 done
 check "together they never held more than the pool and 5 %" [ $peak -le $((pool_mib * 1024 * 105 / 100)) ]
 echo "     pool $pool_mib MiB; both together at the peak $((peak / 1024)) MiB of guests with 512 MiB"
-[ "$failed" = 0 ] || tail -n 5 "$tmp"/host "$tmp"/err-? "$tmp"/out-?
+show_pool_failure
 finish

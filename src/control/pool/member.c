@@ -33,6 +33,7 @@ struct member {
     uint64_t came_in, came_in_ns;     /* pages that came back so far, when that was counted */
     uint64_t came_bytes;              /* in the last whole second */
     uint64_t step, met_lease, met_ns; /* growth: how much, the lease last met, and when */
+    uint64_t lowered_ns;              /* when a lease came that is less than what was held */
     bool was_granted;
     uint64_t since_ns; /* the start */
     unsigned resets_told;
@@ -60,10 +61,15 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 
 /* ---- what is reported ---- */
 
-/* The limit is kept with a margin (mem_service), so a VM that is this near has met its lease. */
+/* Held so near to its lease a VM has met it: the limit is kept with a margin (mem_service). */
+static uint64_t band_bytes(const struct member *m)
+{
+    return m->lease / 32 + 2 * MIB;
+}
+
 static bool has_met_lease(const struct member *m, uint64_t held)
 {
-    return held + m->lease / 12 + 2 * MIB >= m->lease;
+    return held + band_bytes(m) >= m->lease;
 }
 
 /* Guest pages that hold something but have no host page of their own. */
@@ -84,30 +90,44 @@ static void count_came_in(struct member *m, const struct vm_decision *d, uint64_
     m->came_in_ns = now;
 }
 
+/* It is near its lease because that was lowered, and needs nothing of what it gave back. */
+static bool only_gave_back(const struct member *m, uint64_t now)
+{
+    return now - m->lowered_ns < 2 * CALM_NS && m->came_bytes < MIB;
+}
+
+/* Beyond what it holds. */
+static uint64_t demand_bytes(struct member *m, uint64_t held, uint64_t now)
+{
+    if (!has_met_lease(m, held)) {
+        if (now - m->met_ns > CALM_NS)
+            m->step = 0;
+        return max_u64(2 * band_bytes(m), m->step);
+    }
+    if (only_gave_back(m, now))
+        return 0;
+    if (m->lease > m->met_lease || !m->step)
+        m->step = m->step ? 2 * m->step : STEP_BYTES;
+    m->met_lease = m->lease;
+    m->met_ns = now;
+    return max_u64(m->step, 2 * m->came_bytes);
+}
+
 /*
- * A VM that is near its lease wants more: a step that doubles with each lease that was met soon
+ * A VM that has met its lease wants more: a step that doubles with each lease that was met soon
  * after the one before, and twice what came back to it from its stores within a second. So growth
- * follows use, not what the guest could touch at most.
+ * follows use, not what the guest could touch at most. One that has not wants some room.
  */
 static uint64_t wanted_bytes(struct member *m, const struct vm_decision *d, uint64_t held,
                              uint64_t now)
 {
     uint64_t untouched = d->saw.ledger.pages[PAGE_ABSENT] + d->saw.ledger.pages[PAGE_ZERO];
-    uint64_t maximum = d->saw.memory + d->saw.overhead,
-             most = away_bytes(d) + untouched * PAGE_SIZE;
+    uint64_t most = away_bytes(d) + untouched * PAGE_SIZE, demand;
 
     count_came_in(m, d, now);
-    if (!has_met_lease(m, held)) {
-        if (now - m->met_ns > CALM_NS)
-            m->step = 0;
-        return held;
-    }
-    if (m->lease > m->met_lease)
-        m->step = m->step ? min_u64(2 * m->step, maximum) : STEP_BYTES;
-    m->met_lease = m->lease;
-    m->met_ns = now;
-    return min_u64(held + min_u64(max_u64(max_u64(m->step, STEP_BYTES), 2 * m->came_bytes), most),
-                   maximum);
+    demand = demand_bytes(m, held, now);
+    m->step = min_u64(m->step, d->saw.memory);
+    return held + min_u64(demand, most);
 }
 
 static const char *phase_of(struct member *m, uint64_t held, uint64_t now)
@@ -154,6 +174,8 @@ static void take(void *arg, const json_t *message)
         if (!m->seq && !m->lease && json_is_true(json_object_get(body, "restart")))
             vm_set_restarting(m->vm);
         m->lease = (uint64_t)bytes;
+        if (m->lease < vm_process_bytes(m->vm))
+            m->lowered_ns = host_ns();
         m->seq = (uint64_t)json_integer_value(json_object_get(body, "seq"));
         vm_set_lease(m->vm, m->lease, pool_state_of_name(state));
         vm_set_smart(m->vm, smart > 0 ? (uint64_t)smart : 0);
