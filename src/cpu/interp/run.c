@@ -125,6 +125,7 @@ const struct uop *op_count(struct interp *c, const struct uop *u)
 
 const struct uop *op_skip(struct interp *c, const struct uop *u)
 {
+    (void)c;
     NEXT;
 }
 

@@ -280,7 +280,7 @@ void zstore_free(struct zstore *zs, zstore_id id)
 /* ---- moving together ---- */
 
 /* The emptiest span of the class, if the others have room for what is in it. */
-static uint32_t span_to_empty(const struct zstore *zs, const struct class *class)
+static uint32_t span_to_empty(const struct class *class)
 {
     for (unsigned f = 0; f < FULLNESSES; f++) {
         uint32_t n = class->partial[f];
@@ -337,7 +337,7 @@ size_t zstore_compact(struct zstore *zs, size_t most, zstore_moved *moved, void 
     if (scattered_bytes(zs) < zs->taken_spans * SPAN_BYTES / SCATTER_PART)
         return 0;
     for (uint32_t class = 0; class < zs->classes && count < most;) {
-        uint32_t n = span_to_empty(zs, &zs->class[class]);
+        uint32_t n = span_to_empty(&zs->class[class]);
         if (n == NO_SPAN)
             class ++;
         else
