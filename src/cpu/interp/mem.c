@@ -139,6 +139,19 @@ static void check_slow_view(struct interp *c, const struct uop *u, uint64_t lin,
         note_watchpoints(c, lin, bytes, kind);
 }
 
+/* The part of an access that begins at lin, if the TLB knows its page. */
+static bool is_known(struct interp *c, uint64_t lin, enum mmu_access_kind kind, struct piece *out)
+{
+    const struct tlb_entry *e = tlb_slot(c, lin);
+
+    if ((kind == MMU_WRITE ? e->wtag : e->rtag) != tlb_want(c, lin))
+        return false;
+    out->r = (struct mmu_result){.kind = MMU_MAPPED,
+                                 .hva = hva_make((lin & PAGE_MASK) + e->addend),
+                                 .gpa = gpa_make(lin & (PAGE_SIZE - 1))};
+    return true;
+}
+
 /* Resolves an access into its pieces; leaves by an exception when any part of it faults. */
 static unsigned resolve(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
                         enum mmu_access_kind kind, enum mem_as as, struct piece out[2])
@@ -158,12 +171,15 @@ static unsigned resolve(struct interp *c, const struct uop *u, uint64_t lin, uns
     }
     if (unlikely(c->view == VIEW_SLOW) && as == AS_CPL)
         check_slow_view(c, u, lin, bytes, kind);
-    translate(c, u, lin, kind, as, &out[0].r);
     out[0].bytes = first;
+    out[1].bytes = bytes - first;
+    if (first < bytes && as == AS_CPL && is_known(c, lin, kind, &out[0]) &&
+        is_known(c, next, kind, &out[1]))
+        return 2;
+    translate(c, u, lin, kind, as, &out[0].r);
     if (likely(first == bytes))
         return 1;
     translate(c, u, next, kind, as, &out[1].r);
-    out[1].bytes = bytes - first;
     return 2;
 }
 
