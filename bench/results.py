@@ -95,6 +95,7 @@ def heading(tree):
     """One line: what was run, and how."""
     umbra = " ".join(["umbra", *tree["umbra_options"]])
     return (f"{umbra}; scale {tree['scale']} %; medians of {tree['rounds']}; {tree['memory']} of guest memory; "
+            f"{'natively without AVX and ERMS in the C library; ' if tree['baseline'] else ''}"
             f"load at the start {tree['load']:.2f}")
 
 

@@ -7,6 +7,7 @@
 #define SORTED       4096u
 #define HASHED_BYTES 4096u
 #define TARGETS      16u
+#define LIMBS        16u
 
 static uint64_t run_integer(uint64_t rounds)
 {
@@ -111,6 +112,42 @@ static uint64_t run_sort(uint64_t rounds)
         quicksort(v, 0, SORTED - 1);
         for (unsigned i = 1; i < SORTED; i++)
             sum += (v[i - 1] <= v[i]) + v[i] % i;
+    }
+    return sum;
+}
+
+/* product = a * b; numbers of LIMBS words, the least first. */
+static void multiply(uint64_t *product, const uint64_t *a, const uint64_t *b)
+{
+    memset(product, 0, 2 * LIMBS * sizeof *product);
+    for (unsigned i = 0; i < LIMBS; i++) {
+        uint64_t carry = 0;
+        for (unsigned j = 0; j < LIMBS; j++) {
+            unsigned __int128 sum = (unsigned __int128)a[i] * b[j] + product[i + j] + carry;
+            product[i + j] = (uint64_t)sum;
+            carry = (uint64_t)(sum >> 64);
+        }
+        product[i + LIMBS] = carry;
+    }
+}
+
+/* Long numbers, as in cryptography: multiplications with carries, and a division for each digit. */
+static uint64_t run_bignum(uint64_t rounds)
+{
+    uint64_t a[LIMBS], b[LIMBS], product[2 * LIMBS], state = 31, sum = 0;
+    for (unsigned i = 0; i < LIMBS; i++) {
+        a[i] = row_random(&state);
+        b[i] = row_random(&state);
+    }
+    row_begins();
+    for (uint64_t r = 0; r < rounds; r++) {
+        uint64_t rest = 0, divisor = b[r % LIMBS] % 1000003 + 2;
+        multiply(product, a, b);
+        for (unsigned i = 2 * LIMBS; i-- > LIMBS;)
+            rest = (product[i] % divisor + rest * 7) % divisor;
+        memcpy(a, product + LIMBS / 2, sizeof a);
+        b[r % LIMBS] ^= rest | 1;
+        sum = sum * 31 + rest;
     }
     return sum;
 }
@@ -235,6 +272,7 @@ static uint64_t run_interpreter(uint64_t rounds)
 }
 
 const struct row compute_rows[] = {{"integer", "compute", run_integer, 800000},
+                                   {"bignum", "compute", run_bignum, 4000},
                                    {"sha256", "compute", run_sha256, 100},
                                    {"sort", "compute", run_sort, 8},
                                    {"calls", "compute", run_calls, 200},
