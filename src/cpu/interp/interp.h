@@ -104,7 +104,7 @@ struct fetch_entry {
 };
 
 #define TLB_ENTRIES   4096
-#define FETCH_ENTRIES 1024
+#define FETCH_ENTRIES 4096
 #define TLB_MIXES     8u
 #define TLB_NO_TAG    1 /* never a real tag: low 12 bits of those are at least 4 (asid >= 1) */
 

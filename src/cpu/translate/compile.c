@@ -303,7 +303,7 @@ static bool put_special(struct compile *k, unsigned n)
     case ZYDIS_MNEMONIC_POP:
         return put_pop(k, n);
     default:
-        return put_vector(k, n);
+        return put_sensitive(k, n) || put_vector(k, n);
     }
 }
 
@@ -387,7 +387,7 @@ static void put_block(struct compile *k)
 
 static bool is_worth_it(const struct compile *k)
 {
-    return k->fallbacks * 3 <= k->n;
+    return k->fallbacks * 2 <= k->n;
 }
 
 static uint64_t guest_bytes(const struct compile *k)

@@ -6,6 +6,9 @@
 #include "cpu/translate/insn.h"
 #include "cpu/translate/translate.h"
 
+/* Arithmetic flags: in RFLAGS, or in c.flags16, to come back before the handler or not. */
+enum flags_where { FLAGS_IN_PLACE, FLAGS_SAVED, FLAGS_AWAY };
+
 /*
  * A way to the handler: the check at `from` failed. Goes on at `resume`; NULL: leaves native code,
  * because the handler branches.
@@ -14,7 +17,7 @@ struct slow_way {
     uint8_t *from;
     const uint8_t *resume;
     const struct uop *uop;
-    enum { FLAGS_IN_PLACE, FLAGS_SAVED, FLAGS_AWAY } flags;
+    enum flags_where flags;
 };
 
 /*
@@ -79,6 +82,12 @@ void put_address(struct compile *k, const struct uop *u);
 /* r11 += the present window. */
 void put_window_base(struct compile *k);
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
+/* The same where the caller has seen to the flags. */
+void put_check_with_flags(struct compile *k, unsigned n, unsigned bytes, bool write,
+                          enum flags_where flags);
+
+/* sensitive.c: false: by the handler. */
+bool put_sensitive(struct compile *k, unsigned n);
 
 /* A whole plain instruction; false: it cannot be written. */
 bool put_plain(struct compile *k, unsigned n);

@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "cpu/interp/interp.h"
 
-#define JUMPS            4096u
+#define JUMPS            16384u
 #define JUMP_ENTRY_SHIFT 4
 #define JUMP_HASH_SHIFT  9
 

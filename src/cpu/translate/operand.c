@@ -128,6 +128,21 @@ static void put_alignment_check(struct compile *k, const struct slow_way *s)
 
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
 {
+    bool counts = k->live[n] != 0 && !k->flags_are_away;
+
+    if (counts)
+        put_flags_away(k);
+    put_check_with_flags(k, n, bytes, write,
+                         k->flags_are_away ? FLAGS_AWAY
+                         : counts          ? FLAGS_SAVED
+                                           : FLAGS_IN_PLACE);
+    if (counts)
+        put_flags_back(k);
+}
+
+void put_check_with_flags(struct compile *k, unsigned n, unsigned bytes, bool write,
+                          enum flags_where flags)
+{
     static const uint8_t rorx_t1_t0_7[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x07};
     static const uint8_t and_t1[] = {0x41, 0x81, 0xe3}, cmp_t0[] = {0x49, 0x81, 0xfa};
     struct x_form tag = at_entry(0x33, write ? offsetof(struct window_entry, write_tag)
@@ -136,12 +151,7 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
     struct slow_way *s = &k->slow[k->slow_count++];
 
     s->uop = compile_leaves(k, n) ? learning_copy(k, n) : fallback_pair(k, n);
-    if (k->flags_are_away)
-        s->flags = FLAGS_AWAY;
-    else if (k->live[n])
-        s->flags = FLAGS_SAVED;
-    if (s->flags == FLAGS_SAVED)
-        put_flags_away(k);
+    s->flags = flags;
     emit_bytes(&k->e, rorx_t1_t0_7, sizeof rorx_t1_t0_7);
     emit_bytes(&k->e, and_t1, sizeof and_t1);
     emit_u32(&k->e, ENTRY_MASK);
@@ -153,8 +163,6 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
     if (vector_is_aligned(k, n))
         put_alignment_check(k, s);
     emit_form(&k->e, &host);
-    if (s->flags == FLAGS_SAVED)
-        put_flags_back(k);
 }
 
 /* --- plain instructions --- */

@@ -55,6 +55,18 @@ static void view(struct interp *c)
     struct translate *t = translate_of(c);
 
     t->window_base = windows_choose(&t->windows, c);
+    for (unsigned on = 0; on < 2; on++) {
+        uint32_t wanted = (c->view & ~VIEW_AC) | (on ? VIEW_AC : 0);
+        int window = windows_find(&t->windows, c->s.cr4 & CR4_SMAP ? wanted : c->view);
+
+        t->ac[on].is_known = window >= 0 && c->cpl == 0;
+        if (!t->ac[on].is_known)
+            continue;
+        t->ac[on] = (struct ac_view){.base = (uint64_t)(uintptr_t)&t->windows.window[window],
+                                     .view = t->windows.view[window],
+                                     .window = (uint32_t)window,
+                                     .is_known = true};
+    }
 }
 
 static void forget(struct interp *c, unsigned i)

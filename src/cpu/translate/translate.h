@@ -72,8 +72,16 @@ enum vectors_where { VECTORS_IN_HOST, VECTORS_IN_IMAGE };
 
 typedef const struct uop *native_enter_fn(const void *entry);
 
+/* The present view with or without AC, for STAC and CLAC; is_known: it has a window. */
+struct ac_view {
+    uint64_t base;
+    uint32_t view, window;
+    bool is_known;
+};
+
 struct translate {
     struct interp c;      /* first */
+    struct ac_view ac[2]; /* without, with */
     uint64_t target;      /* of an indirect call, while its stack is looked at */
     uint64_t window_base; /* of the present view */
     uint64_t counts[BLOCK_MAX_INSNS + 1];

@@ -103,6 +103,14 @@ uint64_t windows_choose(struct windows *w, struct interp *c)
     return (uint64_t)(uintptr_t)&w->window[oldest];
 }
 
+int windows_find(const struct windows *w, uint32_t view)
+{
+    for (unsigned i = 0; view != VIEW_SLOW && i < WINDOWS; i++)
+        if (w->view[i] == view)
+            return (int)i;
+    return -1;
+}
+
 void windows_learn(struct windows *w, struct interp *c, uint64_t lin)
 {
     const struct tlb_entry *e = tlb_slot(c, lin);

@@ -48,6 +48,9 @@ void windows_destroy(struct windows *w);
 /* The window of c->view from now on; answers its address. */
 uint64_t windows_choose(struct windows *w, struct interp *c);
 
+/* The window that a view has now, -1: none. */
+int windows_find(const struct windows *w, uint32_t view);
+
 /* Takes the TLB's answer for lin, if it has one, into the present window. */
 void windows_learn(struct windows *w, struct interp *c, uint64_t lin);
 

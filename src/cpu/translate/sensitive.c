@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sensitive instructions that a kernel executes all the time, in line against the virtual CPU's
+ * state. Whatever is not the usual case (another privilege, an interrupt that waits, no window) is
+ * the handler's.
+ */
+#include "cpu/interp/mem.h"
+#include "cpu/translate/compile.h"
+
+static void put(struct compile *k, unsigned count, const uint8_t *bytes)
+{
+    emit_bytes(&k->e, bytes, count);
+}
+#define PUT(...) put(k, sizeof((const uint8_t[]){__VA_ARGS__}), (const uint8_t[]){__VA_ARGS__})
+
+/* Instructions that only the kernel may execute, as bytes of an operation on one field. */
+static void put_abs(struct compile *k, unsigned op, unsigned extension, uint32_t address)
+{
+    emit_form(&k->e, &(struct x_form){.op = (uint8_t)op,
+                                      .reg = (uint8_t)extension,
+                                      .rm = XRM_ABS,
+                                      .disp = (int32_t)address});
+}
+
+static void begin(struct compile *k, unsigned n)
+{
+    if (k->live[n + 1])
+        put_flags_away(k);
+}
+
+static void end(struct compile *k, unsigned n)
+{
+    if (k->live[n + 1])
+        put_flags_back(k);
+}
+
+/* By the handler, if the byte at an address is not 0 (not_zero) or is 0. */
+static void put_guard(struct compile *k, unsigned n, const struct uop *pair, uint32_t address,
+                      bool not_zero)
+{
+    put_abs(k, 0x80, 7, address); /* cmp byte [address], 0 */
+    emit_u8(&k->e, 0);
+    k->slow[k->slow_count++] =
+        (struct slow_way){.from = emit_jcc(&k->e, not_zero ? 5 : 4),
+                          .uop = pair,
+                          .flags = k->live[n + 1] ? FLAGS_SAVED : FLAGS_IN_PLACE};
+}
+
+static const struct uop *put_kernel_only(struct compile *k, unsigned n)
+{
+    const struct uop *pair = fallback_pair(k, n);
+
+    begin(k, n);
+    put_guard(k, n, pair, ABS(k->t->c.cpl), true);
+    return pair;
+}
+
+static bool put_cli(struct compile *k, unsigned n)
+{
+    put_kernel_only(k, n);
+    put_abs(k, 0x81, 4, ABS(k->t->c.s.rflags)); /* and dword, ~IF */
+    emit_u32(&k->e, ~RFLAGS_IF);
+    end(k, n);
+    return true;
+}
+
+/*
+ * Where no interrupt waits, the instruction after STI runs before the next look for one, because
+ * looks come with branches; but the end of the block is none.
+ */
+static bool put_sti(struct compile *k, unsigned n)
+{
+    const struct uop *pair;
+
+    if (n == k->n - 1)
+        return false;
+    pair = put_kernel_only(k, n);
+    put_guard(k, n, pair, ABS(k->t->c.irq_line), true);
+    put_guard(k, n, pair, ABS(k->t->c.nmi_pending), true);
+    put_abs(k, 0x81, 1, ABS(k->t->c.s.rflags)); /* or dword, IF */
+    emit_u32(&k->e, RFLAGS_IF);
+    end(k, n);
+    return true;
+}
+
+static bool put_swapgs(struct compile *k, unsigned n)
+{
+    put_kernel_only(k, n);
+    emit_load(&k->e, HOST_T0, ABS(k->t->c.s.seg[SEG_GS].base));
+    emit_load(&k->e, HOST_T1, ABS(k->t->c.s.kernel_gs_base));
+    emit_store(&k->e, HOST_T1, ABS(k->t->c.s.seg[SEG_GS].base));
+    emit_store(&k->e, HOST_T0, ABS(k->t->c.s.kernel_gs_base));
+    end(k, n);
+    return true;
+}
+
+static void put_move32(struct compile *k, uint32_t from, uint32_t to)
+{
+    put_abs(k, 0x8b, HOST_T0, from);
+    put_abs(k, 0x89, HOST_T0, to);
+}
+
+/* The view with or without AC becomes the present one, if it has a window. */
+static bool put_ac(struct compile *k, unsigned n, bool on)
+{
+    const struct ac_view *v = &k->t->ac[on];
+    const struct uop *pair;
+
+    if (!(k->t->c.identity.features & CPU_FEATURE_SMAP))
+        return false;
+    pair = put_kernel_only(k, n);
+    put_guard(k, n, pair, ABS(v->is_known), false);
+    put_abs(k, 0x81, on ? 1 : 4, ABS(k->t->c.s.rflags));
+    emit_u32(&k->e, on ? RFLAGS_AC : ~RFLAGS_AC);
+    emit_load(&k->e, HOST_T0, ABS(v->base));
+    emit_store(&k->e, HOST_T0, ABS(k->t->window_base));
+    put_move32(k, ABS(v->view), ABS(k->t->c.view));
+    put_move32(k, ABS(v->window), ABS(k->t->windows.current));
+    end(k, n);
+    return true;
+}
+
+/* The image that PUSHF pushes, piece by piece onto the stack. */
+static bool put_pushf(struct compile *k, unsigned n)
+{
+    if (uop_of(k, n)->opsize != 8)
+        return false;
+    put_flags_away(k);
+    emit_lea(&k->e, HOST_T0, HOST_SP, -8);
+    put_check_with_flags(k, n, 8, true, FLAGS_SAVED);
+    emit_load(&k->e, HOST_T1, ABS(k->t->c.s.rflags));
+    PUT(0x41, 0x81, 0xe3); /* and r11d, ... */
+    emit_u32(&k->e, ~(RFLAGS_VM | RFLAGS_RF | RFLAGS_ARITH));
+    PUT(0x4d, 0x89, 0x1a); /* mov [r10], r11 */
+    PUT(0x44, 0x0f, 0xb6); /* movzx r11d, byte [flags16 + 1] */
+    PUT(0x1c, 0x25);
+    emit_u32(&k->e, ABS(k->t->c.flags16) + 1);
+    PUT(0x41, 0x81, 0xe3); /* and r11d, SF ZF AF PF CF */
+    emit_u32(&k->e, 0xd5);
+    PUT(0x4d, 0x09, 0x1a); /* or [r10], r11 */
+    PUT(0x44, 0x0f, 0xb6); /* movzx r11d, byte [flags16]: OF */
+    PUT(0x1c, 0x25);
+    emit_u32(&k->e, ABS(k->t->c.flags16));
+    PUT(0x41, 0xc1, 0xe3, 11); /* shl r11d, 11 */
+    PUT(0x4d, 0x09, 0x1a);     /* or [r10], r11 */
+    emit_lea(&k->e, HOST_SP, HOST_SP, -8);
+    put_flags_back(k);
+    return true;
+}
+
+bool put_sensitive(struct compile *k, unsigned n)
+{
+    switch (k->i[n].mnemonic) {
+    case ZYDIS_MNEMONIC_CLI:
+        return put_cli(k, n);
+    case ZYDIS_MNEMONIC_STI:
+        return put_sti(k, n);
+    case ZYDIS_MNEMONIC_SWAPGS:
+        return put_swapgs(k, n);
+    case ZYDIS_MNEMONIC_STAC:
+        return put_ac(k, n, true);
+    case ZYDIS_MNEMONIC_CLAC:
+        return put_ac(k, n, false);
+    case ZYDIS_MNEMONIC_PUSHFQ:
+        return put_pushf(k, n);
+    default:
+        return false;
+    }
+}
