@@ -56,29 +56,31 @@ const struct uop *fallback_pair(struct compile *k, unsigned n)
     return pair;
 }
 
-static void put_call_fallback(struct compile *k, const struct uop *pair)
+/* Afterwards flags are in both places. */
+static void put_call_fallback(struct compile *k, const struct uop *pair, enum flags_where flags)
 {
+    const uint8_t *thunk =
+        flags == FLAGS_IN_PLACE ? k->t->to_fallback : k->t->to_fallback_flags_away;
+
     emit_imm32(&k->e, HOST_T0, ABS(*pair));
-    emit_patch(emit_call(&k->e), code_rw(&k->t->code, k->t->to_fallback));
+    emit_patch(emit_call(&k->e), code_rw(&k->t->code, thunk));
 }
 
 static void put_fallback(struct compile *k, unsigned n)
 {
-    put_call_fallback(k, fallback_pair(k, n));
+    put_call_fallback(k, fallback_pair(k, n), k->flags);
+    k->flags = FLAGS_BOTH;
     k->fallbacks++;
 }
 
 /* --- leaving --- */
 
-static void put_leave_to(struct compile *k, const struct uop *u, const uint8_t *thunk)
+static void put_leave(struct compile *k, const struct uop *u, enum flags_where flags)
 {
+    const uint8_t *thunk = flags == FLAGS_IN_PLACE ? k->t->to_exit : k->t->to_exit_flags_away;
+
     emit_imm32(&k->e, HOST_T0, ABS(*u));
     emit_patch(emit_jump(&k->e), code_rw(&k->t->code, thunk));
-}
-
-static void put_leave(struct compile *k, const struct uop *u)
-{
-    put_leave_to(k, u, k->t->to_exit);
 }
 
 const struct uop *leaving_copy(struct compile *k, const struct uop *u)
@@ -113,7 +115,7 @@ const struct uop *learning_copy(struct compile *k, unsigned n)
 /* The last instruction by its handler in the loop. */
 static void put_leave_by_handler(struct compile *k, const struct uop *u)
 {
-    put_leave(k, leaving_copy(k, u));
+    put_leave(k, leaving_copy(k, u), k->flags);
 }
 
 static bool is_in_page(int64_t off)
@@ -128,7 +130,7 @@ static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
     struct native_exit *x;
 
     if (!is_in_page(u->imm)) {
-        *w = (struct taken_way){.from = from, .u = u};
+        *w = (struct taken_way){.from = from, .u = u, .flags = k->flags};
         k->taken_count++;
         return;
     }
@@ -141,8 +143,9 @@ static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
     x->u.fn = op_direct_exit;
     x->u.link = NULL;
     x->u.extra = NULL;
-    *w = (struct taken_way){.from = from, .exit = x, .polls = u->imm <= (int64_t)u->off};
-    if (w->polls)
+    *w = (struct taken_way){
+        .from = from, .exit = x, .polls = u->imm <= (int64_t)u->off, .flags = k->flags};
+    if (w->polls || k->flags == FLAGS_AWAY)
         w->flags_live = compile_live_at(k, u->imm) != 0;
     k->taken_count++;
 }
@@ -175,6 +178,7 @@ static void put_taken(struct compile *k, const struct taken_way *w)
 
     if (w->from)
         emit_patch(w->from, k->e.at);
+    k->flags = w->flags;
     if (!x) {
         put_far_direct(k, w->u);
         return;
@@ -182,34 +186,29 @@ static void put_taken(struct compile *k, const struct taken_way *w)
     put_count(k, x->u.n);
     if (w->polls) {
         if (w->flags_live)
-            put_flags_away(k);
+            flags_away(k);
         leave = put_poll(k);
-        if (w->flags_live)
-            put_flags_back(k);
     }
+    if (w->flags_live)
+        flags_in_place(k);
     x->place = emit_jump(&k->e);
-    if (leave && w->flags_live) {
-        emit_patch(leave, k->e.at);
-        put_flags_back(k);
-        leave = NULL;
-    }
     x->self = k->e.at;
     emit_patch(x->place, x->self);
-    if (leave)
-        emit_patch(leave, x->self);
-    put_leave(k, &x->u);
+    put_leave(k, &x->u, k->flags);
+    if (leave) {
+        emit_patch(leave, k->e.at);
+        put_leave(k, &x->u, k->flags);
+    }
 }
 
 static void put_slow(struct compile *k, const struct slow_way *s)
 {
     emit_patch(s->from, k->e.at);
-    if (s->flags == FLAGS_SAVED)
-        put_flags_back(k);
     if (!s->resume) {
-        put_leave_to(k, s->uop, s->flags == FLAGS_AWAY ? k->t->to_exit_flags_away : k->t->to_exit);
+        put_leave(k, s->uop, s->flags);
         return;
     }
-    put_call_fallback(k, s->uop);
+    put_call_fallback(k, s->uop, s->flags);
     emit_patch(emit_jump(&k->e), s->resume);
 }
 
@@ -332,11 +331,13 @@ static void put_instruction(struct compile *k, unsigned n)
     const ZydisDecodedInstruction *i = &k->i[n];
     unsigned slow = k->slow_count;
 
-    if (insn_is_jcc(i))
+    if (insn_is_jcc(i)) {
+        flags_in_place(k);
         add_taken(k, uop_of(k, n), emit_jcc(&k->e, i->opcode & 15u));
-    else if (insn_is_plain(i, k->op[n]) ? !put_plain(k, n)
-                                        : !insn_is_nothing(i) && !put_special(k, n))
+    } else if (insn_is_plain(i, k->op[n]) ? !put_plain(k, n)
+                                          : !insn_is_nothing(i) && !put_special(k, n)) {
         put_fallback(k, n);
+    }
     for (; slow < k->slow_count; slow++)
         k->slow[slow].resume = k->e.at;
 }
@@ -412,7 +413,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     memset(k->slow, 0, sizeof k->slow);
     k->gate = (struct vector_gate){0};
     k->failed = false;
-    k->flags_are_away = false;
+    k->flags = FLAGS_IN_PLACE;
     k->looked_at = 0;
     if (!compile_decode(k))
         return NULL;

@@ -6,8 +6,8 @@
 #include "cpu/translate/insn.h"
 #include "cpu/translate/translate.h"
 
-/* Arithmetic flags: in RFLAGS, or in c.flags16, to come back before the handler or not. */
-enum flags_where { FLAGS_IN_PLACE, FLAGS_SAVED, FLAGS_AWAY };
+/* Arithmetic flags: in RFLAGS, in c.flags16, or the same in both. */
+enum flags_where { FLAGS_IN_PLACE, FLAGS_AWAY, FLAGS_BOTH };
 
 /*
  * A way to the handler: the check at `from` failed. Goes on at `resume`; NULL: leaves native code,
@@ -29,6 +29,7 @@ struct taken_way {
     struct native_exit *exit;
     const struct uop *u;
     bool polls, flags_live;
+    enum flags_where flags;
 };
 
 /* The question before a block's first vector instruction, uop; from NULL: not asked yet. */
@@ -36,7 +37,8 @@ struct vector_gate {
     uint8_t *from;
     const uint8_t *resume;
     const struct uop *uop;
-    bool keeps_flags;
+    bool by_rcx;
+    enum flags_where flags;
 };
 
 struct compile {
@@ -58,8 +60,8 @@ struct compile {
     struct uop *stop[BLOCK_MAX_INSNS];
     unsigned stop_count;
     unsigned fallbacks;
-    bool flags_are_away; /* at this place, until the block is left */
-    bool failed;         /* no room */
+    enum flags_where flags; /* at this place */
+    bool failed;            /* no room */
 };
 
 /* liveness.c: decodes the block into k->i, k->op and works out k->live. False: not for us. */
@@ -82,9 +84,6 @@ void put_address(struct compile *k, const struct uop *u);
 /* r11 += the present window. */
 void put_window_base(struct compile *k);
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
-/* The same where the caller has seen to the flags. */
-void put_check_with_flags(struct compile *k, unsigned n, unsigned bytes, bool write,
-                          enum flags_where flags);
 
 /* sensitive.c: false: by the handler. */
 bool put_sensitive(struct compile *k, unsigned n);
@@ -93,9 +92,7 @@ bool put_sensitive(struct compile *k, unsigned n);
 bool put_plain(struct compile *k, unsigned n);
 bool put_lea(struct compile *k, unsigned n);
 
-/*
- * vector.c: a vector instruction; false: by the handler, or none. The way behind the block's gate.
- */
+/* vector.c: a vector instruction; false: by the handler, or none. The way behind the gate. */
 bool put_vector(struct compile *k, unsigned n);
 void put_gate_way(struct compile *k);
 
@@ -133,8 +130,19 @@ static inline uint32_t guest_at(const struct compile *k, unsigned guest)
     return ABS(k->t->c.gpr[guest]);
 }
 
-/* Flags to c.flags16 and back; r11 is lost. */
+/* flags.c: flags to c.flags16 and back; r11 is lost. */
 void put_flags_away(struct compile *k);
 void put_flags_back(struct compile *k);
+
+/* The same where they are not there yet. */
+void flags_away(struct compile *k);
+void flags_in_place(struct compile *k);
+
+/*
+ * Before code that destroys RFLAGS, where those of the flags `live` count; before what instruction n
+ * itself does.
+ */
+void flags_before(struct compile *k, uint32_t live);
+void flags_for(struct compile *k, unsigned n);
 
 #endif

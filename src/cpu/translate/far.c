@@ -62,7 +62,7 @@ void put_far_direct(struct compile *k, const struct uop *u)
 {
     const struct uop *copy = leaving_copy(k, u);
 
-    put_flags_away(k);
+    flags_away(k);
     put_direct_target(k, u);
     put_find(k, copy);
     put_go(k, u->n);
@@ -150,8 +150,7 @@ bool put_far_end(struct compile *k, unsigned n)
     if (!is_possible(k, n) ||
         (m != ZYDIS_MNEMONIC_RET && m != ZYDIS_MNEMONIC_JMP && m != ZYDIS_MNEMONIC_CALL))
         return false;
-    put_flags_away(k);
-    k->flags_are_away = true;
+    flags_away(k);
     if (m == ZYDIS_MNEMONIC_RET) {
         put_ret(k, n);
         return true;

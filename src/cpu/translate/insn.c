@@ -60,8 +60,9 @@ struct insn_flags insn_flags(const ZydisDecodedInstruction *i, const ZydisDecode
         return r;
     r.reads = (uint32_t)f->tested & RFLAGS_ARITH;
     r.writes = (uint32_t)(f->modified | f->set_0 | f->set_1) & RFLAGS_ARITH;
+    r.touches = r.writes | ((uint32_t)f->undefined & RFLAGS_ARITH);
     if (writes_undefined(i->mnemonic))
-        r.writes |= (uint32_t)f->undefined & RFLAGS_ARITH;
+        r.writes = r.touches;
     if (is_shift(i->mnemonic) && !shift_surely_writes(i, op)) {
         r.reads |= r.writes; /* they may pass through */
         r.writes = 0;

@@ -9,9 +9,9 @@
 
 #include "cpu/interp/decode.h"
 
-/* Flags as in RFLAGS_ARITH. */
+/* Flags as in RFLAGS_ARITH; touches: those that it writes at least sometimes. */
 struct insn_flags {
-    uint32_t reads, writes;
+    uint32_t reads, writes, touches;
 };
 
 struct insn_flags insn_flags(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op);

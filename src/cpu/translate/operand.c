@@ -70,31 +70,6 @@ void put_address(struct compile *k, const struct uop *u)
 
 /* --- the check --- */
 
-void put_flags_away(struct compile *k)
-{
-    static const uint8_t take[] = {0x9f, 0x0f, 0x90, 0xc0}; /* lahf; seto al */
-
-    emit_move(&k->e, HOST_T1, X_RAX);
-    emit_bytes(&k->e, take, sizeof take);
-    emit_form(&k->e, &(struct x_form){.op = 0x89,
-                                      .size16 = true,
-                                      .rm = XRM_ABS,
-                                      .disp = (int32_t)ABS(k->t->c.flags16)});
-    emit_move(&k->e, X_RAX, HOST_T1);
-}
-
-void put_flags_back(struct compile *k)
-{
-    static const uint8_t set[] = {0x04, 0x7f, 0x9e}; /* add al, 127; sahf */
-
-    emit_move(&k->e, HOST_T1, X_RAX);
-    emit_form(&k->e,
-              &(struct x_form){
-                  .map = 1, .op = 0xb7, .rm = XRM_ABS, .disp = (int32_t)ABS(k->t->c.flags16)});
-    emit_bytes(&k->e, set, sizeof set);
-    emit_move(&k->e, X_RAX, HOST_T1);
-}
-
 void put_window_base(struct compile *k)
 {
     emit_form(&k->e, &(struct x_form){.op = 0x03,
@@ -128,21 +103,6 @@ static void put_alignment_check(struct compile *k, const struct slow_way *s)
 
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
 {
-    bool counts = k->live[n] != 0 && !k->flags_are_away;
-
-    if (counts)
-        put_flags_away(k);
-    put_check_with_flags(k, n, bytes, write,
-                         k->flags_are_away ? FLAGS_AWAY
-                         : counts          ? FLAGS_SAVED
-                                           : FLAGS_IN_PLACE);
-    if (counts)
-        put_flags_back(k);
-}
-
-void put_check_with_flags(struct compile *k, unsigned n, unsigned bytes, bool write,
-                          enum flags_where flags)
-{
     static const uint8_t rorx_t1_t0_7[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x07};
     static const uint8_t and_t1[] = {0x41, 0x81, 0xe3}, cmp_t0[] = {0x49, 0x81, 0xfa};
     struct x_form tag = at_entry(0x33, write ? offsetof(struct window_entry, write_tag)
@@ -151,7 +111,8 @@ void put_check_with_flags(struct compile *k, unsigned n, unsigned bytes, bool wr
     struct slow_way *s = &k->slow[k->slow_count++];
 
     s->uop = compile_leaves(k, n) ? learning_copy(k, n) : fallback_pair(k, n);
-    s->flags = flags;
+    flags_before(k, k->live[n]);
+    s->flags = k->flags;
     emit_bytes(&k->e, rorx_t1_t0_7, sizeof rorx_t1_t0_7);
     emit_bytes(&k->e, and_t1, sizeof and_t1);
     emit_u32(&k->e, ENTRY_MASK);
@@ -325,6 +286,7 @@ bool put_plain(struct compile *k, unsigned n)
         put_address(k, u);
         put_check(k, n, mem->size / 8, (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0);
     }
+    flags_for(k, n);
     for (unsigned m = 0; m < p.uses; m++)
         emit_load(&k->e, p.use[m].scratch, guest_at(k, p.use[m].guest));
     emit_form(&k->e, &p.f);

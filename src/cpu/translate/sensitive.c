@@ -22,36 +22,21 @@ static void put_abs(struct compile *k, unsigned op, unsigned extension, uint32_t
                                       .disp = (int32_t)address});
 }
 
-static void begin(struct compile *k, unsigned n)
-{
-    if (k->live[n + 1])
-        put_flags_away(k);
-}
-
-static void end(struct compile *k, unsigned n)
-{
-    if (k->live[n + 1])
-        put_flags_back(k);
-}
-
 /* By the handler, if the byte at an address is not 0 (not_zero) or is 0. */
-static void put_guard(struct compile *k, unsigned n, const struct uop *pair, uint32_t address,
-                      bool not_zero)
+static void put_guard(struct compile *k, const struct uop *pair, uint32_t address, bool not_zero)
 {
     put_abs(k, 0x80, 7, address); /* cmp byte [address], 0 */
     emit_u8(&k->e, 0);
-    k->slow[k->slow_count++] =
-        (struct slow_way){.from = emit_jcc(&k->e, not_zero ? 5 : 4),
-                          .uop = pair,
-                          .flags = k->live[n + 1] ? FLAGS_SAVED : FLAGS_IN_PLACE};
+    k->slow[k->slow_count++] = (struct slow_way){
+        .from = emit_jcc(&k->e, not_zero ? 5 : 4), .uop = pair, .flags = k->flags};
 }
 
 static const struct uop *put_kernel_only(struct compile *k, unsigned n)
 {
     const struct uop *pair = fallback_pair(k, n);
 
-    begin(k, n);
-    put_guard(k, n, pair, ABS(k->t->c.cpl), true);
+    flags_before(k, k->live[n + 1]);
+    put_guard(k, pair, ABS(k->t->c.cpl), true);
     return pair;
 }
 
@@ -60,7 +45,6 @@ static bool put_cli(struct compile *k, unsigned n)
     put_kernel_only(k, n);
     put_abs(k, 0x81, 4, ABS(k->t->c.s.rflags)); /* and dword, ~IF */
     emit_u32(&k->e, ~RFLAGS_IF);
-    end(k, n);
     return true;
 }
 
@@ -75,11 +59,10 @@ static bool put_sti(struct compile *k, unsigned n)
     if (n == k->n - 1)
         return false;
     pair = put_kernel_only(k, n);
-    put_guard(k, n, pair, ABS(k->t->c.irq_line), true);
-    put_guard(k, n, pair, ABS(k->t->c.nmi_pending), true);
+    put_guard(k, pair, ABS(k->t->c.irq_line), true);
+    put_guard(k, pair, ABS(k->t->c.nmi_pending), true);
     put_abs(k, 0x81, 1, ABS(k->t->c.s.rflags)); /* or dword, IF */
     emit_u32(&k->e, RFLAGS_IF);
-    end(k, n);
     return true;
 }
 
@@ -90,7 +73,6 @@ static bool put_swapgs(struct compile *k, unsigned n)
     emit_load(&k->e, HOST_T1, ABS(k->t->c.s.kernel_gs_base));
     emit_store(&k->e, HOST_T1, ABS(k->t->c.s.seg[SEG_GS].base));
     emit_store(&k->e, HOST_T0, ABS(k->t->c.s.kernel_gs_base));
-    end(k, n);
     return true;
 }
 
@@ -109,14 +91,13 @@ static bool put_ac(struct compile *k, unsigned n, bool on)
     if (!(k->t->c.identity.features & CPU_FEATURE_SMAP))
         return false;
     pair = put_kernel_only(k, n);
-    put_guard(k, n, pair, ABS(v->is_known), false);
+    put_guard(k, pair, ABS(v->is_known), false);
     put_abs(k, 0x81, on ? 1 : 4, ABS(k->t->c.s.rflags));
     emit_u32(&k->e, on ? RFLAGS_AC : ~RFLAGS_AC);
     emit_load(&k->e, HOST_T0, ABS(v->base));
     emit_store(&k->e, HOST_T0, ABS(k->t->window_base));
     put_move32(k, ABS(v->view), ABS(k->t->c.view));
     put_move32(k, ABS(v->window), ABS(k->t->windows.current));
-    end(k, n);
     return true;
 }
 
@@ -125,9 +106,8 @@ static bool put_pushf(struct compile *k, unsigned n)
 {
     if (uop_of(k, n)->opsize != 8)
         return false;
-    put_flags_away(k);
-    emit_lea(&k->e, HOST_T0, HOST_SP, -8);
-    put_check_with_flags(k, n, 8, true, FLAGS_SAVED);
+    flags_away(k);
+    put_stack_address(k, n, true);
     emit_load(&k->e, HOST_T1, ABS(k->t->c.s.rflags));
     PUT(0x41, 0x81, 0xe3); /* and r11d, ... */
     emit_u32(&k->e, ~(RFLAGS_VM | RFLAGS_RF | RFLAGS_ARITH));
@@ -144,7 +124,6 @@ static bool put_pushf(struct compile *k, unsigned n)
     PUT(0x41, 0xc1, 0xe3, 11); /* shl r11d, 11 */
     PUT(0x4d, 0x09, 0x1a);     /* or [r10], r11 */
     emit_lea(&k->e, HOST_SP, HOST_SP, -8);
-    put_flags_back(k);
     return true;
 }
 

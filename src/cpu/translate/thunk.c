@@ -111,12 +111,30 @@ static const uint8_t *put_exit(struct emit *e, struct translate *t, const uint8_
     return code_rx(&t->code, at);
 }
 
+static const uint8_t *put_fallback(struct emit *e, struct translate *t, const uint8_t *to_return,
+                                   bool flags)
+{
+    const uint8_t *at = align(e);
+    uint8_t *leave;
+
+    put_state_out(e, t, flags);
+    PUT(0x48, 0x83, 0xec, 0x08); /* sub rsp, 8 */
+    put_c_call(e, t, native_fallback);
+    PUT(0x48, 0x83, 0xc4, 0x08, 0x48, 0x85, 0xc0); /* add rsp, 8; test rax, rax */
+    leave = emit_jcc(e, 5);                        /* jnz */
+    put_state_in(e, t);
+    PUT(0xc3); /* ret */
+    emit_patch(leave, align(e));
+    PUT(0x48, 0x83, 0xc4, 0x08); /* add rsp, 8: the return address */
+    emit_patch(emit_jump(e), code_rw(&t->code, to_return));
+    return code_rx(&t->code, at);
+}
+
 void thunks_write(struct translate *t)
 {
     struct code_memory *m = &t->code;
     struct emit emitter = {.at = m->rw, .end = m->rw + m->size}, *e = &emitter;
     const uint8_t *to_return;
-    uint8_t *leave;
 
     vectors_write_routines(e, t);
     put_enter(e, t);
@@ -127,19 +145,10 @@ void thunks_write(struct translate *t)
     emit_store(e, HOST_T0, ABS(t->c.rip));
     PUT(0x45, 0x31, 0xd2); /* xor r10d, r10d */
     emit_patch(emit_jump(e), code_rw(m, t->to_exit_flags_away));
-    t->to_fallback = code_rx(m, align(e));
-    put_state_out(e, t, true);
-    PUT(0x48, 0x83, 0xec, 0x08); /* sub rsp, 8 */
-    put_c_call(e, t, native_fallback);
-    PUT(0x48, 0x83, 0xc4, 0x08, 0x48, 0x85, 0xc0); /* add rsp, 8; test rax, rax */
-    leave = emit_jcc(e, 5);                        /* jnz */
-    put_state_in(e, t);
-    PUT(0xc3); /* ret */
-    emit_patch(leave, align(e));
-    PUT(0x48, 0x83, 0xc4, 0x08); /* add rsp, 8: the return address */
-    emit_patch(emit_jump(e), code_rw(m, to_return));
+    t->to_fallback = put_fallback(e, t, to_return, true);
+    t->to_fallback_flags_away = put_fallback(e, t, to_return, false);
     align(e);
-    vectors_write_gate(e, t);
+    vectors_write_gates(e, t);
     m->used = (size_t)(e->at - m->rw);
     m->keep = m->used;
 }

@@ -89,11 +89,11 @@ struct translate {
     uint32_t host_mxcsr, present_mxcsr;
     struct code_memory code;
     struct windows windows;
-    const uint8_t *to_fallback; /* thunks (thunk.c) */
-    const uint8_t *to_exit;
-    const uint8_t *to_exit_flags_away; /* flags are in c.flags16 already */
-    const uint8_t *to_arrival;         /* leaves to the outer loop; r10: where */
-    const uint8_t *vectors_out, *vectors_in, *vectors_gate; /* routines (vector.c) */
+    /* thunks (thunk.c); flags_away: they are in c.flags16 already */
+    const uint8_t *to_fallback, *to_fallback_flags_away;
+    const uint8_t *to_exit, *to_exit_flags_away;
+    const uint8_t *to_arrival; /* leaves to the outer loop; r10: where */
+    const uint8_t *vectors_out, *vectors_in, *vectors_gate, *vectors_gate_flags_away; /* vector.c */
     native_enter_fn *enter;
     struct compile *compile;
 };
@@ -113,9 +113,9 @@ void thunks_write(struct translate *t);
 
 /* vector.c: may the guest's vectors be in the host's registers in this state? */
 bool vectors_are_allowed(const struct interp *c);
-/* Routines that the others use; the one that blocks call, which uses to_exit. */
+/* Routines that the others use; those that blocks call, which use to_exit_flags_away. */
 void vectors_write_routines(struct emit *e, struct translate *t);
-void vectors_write_gate(struct emit *e, struct translate *t);
+void vectors_write_gates(struct emit *e, struct translate *t);
 /* To the image and back, where they are the host's; eax and flags are lost. */
 void put_vectors_out(struct emit *e, struct translate *t);
 void put_vectors_in(struct emit *e, struct translate *t);

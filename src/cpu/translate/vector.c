@@ -153,26 +153,31 @@ static void put_question(struct emit *e, struct translate *t, uint8_t *no[3])
 
 /*
  * Called by a gate with, in r10, the uop that the interpreter goes on with if they may not be
- * loaded. Flags and guest registers stay; r11 is lost.
+ * loaded. Guest registers stay, flags if they are in place; r11 is lost.
  */
-static void put_gate_routine(struct compile *k)
+static const uint8_t *put_gate_routine(struct compile *k, enum flags_where flags)
 {
     struct translate *t = k->t;
     struct emit *e = &k->e;
+    const uint8_t *at = code_rx(&t->code, e->at);
     uint8_t *no[3];
 
-    put_flags_away(k);
+    if (flags == FLAGS_IN_PLACE)
+        put_flags_away(k);
+    emit_move(e, HOST_T1, X_RAX);
     put_question(e, t, no);
     emit_patch(emit_call(e), code_rw(&t->code, t->vectors_in));
     put_vectors_are(e, t, VECTORS_IN_HOST);
     emit_move(e, X_RAX, HOST_T1);
-    put_flags_back(k);
+    if (flags == FLAGS_IN_PLACE)
+        put_flags_back(k);
     PUT(0xc3);
     for (unsigned n = 0; n < 3; n++)
         emit_patch(no[n], e->at);
     emit_move(e, X_RAX, HOST_T1);
     PUT(0x48, 0x83, 0xc4, 0x08); /* add rsp, 8: the return address */
     emit_patch(emit_jump(e), code_rw(&t->code, t->to_exit_flags_away));
+    return at;
 }
 
 void vectors_write_routines(struct emit *e, struct translate *t)
@@ -183,23 +188,23 @@ void vectors_write_routines(struct emit *e, struct translate *t)
     put_in_routine(e, t);
 }
 
-void vectors_write_gate(struct emit *e, struct translate *t)
+void vectors_write_gates(struct emit *e, struct translate *t)
 {
     struct compile *k = t->compile;
 
-    t->vectors_gate = code_rx(&t->code, e->at);
     k->e = *e;
-    put_gate_routine(k);
+    t->vectors_gate = put_gate_routine(k, FLAGS_IN_PLACE);
+    t->vectors_gate_flags_away = put_gate_routine(k, FLAGS_AWAY);
     *e = k->e;
 }
 
 /* --- in a block --- */
 
 /*
- * Where flags count the byte is tested without them: mov r10, rcx; movzx ecx, byte [t->vectors];
- * jrcxz over the jump; the jump; mov rcx, r10.
+ * Where flags count and stay in place the byte is tested without them: mov r10, rcx; movzx ecx,
+ * byte [t->vectors]; jrcxz over the jump; the jump; mov rcx, r10.
  */
-static void put_gate_with_flags(struct compile *k, struct vector_gate *g)
+static void put_gate_by_rcx(struct compile *k, struct vector_gate *g)
 {
     emit_move(&k->e, HOST_T0, X_RCX);
     emit_form(&k->e, &(struct x_form){.map = 1,
@@ -217,9 +222,13 @@ static void put_gate(struct compile *k, unsigned n)
 {
     struct vector_gate *g = &k->gate;
 
-    *g = (struct vector_gate){.uop = uop_of(k, n), .keeps_flags = k->live[n] != 0};
-    if (g->keeps_flags) {
-        put_gate_with_flags(k, g);
+    /* The check of a memory operand puts them away anyway. */
+    if (uop_of(k, n)->m > (n ? uop_of(k, n - 1)->m : 0))
+        flags_before(k, k->live[n]);
+    *g = (struct vector_gate){.uop = uop_of(k, n), .flags = k->flags};
+    g->by_rcx = k->flags != FLAGS_AWAY && k->live[n];
+    if (g->by_rcx) {
+        put_gate_by_rcx(k, g);
     } else {
         put_compare(&k->e, k->t);
         g->from = emit_jcc(&k->e, 5);
@@ -234,10 +243,12 @@ void put_gate_way(struct compile *k)
     if (!g->from)
         return;
     emit_patch(g->from, k->e.at);
-    if (g->keeps_flags)
+    if (g->by_rcx)
         emit_move(&k->e, X_RCX, HOST_T0);
     emit_imm64(&k->e, HOST_T0, (uint64_t)(uintptr_t)g->uop);
-    emit_patch(emit_call(&k->e), code_rw(&k->t->code, k->t->vectors_gate));
+    emit_patch(emit_call(&k->e),
+               code_rw(&k->t->code, g->flags == FLAGS_AWAY ? k->t->vectors_gate_flags_away
+                                                           : k->t->vectors_gate));
     emit_patch(emit_jump(&k->e), g->resume);
 }
 
