@@ -164,8 +164,8 @@ static const struct {
     {FIGURE_time_to_target_s, "to target"},
     {FIGURE_reclaim_bytes_per_s, "taken back"},
     {FIGURE_host_peak_bytes, "host peak"},
-    {FIGURE_file_write_bytes, "hypervisor wrote"},
-    {FIGURE_file_read_bytes, "hypervisor read"},
+    {FIGURE_file_write_bytes, "hyper&shy;visor wrote"},
+    {FIGURE_file_read_bytes, "hyper&shy;visor read"},
     {FIGURE_guest_swap_out_bytes, "guest swapped out"},
     {FIGURE_guest_swap_in_bytes, "guest swapped in"},
     {FIGURE_guest_disk_read_bytes, "guest read files"},
@@ -179,11 +179,11 @@ static const struct {
 
 #define COLUMNS (sizeof(columns) / sizeof(columns[0]))
 
-/* Some figure of it is there. */
+/* In some column there is a figure, and not nothing. */
 static bool has_figure(const struct compare_result *result, enum compare_figure which)
 {
     for (size_t c = 0; c < result->count; c++) {
-        if (result->columns[c].shown && !isnan(result->columns[c].figures.value[which]))
+        if (result->columns[c].shown && result->columns[c].figures.value[which] > 0)
             return true;
     }
     return false;
@@ -213,7 +213,8 @@ static void put_table(const struct compare_result *result, FILE *out)
     }
     fputs("</tbody></table></div>\n<p class='soft'>Disk bytes count from the shortage on. "
           "<b>To target</b>: until the whole VM held no more than the limit. <b>Host peak</b>: the "
-          "most that its process held while it was measured.</p>\n",
+          "most that its process held while it was measured. What is nothing in all runs is left "
+          "out.</p>\n",
           out);
 }
 

@@ -120,6 +120,8 @@ static void take_line(void *arg, char *line)
         r->run->marks.live_again = now;
         r->done_before = count ? r->run->ticks[count - 1].done : 0;
         enter(r, SETTLE_AGAIN);
+        if (!compare_add_tick(r->run, now, r->done_before)) /* nothing was done meanwhile */
+            fail(r, "no memory for samples");
     } else if (!strncmp(line, "owner: done ", 12)) {
         uint64_t done = strtoull(line + 12, &end, 10);
 
