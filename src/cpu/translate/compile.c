@@ -21,10 +21,17 @@ static int memory_operand_of(const struct compile *k, unsigned n)
     return -1;
 }
 
-/* Tells native_fallback which address the window may learn. */
-static void note_address(const struct compile *k, unsigned n, struct uop *stop)
+/* Tells native_fallback which addresses the window may learn: the operand's, one on the stack. */
+static void note_address(const struct compile *k, unsigned n, struct uop *pair)
 {
+    struct uop *stop = &pair[1];
+
+    stop->src = memory_operand_of(k, n) >= 0;
     switch (k->i[n].mnemonic) {
+    case ZYDIS_MNEMONIC_LEAVE:
+        pair->base = 8 * RBP;
+        stop->src = 1;
+        break;
     case ZYDIS_MNEMONIC_PUSH:
         stop->src2 = 1;
         stop->dst = 8;
@@ -33,7 +40,7 @@ static void note_address(const struct compile *k, unsigned n, struct uop *stop)
         stop->src2 = 1;
         break;
     default:
-        stop->src = memory_operand_of(k, n) >= 0;
+        break;
     }
 }
 
@@ -51,7 +58,7 @@ const struct uop *fallback_pair(struct compile *k, unsigned n)
     pair[0].extra = u->extra;
     pair[1] =
         (struct uop){.fn = op_resume, .off = (uint16_t)(u->off + u->len), .n = u->n, .m = u->m};
-    note_address(k, n, &pair[1]);
+    note_address(k, n, pair);
     k->stop[k->stop_count++] = &pair[1];
     return pair;
 }
@@ -254,7 +261,7 @@ static bool put_push(struct compile *k, unsigned n)
         f = at_t0(0x89, value);
         emit_form(&k->e, &f);
     } else {
-        return false;
+        return op->type == ZYDIS_OPERAND_TYPE_MEMORY && put_push_memory(k, n);
     }
     emit_lea(&k->e, HOST_SP, HOST_SP, -8);
     return true;
@@ -302,7 +309,7 @@ static bool put_special(struct compile *k, unsigned n)
     case ZYDIS_MNEMONIC_POP:
         return put_pop(k, n);
     default:
-        return put_sensitive(k, n) || put_vector(k, n);
+        return put_sensitive(k, n) || put_integer(k, n) || put_vector(k, n);
     }
 }
 

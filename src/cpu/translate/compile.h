@@ -57,7 +57,7 @@ struct compile {
     struct taken_way taken[BLOCK_MAX_INSNS + 1];
     unsigned taken_count;
     struct vector_gate gate;
-    struct uop *stop[BLOCK_MAX_INSNS];
+    struct uop *stop[2 * BLOCK_MAX_INSNS];
     unsigned stop_count;
     unsigned fallbacks;
     enum flags_where flags; /* at this place */
@@ -84,6 +84,10 @@ void put_address(struct compile *k, const struct uop *u);
 /* r11 += the present window. */
 void put_window_base(struct compile *k);
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
+
+/* integer.c: false: by the handler. */
+bool put_integer(struct compile *k, unsigned n);
+bool put_push_memory(struct compile *k, unsigned n);
 
 /* sensitive.c: false: by the handler. */
 bool put_sensitive(struct compile *k, unsigned n);

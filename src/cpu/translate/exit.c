@@ -22,27 +22,25 @@ static uint64_t operand_address(const struct interp *c, const struct uop *u)
 
 /*
  * Does the one instruction u by its handler. u[1] is its stop: op_resume, or op_stale when the
- * block's code was written meanwhile. stop->cond says whether u has a memory operand, or how far
- * from RSP its access is.
+ * block's code was written meanwhile. stop->src: u has a memory operand; stop->src2: it uses the
+ * stack, stop->dst below RSP.
  */
 const struct uop *native_fallback(struct interp *c, const struct uop *u)
 {
     struct translate *t = translate_of(c);
     const struct uop *stop = u + 1, *next;
     enum vectors_where vectors = t->vectors;
-    uint64_t lin = 0;
+    uint64_t operand = operand_address(c, u), stack = c->gpr[RSP] - stop->dst;
 
     t->vectors = VECTORS_IN_IMAGE;
-    if (stop->src)
-        lin = operand_address(c, u);
-    if (stop->src2)
-        lin = c->gpr[RSP] - stop->dst;
     c->stats.native_callouts++;
     next = u->fn(c, u);
     if (next != stop || stop->fn != op_resume)
         return next ? next : LEAVE_TO_LOOP;
-    if (stop->src || stop->src2)
-        windows_learn(&t->windows, c, lin);
+    if (stop->src)
+        windows_learn(&t->windows, c, operand);
+    if (stop->src2)
+        windows_learn(&t->windows, c, stack);
     if (vectors == VECTORS_IN_HOST && !vectors_are_allowed(c)) {
         op_stale(c, stop);
         return LEAVE_TO_LOOP;

@@ -87,8 +87,8 @@ bool insn_is_nothing(const ZydisDecodedInstruction *i)
     case ZYDIS_MNEMONIC_PREFETCHT1:
     case ZYDIS_MNEMONIC_PREFETCHT2:
     case ZYDIS_MNEMONIC_PREFETCHW:
+    case ZYDIS_MNEMONIC_PAUSE:
     case ZYDIS_MNEMONIC_LFENCE:
-    case ZYDIS_MNEMONIC_SFENCE:
         return true;
     default:
         return false;
@@ -99,7 +99,9 @@ static bool is_plain_mnemonic(ZydisMnemonic m)
 {
     switch (m) {
     case ZYDIS_MNEMONIC_ADC:
+    case ZYDIS_MNEMONIC_ADCX:
     case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_ADOX:
     case ZYDIS_MNEMONIC_AND:
     case ZYDIS_MNEMONIC_BSF:
     case ZYDIS_MNEMONIC_BSR:
@@ -132,12 +134,17 @@ static bool is_plain_mnemonic(ZydisMnemonic m)
     case ZYDIS_MNEMONIC_CMP:
     case ZYDIS_MNEMONIC_CMPXCHG:
     case ZYDIS_MNEMONIC_CQO:
+    case ZYDIS_MNEMONIC_CRC32:
     case ZYDIS_MNEMONIC_CWD:
     case ZYDIS_MNEMONIC_CWDE:
     case ZYDIS_MNEMONIC_DEC:
     case ZYDIS_MNEMONIC_IMUL:
     case ZYDIS_MNEMONIC_INC:
+    case ZYDIS_MNEMONIC_LAHF:
+    case ZYDIS_MNEMONIC_LZCNT:
     case ZYDIS_MNEMONIC_MOV:
+    case ZYDIS_MNEMONIC_MOVBE:
+    case ZYDIS_MNEMONIC_MOVNTI:
     case ZYDIS_MNEMONIC_MOVSX:
     case ZYDIS_MNEMONIC_MOVSXD:
     case ZYDIS_MNEMONIC_MOVZX:
@@ -145,10 +152,12 @@ static bool is_plain_mnemonic(ZydisMnemonic m)
     case ZYDIS_MNEMONIC_NEG:
     case ZYDIS_MNEMONIC_NOT:
     case ZYDIS_MNEMONIC_OR:
+    case ZYDIS_MNEMONIC_POPCNT:
     case ZYDIS_MNEMONIC_RCL:
     case ZYDIS_MNEMONIC_RCR:
     case ZYDIS_MNEMONIC_ROL:
     case ZYDIS_MNEMONIC_ROR:
+    case ZYDIS_MNEMONIC_SAHF:
     case ZYDIS_MNEMONIC_SAR:
     case ZYDIS_MNEMONIC_SBB:
     case ZYDIS_MNEMONIC_SETB:
@@ -174,6 +183,7 @@ static bool is_plain_mnemonic(ZydisMnemonic m)
     case ZYDIS_MNEMONIC_STC:
     case ZYDIS_MNEMONIC_SUB:
     case ZYDIS_MNEMONIC_TEST:
+    case ZYDIS_MNEMONIC_TZCNT:
     case ZYDIS_MNEMONIC_XADD:
     case ZYDIS_MNEMONIC_XCHG:
     case ZYDIS_MNEMONIC_XOR:

@@ -18,13 +18,18 @@ static bool decode_one(struct compile *k, unsigned off, struct uop *u)
 /* All flags count where a handler or another block may look at them. */
 static struct insn_flags flags_of(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
 {
-    if (insn_is_jcc(i) || insn_is_plain(i, op) || insn_is_vector(i, op) || insn_is_nothing(i))
+    if (insn_is_jcc(i) || insn_is_plain(i, op) || insn_is_vector(i, op) ||
+        i->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX || insn_is_nothing(i))
         return insn_flags(i, op);
     switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_LEA:
     case ZYDIS_MNEMONIC_PUSH:
     case ZYDIS_MNEMONIC_POP:
     case ZYDIS_MNEMONIC_LEAVE:
+    case ZYDIS_MNEMONIC_DIV:
+    case ZYDIS_MNEMONIC_IDIV:
+    case ZYDIS_MNEMONIC_SFENCE:
+    case ZYDIS_MNEMONIC_MFENCE:
         return (struct insn_flags){0};
     default:
         return (struct insn_flags){.reads = RFLAGS_ARITH};
