@@ -150,8 +150,8 @@ static void print_smart(const json_t *memory, FILE *out)
                 mib_of_pages(json_object_get(memory, "pages"), page_state_name(PAGE_SMART)), path);
     else if (get(flows, "smart_files"))
         fprintf(out,
-                "Smart paging bridged %" PRIu64 " restarts with %.1f MiB; its file was there for "
-                "%.1f s in all and is gone.\n",
+                "Restarts bridged by smart paging: %" PRIu64 ", with %.1f MiB; its file was there "
+                "for %.1f s in all and is gone.\n",
                 get(flows, "smart_files"), mib_of_pages(flows, "evicted_smart"),
                 (double)get(flows, "smart_file_ns") / 1e9);
 }

@@ -177,6 +177,7 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
         .host = mem_host_bytes(vm->mem),
         .compressed = stores.compressed_bytes,
         .compressed_limit = stores.compressed_limit_bytes,
+        .smart_failed = stores.smart_failed,
         .file_bytes = stores.file_pages * PAGE_SIZE,
         .ledger = mem_ledger(vm->mem),
         .has_balloon = balloon.has_driver,

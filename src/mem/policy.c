@@ -235,7 +235,7 @@ static enum policy_rung rung_of(const struct policy_input *in, const struct poli
     if (!(in->forbidden & MEM_MEANS_COMPRESS) && in->compressed_limit &&
         in->compressed < in->compressed_limit / 100 * 95)
         return POLICY_COMPRESS;
-    return in->smart_allowed > smart_bytes(in) ? POLICY_SMART : POLICY_SWAP;
+    return in->smart_allowed > smart_bytes(in) && !in->smart_failed ? POLICY_SMART : POLICY_SWAP;
 }
 
 static void explain(const struct policy_input *in, struct policy_output *out, uint64_t room)

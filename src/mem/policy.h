@@ -34,7 +34,8 @@ enum policy_means {
  * active_bytes: own pages used within the last five seconds;  idle_bytes: not for half a minute
  * compressed:  what the compressed store takes
  * file_bytes:  pages that equal blocks of a disk, wherever they are
- * smart_allowed: bytes that may lie in the smart-paging file;  smart_overdue: what is there must go
+ * smart_allowed: bytes that may lie in the smart-paging file;  smart_overdue: what is there must go;
+ *              smart_failed: the host fails it
  * user_target: resident size asked by the user, UINT64_MAX: none;  user_balloon: the same for the
  *              balloon (the guest's size after it)
  * forbidden:   POLICY_MEANS_* and MEM_MEANS_* that the policy may not use; what the user asks of
@@ -47,7 +48,7 @@ struct policy_input {
     struct mem_ledger ledger;
     uint64_t came_in_pages, active_bytes, idle_bytes, file_bytes;
     uint64_t smart_allowed;
-    bool smart_overdue;
+    bool smart_overdue, smart_failed;
     uint64_t user_target, user_balloon;
     bool has_balloon;
     uint64_t balloon_pages;    /* in the balloon now */

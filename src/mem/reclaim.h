@@ -144,7 +144,7 @@ const struct mem_reclaim_stats *mem_reclaim_stats(const struct guest_mem *mem);
  * compressed_bytes: what the compressed store takes;  shared_copies: pages held for shared ones
  * file_pages:       frames that equal a block of a disk, wherever they are
  * swap_slots:       pages the swap file has room for;  staging_pages: on their way there
- * has_smart_file:   it is there now
+ * has_smart_file:   it is there now;  smart_failed: the host fails it, the swap file takes over
  */
 struct mem_store_info {
     uint64_t compressed_bytes, compressed_limit_bytes;
@@ -152,7 +152,7 @@ struct mem_store_info {
     uint64_t file_pages;
     uint64_t swap_slots, swap_slots_used, swap_staging_pages;
     uint64_t smart_staging_pages;
-    bool has_smart_file;
+    bool has_smart_file, smart_failed;
 };
 void mem_store_info(const struct guest_mem *mem, struct mem_store_info *out);
 

@@ -149,6 +149,7 @@ void mem_store_info(const struct guest_mem *mem, struct mem_store_info *out)
         .swap_staging_pages = info.staged,
         .smart_staging_pages = smart.staged,
         .has_smart_file = mem->smart.file,
+        .smart_failed = mem->smart.is_refused,
     };
 }
 

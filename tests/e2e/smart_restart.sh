@@ -22,7 +22,7 @@ END
 "$umbra" host --name p --memory 400M 2> "$tmp/host" &
 manager=$!
 wait_for 10 test -S "$XDG_RUNTIME_DIR/umbra/p.pool"
-"$member" "$XDG_RUNTIME_DIR/umbra/p.pool" other 290 290 0 > "$tmp/other" &
+"$member" "$XDG_RUNTIME_DIR/umbra/p.pool" other 303 303 0 > "$tmp/other" &
 other=$!
 wait_for 10 grep -q lease "$tmp/other"
 mkfifo "$tmp/keys"
