@@ -34,8 +34,8 @@ enum policy_means {
  * active_bytes: own pages used within the last five seconds;  idle_bytes: not for half a minute
  * compressed:  what the compressed store takes
  * file_bytes:  pages that equal blocks of a disk, wherever they are
- * smart_allowed: bytes that may lie in the smart-paging file;  smart_overdue: what is there must go;
- *              smart_failed: the host fails it
+ * smart_allowed: bytes that may lie in the smart-paging file
+ * smart_overdue: what is there must go;  smart_failed: the host fails it
  * user_target: resident size asked by the user, UINT64_MAX: none;  user_balloon: the same for the
  *              balloon (the guest's size after it)
  * forbidden:   POLICY_MEANS_* and MEM_MEANS_* that the policy may not use; what the user asks of
