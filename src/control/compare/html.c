@@ -157,7 +157,7 @@ static const struct {
     enum compare_figure figure;
     const char *title;
 } columns[] = {
-    {FIGURE_accesses_per_s, "accesses/s"},
+    {FIGURE_accesses_per_s, "a second"},
     {FIGURE_of_enough, "of enough"},
     {FIGURE_median_ns, "median"},
     {FIGURE_p99_ns, "99 %"},
@@ -251,7 +251,8 @@ static void put_run(const struct compare_result *result, const struct compare_co
     if (column->shown) {
         fputs("<figure><figcaption>Where the guest&rsquo;s memory is, MiB</figcaption>", out);
         svg_memory(column->shown, result->plan, column->means->shortage, scales, out);
-        fputs("</figure><figure><figcaption>Accesses a second (logarithmic)</figcaption>", out);
+        fprintf(out, "</figure><figure><figcaption>%s a second (logarithmic)</figcaption>",
+                result->plan->command ? "Runs" : "Accesses");
         svg_work(column->shown, scales, out);
         fputs("</figure><figure><figcaption>Disk, MiB a second: <b style='color:var(--swapped)'>"
               "hypervisor</b> and <b style='color:var(--image)'>guest</b></figcaption>",
@@ -275,10 +276,11 @@ void compare_print_html(const struct compare_result *result, FILE *out)
     svg_scales_make(result, &scales);
     put_head(result, out);
     fputs("<h2>At a glance</h2>\n<div class='two'>\n", out);
-    put_bars(result, FIGURE_accesses_per_s, "Accesses a second", "", out);
+    put_bars(result, FIGURE_accesses_per_s,
+             result->plan->command ? "Runs of the command a second" : "Accesses a second", "", out);
     if (result->plan->workload->restarts)
         put_bars(result, FIGURE_restart_s, "Time that a restart took", "late", out);
-    put_bars(result, FIGURE_p99_ns, "99 of 100 accesses took less than (logarithmic)", "late", out);
+    put_bars(result, FIGURE_p99_ns, "99 of 100 took less than (logarithmic)", "late", out);
     fputs("</div>\n", out);
     put_table(result, out);
     fputs("<h2>Run by run</h2>\n", out);

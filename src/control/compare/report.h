@@ -29,6 +29,9 @@ const char *compare_count(char buf[COMPARE_TEXT], double count);
 const char *compare_cell(char buf[COMPARE_TEXT], const struct compare_figures *figures,
                          enum compare_figure which);
 
+/* What the workload does so many of: "accesses", or "runs" of a command. */
+const char *compare_unit(const struct compare_plan *plan);
+
 /* What was run, in a sentence. */
 void compare_tell_plan(const struct compare_plan *plan, FILE *out);
 

@@ -2,6 +2,7 @@
 /* The terminal's answer: two tables, then a few words for each run. */
 #include "control/compare/report.h"
 
+/* title NULL: what the workload does so many of */
 struct head {
     const char *title;
     enum compare_figure figure;
@@ -9,7 +10,7 @@ struct head {
 };
 
 static const struct head cost[] = {
-    {"accesses/s", FIGURE_accesses_per_s, 12},
+    {NULL, FIGURE_accesses_per_s, 12},
     {"of enough", FIGURE_of_enough, 10},
     {"median", FIGURE_median_ns, 9},
     {"99 %", FIGURE_p99_ns, 9},
@@ -40,7 +41,9 @@ static void print_part(const struct compare_result *result, const struct head *h
 
     fprintf(out, "%-18s", "");
     for (size_t h = 0; h < count; h++)
-        fprintf(out, "%*s", heads[h].width, heads[h].title);
+        fprintf(out, "%*s%s", heads[h].width - (heads[h].title ? 0 : 2),
+                heads[h].title ? heads[h].title : compare_unit(result->plan),
+                heads[h].title ? "" : "/s");
     fputc('\n', out);
     for (size_t c = 0; c < result->count; c++) {
         const struct compare_column *column = &result->columns[c];

@@ -111,6 +111,11 @@ const char *compare_cell(char buf[COMPARE_TEXT], const struct compare_figures *f
     }
 }
 
+const char *compare_unit(const struct compare_plan *plan)
+{
+    return plan->command ? "runs" : "accesses";
+}
+
 void compare_tell_plan(const struct compare_plan *plan, FILE *out)
 {
     char memory[16], limit[16], load[16];
@@ -207,12 +212,12 @@ static void tell_disk(const struct compare_column *c, FILE *out)
                 isnan(v[FIGURE_smart_file_s]) ? "" : compare_time(b, v[FIGURE_smart_file_s] * 1e9));
 }
 
-static void tell_cost(const struct compare_column *c, FILE *out)
+static void tell_cost(const struct compare_plan *plan, const struct compare_column *c, FILE *out)
 {
     const double *v = c->figures.value;
     char a[COMPARE_TEXT], b[COMPARE_TEXT], n[COMPARE_TEXT];
 
-    fprintf(out, "%s accesses a second", compare_count(n, v[FIGURE_accesses_per_s]));
+    fprintf(out, "%s %s a second", compare_count(n, v[FIGURE_accesses_per_s]), compare_unit(plan));
     if (c->means->shortage == SHORTAGE_NONE)
         fputs(", the measure for the others", out);
     else if (!isnan(v[FIGURE_of_enough]))
@@ -261,7 +266,7 @@ void compare_answer(const struct compare_result *result, const struct compare_co
     else if (which == 1)
         tell_disk(column, out);
     else if (which == 2)
-        tell_cost(column, out);
+        tell_cost(result->plan, column, out);
     else
         tell_who(column, out);
 }
