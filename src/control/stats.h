@@ -26,6 +26,12 @@ enum err stats_write(const json_t *stats, const char *path) MUST_USE;
 /* "Where the memory is" in words, made from such an object. */
 void stats_print_memory(const json_t *stats, FILE *out);
 
+/* Which instructions native code left to their handlers most often, and why: an array. */
+json_t *stats_callouts_json(struct vm *vm);
+
+/* The CPU's counters in words, and what becomes of translated code. */
+void stats_print_cpu(const json_t *stats, FILE *out);
+
 /* The shadow MMU's counters in words, from the "mmu" member of such an object. */
 void stats_print_mmu(const json_t *mmu, FILE *out);
 

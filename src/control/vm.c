@@ -248,6 +248,7 @@ static enum err make_cpu(struct vm *vm)
         .code_bytes = code_bytes(vm),
         .budgeted = vm->config.clock == CLOCK_INSTRUCTIONS,
         .at_once = vm->config.translate_at_once,
+        .perf_map = vm->config.perf_map,
     };
 
     vm->board_bus = board_cpu_bus(vm->board, 0);

@@ -79,6 +79,7 @@ struct vm_config {
     enum mmu_strategy mmu_strategy;
     bool mmu_oracle;
     bool translate_at_once;
+    bool perf_map;
     uint32_t features;
     int input_file;
     struct vm_disk disks[MEM_DISKS_MAX];
@@ -241,6 +242,8 @@ void vm_cpu_state(struct vm *vm, struct x86_state *out);
 struct guest_mem *vm_mem(struct vm *vm);
 struct mmu *vm_mmu(struct vm *vm);
 const struct cpu_stats *vm_cpu_stats(struct vm *vm);
+/* As the engine's callouts; 0 where it has none. */
+unsigned vm_callouts(struct vm *vm, struct engine_callout *out, unsigned room);
 
 /* Wall time since vm_start, stopping at the end; boot information for messages. */
 uint64_t vm_wall_ns(struct vm *vm);

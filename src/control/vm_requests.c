@@ -140,6 +140,11 @@ const struct cpu_stats *vm_cpu_stats(struct vm *vm)
     return vm->engine->stats(vm->vcpu);
 }
 
+unsigned vm_callouts(struct vm *vm, struct engine_callout *out, unsigned room)
+{
+    return vm->engine->callouts ? vm->engine->callouts(vm->vcpu, out, room) : 0;
+}
+
 uint64_t vm_wall_ns(struct vm *vm)
 {
     uint64_t end = vm->end_ns;

@@ -76,6 +76,7 @@ struct cpu_stats {
  * features:     CPU_FEATURE_* that the CPU offers
  * code_bytes:   host memory that decoded or translated code may take; 0: the engine's choice
  * at_once:      translate code before it first runs, not only when it has run often
+ * perf_map:     tell `perf` the places of translated code
  * budgeted:     stop exactly at the bus' poll budget (CLOCK_INSTRUCTIONS)
  */
 struct vcpu_config {
@@ -89,7 +90,14 @@ struct vcpu_config {
     bool audit_exits;
     uint64_t code_bytes;
     bool at_once;
+    bool perf_map;
     bool budgeted;
+};
+
+/* Instructions that native code left to their handlers, and why, in words. */
+struct engine_callout {
+    const char *instruction, *reason;
+    uint64_t count;
 };
 
 struct vcpu;
@@ -112,6 +120,8 @@ struct engine_ops {
     uint64_t (*instructions)(const struct vcpu *vcpu);
     const struct cpu_stats *(*stats)(const struct vcpu *vcpu);
     struct mmu *(*mmu)(struct vcpu *vcpu);
+    /* The most frequent ones first, at most `room`; answers how many. NULL: no native code. */
+    unsigned (*callouts)(const struct vcpu *vcpu, struct engine_callout *out, unsigned room);
 };
 
 /* Every engine starts its struct with this. */

@@ -62,6 +62,8 @@ void trace(struct world *w, uint64_t icount)
     unsigned n = 0;
     ZydisDisassembledInstruction i;
 
+    if (w->traced_dead & ~dead_flags(w->traced_rip, world_fetch, w))
+        w->saw_flags_revived = true;
     w->ops->get_state(w->vcpu, &s);
     for (int b; n < sizeof bytes && (b = world_fetch(w, s.rip + n)) >= 0; n++)
         bytes[n] = (uint8_t)b;
@@ -70,11 +72,13 @@ void trace(struct world *w, uint64_t icount)
     if (n && (i.info.attributes &
               (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)))
         w->saw_rep = true;
+    w->traced_rip = s.rip;
+    w->traced_dead = dead_flags(s.rip, world_fetch, w);
     if (!w->config.loud)
         return;
     fprintf(stderr, "  %llu %llx flags %llx%s  %s\n", (unsigned long long)icount,
             (unsigned long long)s.rip, (unsigned long long)s.rflags,
-            dead_flags(s.rip, world_fetch, w) ? " (dead)" : "", i.text);
+            w->traced_dead ? " (dead)" : "", i.text);
 }
 
 void world_compare_memory(struct world *a, struct world *b)

@@ -52,7 +52,9 @@ struct world {
     uint64_t cr3, page; /* what the handler is to load and to invalidate; 0: nothing */
     unsigned space;
     bool pcid, over, failed, irq, service;
-    bool tracked, saw_rep;
+    bool tracked, saw_rep, saw_flags_revived;
+    uint64_t traced_rip;
+    uint32_t traced_dead;
 };
 
 static inline uint64_t now(const struct world *w)

@@ -51,6 +51,7 @@ const struct option_spec run_option_specs[] = {
      false},
     {"cures", "on|off",
      "off: swap as a hypervisor that knows nothing of disks and overwriting (default on)", false},
+    {"perf-map", NULL, "write /tmp/perf-PID.map, so that perf names translated guest code", false},
     {"translate-at-once", NULL, "test mode: translate code before it first runs", false},
     {"inject", "FAULTS", "test mode: failures of files, as swap-write=ENOSPC@100-200", false},
     {"pool", "NAME", "join the pool of this name (umbra host), which sets the limit", false},
@@ -340,6 +341,8 @@ static enum err set_option(void *arg, const struct option_spec *spec, const char
         o->vm.mmu_oracle = true;
     } else if (is(spec, "translate-at-once")) {
         o->vm.translate_at_once = true;
+    } else if (is(spec, "perf-map")) {
+        o->vm.perf_map = true;
     } else if (is(spec, "engine") || is(spec, "shadow") || is(spec, "clock") || is(spec, "cures")) {
         return set_chosen(o, spec, value);
     } else {

@@ -9,21 +9,6 @@
 #include "control/memory_json.h"
 #include "control/stats.h"
 
-#define CPU_TEXT(name, text) {#name, text, 0},
-static const struct stats_desc cpu_texts[] = {CPU_COUNTERS(CPU_TEXT){NULL, NULL, 0}};
-
-static void print_counters(const json_t *stats, const char *group, const struct stats_desc *texts)
-{
-    const json_t *object = json_object_get(stats, group);
-
-    for (; texts->name; texts++) {
-        json_int_t value = json_integer_value(json_object_get(object, texts->name));
-
-        if (value)
-            printf("  %14" JSON_INTEGER_FORMAT "  %s\n", value, texts->text);
-    }
-}
-
 static const char *string_of(const json_t *stats, const char *key)
 {
     const char *text = json_string_value(json_object_get(stats, key));
@@ -44,8 +29,8 @@ static void print_text(const json_t *stats)
     stats_print_memory(stats, stdout);
     puts("\nMemory on the move (what is zero is left out):");
     memory_print_flows(json_object_get(stats, "memory"), stdout);
-    puts("\nCPU (what is zero is left out):");
-    print_counters(stats, "cpu", cpu_texts);
+    putchar('\n');
+    stats_print_cpu(stats, stdout);
     putchar('\n');
     stats_print_mmu(json_object_get(stats, "mmu"), stdout);
 }

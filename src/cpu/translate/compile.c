@@ -44,7 +44,7 @@ static void note_address(const struct compile *k, unsigned n, struct uop *pair)
     }
 }
 
-const struct uop *fallback_pair(struct compile *k, unsigned n)
+const struct uop *fallback_pair(struct compile *k, unsigned n, enum callout_why why)
 {
     const struct uop *u = uop_of(k, n);
     struct uop *pair = code_memory_data(&k->t->code, 2 * sizeof *pair);
@@ -58,6 +58,8 @@ const struct uop *fallback_pair(struct compile *k, unsigned n)
     pair[0].extra = u->extra;
     pair[1] =
         (struct uop){.fn = op_resume, .off = (uint16_t)(u->off + u->len), .n = u->n, .m = u->m};
+    pair[1].imm = k->i[n].mnemonic;
+    pair[1].cond = (uint8_t)why;
     note_address(k, n, pair);
     k->stop[k->stop_count++] = &pair[1];
     return pair;
@@ -75,7 +77,7 @@ static void put_call_fallback(struct compile *k, const struct uop *pair, enum fl
 
 static void put_fallback(struct compile *k, unsigned n)
 {
-    put_call_fallback(k, fallback_pair(k, n), k->flags);
+    put_call_fallback(k, fallback_pair(k, n, CALLOUT_NO_FORM), k->flags);
     k->flags = FLAGS_BOTH;
     k->fallbacks++;
 }
@@ -440,6 +442,8 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     nb->entry_rw = entry;
     nb->entry = code_rx(m, nb->entry_rw);
     b->looked_at = k->looked_at;
+    perf_map_add(t->perf_map, nb->entry, (size_t)(k->e.at - nb->entry_rw),
+                 t->c.gpr[GPR_PAGE / 8] + uop_of(k, 0)->off);
     t->c.stats.native_blocks++;
     t->c.stats.native_guest_bytes += guest_bytes(k);
     t->c.stats.native_bytes += (uint64_t)(k->e.at - nb->far_entry);

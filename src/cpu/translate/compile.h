@@ -115,7 +115,7 @@ uint8_t *put_poll(struct compile *k);
 void put_stack_address(struct compile *k, unsigned n, bool push);
 
 /* The uop of instruction n and its stop; NULL (and failed) when there is no room. */
-const struct uop *fallback_pair(struct compile *k, unsigned n);
+const struct uop *fallback_pair(struct compile *k, unsigned n, enum callout_why why);
 
 /* A copy of a uop that branches; one whose window learns first. */
 const struct uop *leaving_copy(struct compile *k, const struct uop *u);
@@ -143,8 +143,8 @@ void flags_away(struct compile *k);
 void flags_in_place(struct compile *k);
 
 /*
- * Before code that destroys RFLAGS, where those of the flags `live` count; before what instruction n
- * itself does.
+ * Before code that destroys RFLAGS, where those of the flags `live` count; before what instruction
+ * n itself does.
  */
 void flags_before(struct compile *k, uint32_t live);
 void flags_for(struct compile *k, unsigned n);

@@ -23,7 +23,7 @@ static uint64_t operand_address(const struct interp *c, const struct uop *u)
 /*
  * Does the one instruction u by its handler. u[1] is its stop: op_resume, or op_stale when the
  * block's code was written meanwhile. stop->src: u has a memory operand; stop->src2: it uses the
- * stack, stop->dst below RSP.
+ * stack, stop->dst below RSP; imm and cond: what is counted.
  */
 const struct uop *native_fallback(struct interp *c, const struct uop *u)
 {
@@ -34,6 +34,7 @@ const struct uop *native_fallback(struct interp *c, const struct uop *u)
 
     t->vectors = VECTORS_IN_IMAGE;
     c->stats.native_callouts++;
+    callouts_count(t->callouts, (unsigned)stop->imm, (enum callout_why)stop->cond);
     next = u->fn(c, u);
     if (next != stop || stop->fn != op_resume)
         return next ? next : LEAVE_TO_LOOP;

@@ -80,7 +80,7 @@ static bool put_division(struct compile *k, unsigned n, bool is_signed)
         pair = k->slow[k->slow_count - 1].uop;
     } else {
         rm = put_register_in(k, dec_gpr(k->op[n][0].reg.value) / 8, HOST_T0);
-        pair = fallback_pair(k, n);
+        pair = fallback_pair(k, n, CALLOUT_STATE);
     }
     if (is_signed)
         put_idiv_guard(k, wide, rm, memory, pair);

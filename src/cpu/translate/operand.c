@@ -110,7 +110,7 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
     struct x_form host = at_entry(0x03, offsetof(struct window_entry, host));
     struct slow_way *s = &k->slow[k->slow_count++];
 
-    s->uop = compile_leaves(k, n) ? learning_copy(k, n) : fallback_pair(k, n);
+    s->uop = compile_leaves(k, n) ? learning_copy(k, n) : fallback_pair(k, n, CALLOUT_WINDOW);
     flags_before(k, k->live[n]);
     s->flags = k->flags;
     emit_bytes(&k->e, rorx_t1_t0_7, sizeof rorx_t1_t0_7);

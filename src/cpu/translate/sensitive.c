@@ -33,7 +33,7 @@ static void put_guard(struct compile *k, const struct uop *pair, uint32_t addres
 
 static const struct uop *put_kernel_only(struct compile *k, unsigned n)
 {
-    const struct uop *pair = fallback_pair(k, n);
+    const struct uop *pair = fallback_pair(k, n, CALLOUT_STATE);
 
     flags_before(k, k->live[n + 1]);
     put_guard(k, pair, ABS(k->t->c.cpl), true);

@@ -2,6 +2,7 @@
 /* The translate engine as the rest of Umbra sees it, and what the block cache tells it. */
 #include "cpu/translate/translate.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -99,6 +100,8 @@ static void translate_destroy(struct vcpu *vcpu)
 
     interp_fini(&t->c);
     compile_destroy(t);
+    perf_map_close(t->perf_map);
+    free(t->callouts);
     windows_destroy(&t->windows);
     code_memory_destroy(&t->code);
     munmap(t, struct_bytes());
@@ -115,6 +118,10 @@ static enum err create_parts(struct translate *t, const struct vcpu_config *conf
         err = windows_create(&t->windows);
     if (!err)
         err = compile_create(t);
+    if (!err)
+        err = callouts_create(&t->callouts);
+    if (!err && config->perf_map)
+        err = perf_map_open(&t->perf_map);
     if (err)
         return err;
     for (unsigned n = 0; n <= BLOCK_MAX_INSNS; n++)
@@ -146,6 +153,12 @@ static enum err translate_create(struct vcpu **out, const struct vcpu_config *co
     return ERR_OK;
 }
 
+static unsigned translate_callouts(const struct vcpu *vcpu, struct engine_callout *out,
+                                   unsigned room)
+{
+    return callouts_top(((const struct translate *)vcpu)->callouts, out, room);
+}
+
 static bool translate_is_available(const char **why)
 {
     __builtin_cpu_init();
@@ -171,4 +184,5 @@ const struct engine_ops engine_translate = {
     .instructions = interp_vcpu_instructions,
     .stats = interp_vcpu_stats,
     .mmu = interp_vcpu_mmu,
+    .callouts = translate_callouts,
 };

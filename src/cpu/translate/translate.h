@@ -26,6 +26,7 @@
 #include "cpu/interp/tier.h"
 #include "cpu/translate/code.h"
 #include "cpu/translate/emit.h"
+#include "cpu/translate/perf_map.h"
 #include "cpu/translate/window.h"
 
 #define HOST_T0 X_R10
@@ -96,6 +97,8 @@ struct translate {
     const uint8_t *vectors_out, *vectors_in, *vectors_gate, *vectors_gate_flags_away; /* vector.c */
     native_enter_fn *enter;
     struct compile *compile;
+    struct perf_map *perf_map; /* NULL: not wanted */
+    struct callout_counts *callouts;
 };
 
 /* A jump fits in. */
@@ -125,6 +128,14 @@ void put_vectors_are(struct emit *e, struct translate *t, enum vectors_where whe
 struct native_block *translate_block(struct translate *t, struct tier_block *b);
 enum err compile_create(struct translate *t) MUST_USE;
 void compile_destroy(struct translate *t);
+
+/* callouts.c: why native code leaves instructions to their handlers. */
+struct callout_counts;
+enum callout_why { CALLOUT_NO_FORM, CALLOUT_WINDOW, CALLOUT_STATE, CALLOUT_REASONS };
+enum err callouts_create(struct callout_counts **out) MUST_USE;
+void callouts_count(struct callout_counts *counts, unsigned mnemonic, enum callout_why why);
+unsigned callouts_top(const struct callout_counts *counts, struct engine_callout *out,
+                      unsigned room);
 
 /* exit.c: called by native code. */
 const struct uop *native_fallback(struct interp *c, const struct uop *u);
