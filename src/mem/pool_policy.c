@@ -14,6 +14,7 @@
 #define RESERVE_PER_MILLE 17u
 /* Less over its entitlement than this is left to a VM: its figures are not that exact. */
 #define TOLERANCE_PER_MILLE 2u
+#define NOTHING_PAGES       UINT64_C(256)
 #define BISECTIONS          100
 
 static const unsigned threshold_per_mille[POOL_STATES] = {
@@ -274,7 +275,48 @@ bool pool_admits(const struct pool *pool, const struct pool_vm *vms, size_t coun
     return sum <= sub(pool->config.pages, pool_reserve(pool));
 }
 
+/* ---- smart paging ---- */
+
+/* What all but one hold over their entitlements and could give by light means. */
+static uint64_t reclaimable_elsewhere(const struct pool_vm *vms, size_t count, size_t which)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t above = sub(vms[i].held, max_u64(vms[i].minimum, vms[i].entitled));
+
+        if (i != which)
+            sum += min_u64(vms[i].reclaimable, above);
+    }
+    return sum;
+}
+
+/* What could be granted yet. */
+static uint64_t grantable(const struct pool *pool, const struct pool_vm *vms, size_t count)
+{
+    uint64_t taken = pool_reserve(pool);
+
+    for (size_t i = 0; i < count; i++)
+        taken += max_u64(vms[i].held, vms[i].lease);
+    return sub(pool->config.pages, taken);
+}
+
+void pool_smart_look(const struct pool *pool, const struct pool_vm *vms, size_t count, size_t which,
+                     struct pool_smart_input *out)
+{
+    const struct pool_vm *vm = &vms[which];
+
+    *out = (struct pool_smart_input){
+        .is_restarting = vm->is_restarting,
+        .free = grantable(pool, vms, count),
+        .reclaimable = reclaimable_elsewhere(vms, count, which),
+        .missing = sub(vm->startup, max_u64(vm->held, vm->lease)),
+    };
+}
+
 uint64_t pool_smart_pages(const struct pool_smart_input *in)
 {
-    return in->is_restarting && !in->free && !in->reclaimable ? in->missing : 0;
+    if (!in->is_restarting || in->free >= NOTHING_PAGES || in->reclaimable >= NOTHING_PAGES)
+        return 0;
+    return in->missing;
 }

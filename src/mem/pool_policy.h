@@ -54,6 +54,8 @@ enum pool_state pool_state_of_name(const char *name);
  * held:             host memory that the VM holds now
  * active:           of these, used lately (measured by the VM's process, never the guest's word)
  * wanted:           what the VM would hold if it could: more than held when it met its lease
+ * reclaimable:      what it could give by light means, as its process says
+ * is_restarting, startup: for smart paging only
  * lease:            in: what is in force with the VM, 0: a newcomer. out: from now on; less than
  *                   held: give back that much
  * entitled:         out
@@ -61,6 +63,8 @@ enum pool_state pool_state_of_name(const char *name);
 struct pool_vm {
     uint64_t minimum, maximum, shares;
     uint64_t held, active, wanted;
+    uint64_t reclaimable, startup;
+    bool is_restarting;
     uint64_t lease, entitled;
 };
 
@@ -109,7 +113,8 @@ uint64_t pool_reserve(const struct pool *pool);
 
 /*
  * Smart paging, exactly when all three hold: the VM is *re*starting, the pool has nothing free, and
- * nothing can be reclaimed elsewhere. All in pages.
+ * nothing can be reclaimed elsewhere. All in pages, of which less than a MiB counts as nothing:
+ * figures of different moments do not agree to the page.
  * is_restarting: a guest's reboot, `umbra restart`, or a start after the manager was restarted;
  *                never a cold start
  * free:          what could still be granted (the reserve is not free)
@@ -120,6 +125,10 @@ struct pool_smart_input {
     bool is_restarting;
     uint64_t free, reclaimable, missing;
 };
+
+/* For vms[which], after pool_decide. */
+void pool_smart_look(const struct pool *pool, const struct pool_vm *vms, size_t count, size_t which,
+                     struct pool_smart_input *out);
 
 /* How many pages may go to the smart-paging file. */
 uint64_t pool_smart_pages(const struct pool_smart_input *in);

@@ -12,11 +12,6 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-static uint64_t sub(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
-
 void manager_collect(struct manager *m)
 {
     m->count = 0;
@@ -25,6 +20,7 @@ void manager_collect(struct manager *m)
 
         if (r->kind != RECORD_MEMBER)
             continue;
+        r->vm.is_restarting = r->phase == PHASE_RESTARTING;
         m->of[m->count] = r;
         m->vms[m->count] = r->vm;
         m->vms[m->count++].lease = max_u64(r->sent_lease, r->acked_lease); /* G1 */
@@ -32,45 +28,6 @@ void manager_collect(struct manager *m)
 }
 
 /* ---- smart paging ---- */
-
-/* What others hold over their entitlements and could give by light means. */
-static uint64_t reclaimable_elsewhere(const struct manager *m, size_t me)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < m->count; i++) {
-        const struct pool_vm *vm = &m->vms[i];
-        uint64_t above = sub(vm->held, max_u64(vm->minimum, vm->entitled));
-        uint64_t can = m->of[i]->reclaimable;
-
-        if (i != me)
-            sum += can < above ? can : above;
-    }
-    return sum;
-}
-
-/* What could be granted yet, after all that was decided. */
-static uint64_t grantable(const struct manager *m)
-{
-    uint64_t taken = pool_reserve(&m->pool);
-
-    for (size_t i = 0; i < m->count; i++)
-        taken += max_u64(m->vms[i].held, m->vms[i].lease);
-    return sub(m->pool.config.pages, taken);
-}
-
-/* In whole MiB: figures of different moments do not agree to the page. */
-static struct pool_smart_input smart_input(const struct manager *m, size_t i)
-{
-    const struct record *r = m->of[i];
-
-    return (struct pool_smart_input){
-        .is_restarting = r->phase == PHASE_RESTARTING,
-        .free = manager_mib(grantable(m)),
-        .reclaimable = manager_mib(reclaimable_elsewhere(m, i)),
-        .missing = sub(r->startup, max_u64(m->vms[i].held, m->vms[i].lease)),
-    };
-}
 
 /* What has begun goes on, with what is missing yet: memory that comes free is granted first. */
 static void decide_smart(struct record *r, const struct pool_smart_input *in)
@@ -120,7 +77,7 @@ static void explain(const struct manager *m, struct record *r, const struct pool
         snprintf(rest, room,
                  "; restarts with %" PRIu64 " MiB missing, of which %" PRIu64
                  " MiB are free and %" PRIu64 " MiB can be reclaimed elsewhere",
-                 manager_mib(in->missing), in->free, in->reclaimable);
+                 manager_mib(in->missing), manager_mib(in->free), manager_mib(in->reclaimable));
 }
 
 /* ---- leases ---- */
@@ -157,10 +114,11 @@ void manager_decide(struct manager *m, uint64_t now_ns)
     pool_decide(&m->pool, m->vms, m->count, &m->answer);
     for (size_t i = 0; i < m->count; i++) {
         struct record *r = m->of[i];
-        struct pool_smart_input in = smart_input(m, i);
+        struct pool_smart_input in;
 
         r->vm.lease = m->vms[i].lease;
         r->vm.entitled = m->vms[i].entitled;
+        pool_smart_look(&m->pool, m->vms, m->count, i, &in);
         decide_smart(r, &in);
         explain(m, r, &in);
         send_lease(m, r);

@@ -34,10 +34,10 @@ bool record_join(struct record *r, const json_t *join)
         return false;
     snprintf(r->name, sizeof(r->name), "%s", name);
     r->pid = json_integer_value(json_object_get(join, "pid"));
-    r->startup = startup < vm.maximum ? startup : vm.maximum;
     r->vm = vm;
+    r->vm.startup = startup < vm.maximum ? startup : vm.maximum;
     r->vm.held = vm.lease; /* until it reports */
-    r->vm.wanted = r->startup > vm.lease ? r->startup : vm.lease;
+    r->vm.wanted = r->vm.startup > vm.lease ? r->vm.startup : vm.lease;
     r->acked_lease = r->sent_lease = vm.lease;
     return true;
 }
@@ -68,8 +68,8 @@ bool record_report(struct record *r, const json_t *report)
     r->phase = phase;
     r->vm.held = held;
     r->vm.active = active;
-    r->vm.wanted = phase != PHASE_RUNNING && wanted < r->startup ? r->startup : wanted;
-    r->reclaimable = reclaimable;
+    r->vm.wanted = phase != PHASE_RUNNING && wanted < r->vm.startup ? r->vm.startup : wanted;
+    r->vm.reclaimable = reclaimable;
     r->smart = smart;
     r->acked_lease = lease;
     r->acked_seq = (uint64_t)json_integer_value(json_object_get(report, "seq"));
@@ -95,9 +95,9 @@ json_t *record_to_json(const struct record *r)
         "{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "name",
         r->name, "pid", (json_int_t)r->pid, "phase", phase_names[r->phase], "shares",
         (json_int_t)vm->shares, "minimum", bytes_of(vm->minimum), "maximum", bytes_of(vm->maximum),
-        "startup", bytes_of(r->startup), "held", bytes_of(vm->held), "active",
+        "startup", bytes_of(r->vm.startup), "held", bytes_of(vm->held), "active",
         bytes_of(vm->active < vm->held ? vm->active : vm->held), "wanted", bytes_of(vm->wanted),
         "lease", bytes_of(r->sent_lease), "entitled", bytes_of(vm->entitled), "reclaimable",
-        bytes_of(r->reclaimable), "smart", bytes_of(r->smart), "smart_allowed",
+        bytes_of(r->vm.reclaimable), "smart", bytes_of(r->smart), "smart_allowed",
         bytes_of(r->smart_allowed), "why", r->why);
 }

@@ -16,7 +16,6 @@ enum record_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_RESTARTING, PHASES };
  * Sizes in pages.
  * is_restart:  it was a member before the manager was restarted, and is started anew: so its first
  *              boot is a restart
- * reclaimable: what it could give by light means, as it says
  * smart:       in its smart-paging file; smart_allowed: how much may be there, as last decided;
  *              smart_sent, state_sent: as last told
  */
@@ -27,7 +26,6 @@ struct record {
     int64_t pid;
     enum record_phase phase;
     bool is_restart;
-    uint64_t startup, reclaimable;
     uint64_t smart, smart_allowed, smart_sent;
     enum pool_state state_sent;
     struct pool_vm vm; /* lease: what may be in force */
