@@ -8,7 +8,7 @@
 #include "cpu/interp/run.h"
 
 /* Room that one block surely does not pass. */
-#define BLOCK_ROOM 32768u
+#define BLOCK_ROOM 65536u
 
 /* --- handlers --- */
 
@@ -232,6 +232,15 @@ void put_stack_address(struct compile *k, unsigned n, bool push)
     put_check(k, n, 8, push);
 }
 
+/* The same for PUSH and POP, whose check may be shared: answers the displacement from r10. */
+static int32_t put_stack_access(struct compile *k, unsigned n, bool push)
+{
+    if (has_share(k, n))
+        return put_shared(k, n);
+    put_stack_address(k, n, push);
+    return 0;
+}
+
 static struct x_form at_t0(unsigned op, unsigned reg)
 {
     return (struct x_form){.op = (uint8_t)op,
@@ -252,15 +261,16 @@ static bool put_push(struct compile *k, unsigned n)
     if (op->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
         struct x_form f = at_t0(0xc7, 0);
 
-        put_stack_address(k, n, true);
+        f.disp = put_stack_access(k, n, true);
         emit_form(&k->e, &f);
         emit_u32(&k->e, (uint32_t)op->imm.value.s);
     } else if (op->type == ZYDIS_OPERAND_TYPE_REGISTER && dec_is_gpr(op->reg.value)) {
+        int32_t disp = put_stack_access(k, n, true);
         struct x_form f;
 
-        put_stack_address(k, n, true);
         value = put_register_in(k, dec_gpr(op->reg.value) / 8, HOST_T1);
         f = at_t0(0x89, value);
+        f.disp = disp;
         emit_form(&k->e, &f);
     } else {
         return op->type == ZYDIS_OPERAND_TYPE_MEMORY && put_push_memory(k, n);
@@ -274,15 +284,17 @@ static bool put_pop(struct compile *k, unsigned n)
     const ZydisDecodedOperand *op = &k->op[n][0];
     unsigned guest, to;
     struct x_form f;
+    int32_t disp;
 
     if (k->i[n].operand_width != 64 || op->type != ZYDIS_OPERAND_TYPE_REGISTER ||
         !dec_is_gpr(op->reg.value))
         return false;
     guest = dec_gpr(op->reg.value) / 8;
     to = host_reg(guest);
-    put_stack_address(k, n, false);
+    disp = put_stack_access(k, n, false);
     emit_lea(&k->e, HOST_SP, HOST_SP, 8);
     f = at_t0(0x8b, to == X_NONE ? HOST_T1 : to);
+    f.disp = disp;
     emit_form(&k->e, &f);
     if (to == X_NONE)
         emit_store(&k->e, HOST_T1, guest_at(k, guest));
@@ -335,7 +347,7 @@ static bool put_end(struct compile *k, unsigned n)
     return true;
 }
 
-static void put_instruction(struct compile *k, unsigned n)
+void put_instruction(struct compile *k, unsigned n)
 {
     const ZydisDecodedInstruction *i = &k->i[n];
     unsigned slow = k->slow_count;
@@ -357,9 +369,11 @@ static void put_ways_out(struct compile *k)
     unsigned last = k->taken_count;
 
     if (last && !k->taken[last - 1].from)
-        put_taken(k, &k->taken[--last]);
-    for (unsigned n = 0; n < last; n++)
+        put_taken(k, &k->taken[--k->taken_count]);
+    put_careful_copies(k);
+    for (unsigned n = 0; n < k->taken_count; n++)
         put_taken(k, &k->taken[n]);
+    put_refusals(k);
     for (unsigned n = 0; n < k->slow_count; n++)
         put_slow(k, &k->slow[n]);
     put_gate_way(k);
@@ -379,7 +393,9 @@ static void put_block(struct compile *k)
     for (unsigned n = 0; n < k->n && !k->failed; n++) {
         if (put_end(k, n))
             break;
+        shares_before(k, n);
         put_instruction(k, n);
+        shares_after(k, n);
     }
     if (k->failed)
         return;
@@ -423,6 +439,8 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     k->gate = (struct vector_gate){0};
     k->failed = false;
     k->flags = FLAGS_IN_PLACE;
+    k->in_run = false;
+    k->run_count = k->refusal_count = k->looked_up_to = 0;
     k->looked_at = 0;
     if (!compile_decode(k))
         return NULL;

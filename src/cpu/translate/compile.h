@@ -41,6 +41,35 @@ struct vector_gate {
     enum flags_where flags;
 };
 
+/*
+ * Accesses of a run that share one check (share.c): by base + index, displacements from lo up to hi.
+ * With base RSP they are counted from where RSP was at the run's beginning; origin: where it is at
+ * the first access. aligned_at: of the accesses that must be aligned.
+ */
+struct share {
+    uint8_t base, index, scale, seg;
+    bool open, write, aligned;
+    unsigned leader, members;
+    int64_t lo, hi, origin, aligned_at;
+};
+
+#define NO_SHARE (-1)
+
+/* A run written twice; what its first copy goes on with, and the flags there. */
+struct run {
+    unsigned first, end;
+    const uint8_t *resume;
+    enum flags_where flags;
+};
+#define RUNS (BLOCK_MAX_INSNS / 2)
+
+/* A check in a first copy that failed: the second copy goes on with instruction n. */
+struct refusal {
+    uint8_t *from;
+    unsigned n;
+    enum flags_where flags;
+};
+
 struct compile {
     struct translate *t;
     struct emit e;
@@ -52,14 +81,26 @@ struct compile {
     uint32_t live[BLOCK_MAX_INSNS + 1]; /* flags that count before instruction n */
     uint64_t looked_at;                 /* see struct tier_block */
     bool is_last;                       /* the block ends with its last instruction */
-    struct slow_way slow[3 * BLOCK_MAX_INSNS + 3];
+    struct slow_way slow[6 * BLOCK_MAX_INSNS + 6];
     unsigned slow_count;
-    struct taken_way taken[BLOCK_MAX_INSNS + 1];
+    struct taken_way taken[2 * BLOCK_MAX_INSNS + 1];
     unsigned taken_count;
     struct vector_gate gate;
     struct uop *stop[2 * BLOCK_MAX_INSNS];
     unsigned stop_count;
     unsigned fallbacks;
+    struct share share[SHARES];
+    unsigned share_count;
+    int8_t share_of[BLOCK_MAX_INSNS]; /* NO_SHARE, or whose it is, and its displacement */
+    int64_t share_at[BLOCK_MAX_INSNS];
+    bool in_run;
+    int r10_share; /* r10 holds the host address of this share's lo */
+    struct run run[RUNS];
+    unsigned run_count, looked_up_to;
+    struct refusal refusal[2 * BLOCK_MAX_INSNS];
+    unsigned refusal_count;
+    uint8_t *careful[BLOCK_MAX_INSNS]; /* where the second copies are, and the flags there */
+    enum flags_where careful_flags[BLOCK_MAX_INSNS];
     enum flags_where flags; /* at this place */
     bool failed;            /* no room */
 };
@@ -92,12 +133,34 @@ bool put_push_memory(struct compile *k, unsigned n);
 /* sensitive.c: false: by the handler. */
 bool put_sensitive(struct compile *k, unsigned n);
 
+void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write, bool aligned);
+
 /* A whole plain instruction; false: it cannot be written. */
 bool put_plain(struct compile *k, unsigned n);
 bool put_lea(struct compile *k, unsigned n);
+bool plain_is_possible(struct compile *k, unsigned n);
+bool lea_is_possible(const struct compile *k, unsigned n);
+
+/* compile.c */
+void put_instruction(struct compile *k, unsigned n);
+
+/* share.c: around each instruction; the second copies, and the ways to them. */
+void shares_before(struct compile *k, unsigned n);
+void shares_after(struct compile *k, unsigned n);
+void put_careful_copies(struct compile *k);
+void put_refusals(struct compile *k);
+
+static inline bool has_share(const struct compile *k, unsigned n)
+{
+    return k->in_run && k->share_of[n] != NO_SHARE;
+}
+
+/* Makes r10 a pointer for the access of instruction n; answers the displacement from it. */
+int32_t put_shared(struct compile *k, unsigned n);
 
 /* vector.c: a vector instruction; false: by the handler, or none. The way behind the gate. */
 bool put_vector(struct compile *k, unsigned n);
+void put_gate(struct compile *k, unsigned n);
 void put_gate_way(struct compile *k);
 
 /* Does instruction n fault when its memory operand is not on a multiple of 16? */

@@ -41,6 +41,8 @@ static void put_effective(struct compile *k, const struct uop *u, unsigned to)
                        .disp = (int32_t)u->disp};
 
     f.base = (uint8_t)put_base(k, u);
+    if (to == HOST_T0 || f.base == HOST_T0)
+        k->r10_share = NO_SHARE;
     f.index = X_NONE;
     if (u->index != GPR_ZERO)
         f.index = (uint8_t)put_register_in(k, u->index / 8, HOST_T1);
@@ -90,29 +92,30 @@ static struct x_form at_entry(unsigned op, size_t field)
                            .disp = (int32_t)field};
 }
 
-/* #GP is the handler's, too. */
-static void put_alignment_check(struct compile *k, const struct slow_way *s)
+/* What the check refuses at `from` is the handler's, or the careful copy's. */
+static void add_refusal(struct compile *k, unsigned n, uint8_t *from, const struct uop *handler)
 {
-    static const uint8_t test_t0_15[] = {0x41, 0xf6, 0xc2, 0x0f};
-    struct slow_way *also = &k->slow[k->slow_count++];
-
-    *also = *s;
-    emit_bytes(&k->e, test_t0_15, sizeof test_t0_15);
-    also->from = emit_jcc(&k->e, 5); /* not zero */
+    if (k->in_run)
+        k->refusal[k->refusal_count++] = (struct refusal){.from = from, .n = n, .flags = k->flags};
+    else
+        k->slow[k->slow_count++] =
+            (struct slow_way){.from = from, .uop = handler, .flags = k->flags};
 }
 
-void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
+void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write, bool aligned)
 {
+    static const uint8_t test_t0_15[] = {0x41, 0xf6, 0xc2, 0x0f};
     static const uint8_t rorx_t1_t0_7[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x07};
     static const uint8_t and_t1[] = {0x41, 0x81, 0xe3}, cmp_t0[] = {0x49, 0x81, 0xfa};
     struct x_form tag = at_entry(0x33, write ? offsetof(struct window_entry, write_tag)
                                              : offsetof(struct window_entry, read_tag));
     struct x_form host = at_entry(0x03, offsetof(struct window_entry, host));
-    struct slow_way *s = &k->slow[k->slow_count++];
+    const struct uop *handler = NULL;
 
-    s->uop = compile_leaves(k, n) ? learning_copy(k, n) : fallback_pair(k, n, CALLOUT_WINDOW);
+    k->r10_share = NO_SHARE;
+    if (!k->in_run)
+        handler = compile_leaves(k, n) ? learning_copy(k, n) : fallback_pair(k, n, CALLOUT_WINDOW);
     flags_before(k, k->live[n]);
-    s->flags = k->flags;
     emit_bytes(&k->e, rorx_t1_t0_7, sizeof rorx_t1_t0_7);
     emit_bytes(&k->e, and_t1, sizeof and_t1);
     emit_u32(&k->e, ENTRY_MASK);
@@ -120,10 +123,17 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
     emit_form(&k->e, &tag);
     emit_bytes(&k->e, cmp_t0, sizeof cmp_t0);
     emit_u32(&k->e, (uint32_t)PAGE_SIZE - bytes);
-    s->from = emit_jcc(&k->e, 7); /* above */
-    if (vector_is_aligned(k, n))
-        put_alignment_check(k, s);
+    add_refusal(k, n, emit_jcc(&k->e, 7), handler); /* above */
+    if (aligned) {
+        emit_bytes(&k->e, test_t0_15, sizeof test_t0_15);
+        add_refusal(k, n, emit_jcc(&k->e, 5), handler); /* not zero */
+    }
     emit_form(&k->e, &host);
+}
+
+void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
+{
+    put_window_check(k, n, bytes, write, vector_is_aligned(k, n));
 }
 
 /* --- plain instructions --- */
@@ -169,6 +179,8 @@ static unsigned take_register(struct compile *k, struct plain *p, const ZydisDec
         return HOST_T1;
     }
     scratch = has_memory || p->uses ? HOST_T1 : HOST_T0;
+    if (scratch == HOST_T0)
+        k->r10_share = NO_SHARE;
     p->use[p->uses++] =
         (struct reg_use){.guest = guest,
                          .scratch = scratch,
@@ -265,6 +277,29 @@ static bool form_is_possible(const struct plain *p)
     return !p->high_byte || !extends;
 }
 
+static bool prepare_plain(struct compile *k, unsigned n, const ZydisDecodedOperand *mem,
+                          struct plain *p)
+{
+    const ZydisDecodedInstruction *i = &k->i[n];
+
+    if (!start_form(p, i) || count_resident(i, k->op[n]) > (mem ? 1u : 2u) ||
+        (mem && (!(i->attributes & ZYDIS_ATTRIB_HAS_MODRM) || !address_fits(uop_of(k, n)))))
+        return false;
+    place_registers(k, p, n, mem != NULL);
+    if (mem) {
+        p->f.rm = XRM_MEM;
+        p->f.base = HOST_T0;
+    }
+    return form_is_possible(p);
+}
+
+bool plain_is_possible(struct compile *k, unsigned n)
+{
+    struct plain p;
+
+    return prepare_plain(k, n, memory_operand(&k->i[n], k->op[n]), &p);
+}
+
 bool put_plain(struct compile *k, unsigned n)
 {
     const ZydisDecodedInstruction *i = &k->i[n];
@@ -272,17 +307,11 @@ bool put_plain(struct compile *k, unsigned n)
     const struct uop *u = uop_of(k, n);
     struct plain p;
 
-    if (!start_form(&p, i) || count_resident(i, k->op[n]) > (mem ? 1u : 2u) ||
-        (mem && (!(i->attributes & ZYDIS_ATTRIB_HAS_MODRM) || !address_fits(u))))
+    if (!prepare_plain(k, n, mem, &p))
         return false;
-    place_registers(k, &p, n, mem != NULL);
-    if (mem) {
-        p.f.rm = XRM_MEM;
-        p.f.base = HOST_T0;
-    }
-    if (!form_is_possible(&p))
-        return false;
-    if (mem) {
+    if (mem && has_share(k, n)) {
+        p.f.disp = put_shared(k, n);
+    } else if (mem) {
         put_address(k, u);
         put_check(k, n, mem->size / 8, (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0);
     }
@@ -299,13 +328,18 @@ bool put_plain(struct compile *k, unsigned n)
     return true;
 }
 
+bool lea_is_possible(const struct compile *k, unsigned n)
+{
+    return address_fits(uop_of(k, n)) && k->i[n].operand_width != 16;
+}
+
 bool put_lea(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
     unsigned guest = dec_gpr(k->op[n][0].reg.value) / 8, to = host_reg(guest);
     unsigned width = k->i[n].operand_width;
 
-    if (!address_fits(u) || width == 16)
+    if (!lea_is_possible(k, n))
         return false;
     if (width == 64 && to != X_NONE) {
         put_effective(k, u, to);

@@ -71,6 +71,8 @@ struct native_block {
  */
 enum vectors_where { VECTORS_IN_HOST, VECTORS_IN_IMAGE };
 
+#define SHARES 16u
+
 typedef const struct uop *native_enter_fn(const void *entry);
 
 /* The present view with or without AC, for STAC and CLAC; is_known: it has a window. */
@@ -88,6 +90,7 @@ struct translate {
     uint64_t counts[BLOCK_MAX_INSNS + 1];
     uint8_t vectors; /* enum vectors_where */
     uint32_t host_mxcsr, present_mxcsr;
+    uint64_t shared[SHARES]; /* host addresses, within one run (share.c) */
     struct code_memory code;
     struct windows windows;
     /* thunks (thunk.c); flags_away: they are in c.flags16 already */

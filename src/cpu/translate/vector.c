@@ -218,10 +218,11 @@ static void put_gate_by_rcx(struct compile *k, struct vector_gate *g)
     emit_move(&k->e, X_RCX, HOST_T0);
 }
 
-static void put_gate(struct compile *k, unsigned n)
+void put_gate(struct compile *k, unsigned n)
 {
     struct vector_gate *g = &k->gate;
 
+    k->r10_share = NO_SHARE;
     /* The check of a memory operand puts them away anyway. */
     if (uop_of(k, n)->m > (n ? uop_of(k, n - 1)->m : 0))
         flags_before(k, k->live[n]);

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checks shared by the accesses of a run: instructions that only compute, with conditional jumps
+ * out of them. Accesses by the same registers lie close to each other, mostly in one page; their
+ * first one checks the range of all and keeps its host address.
+ *
+ * Within a run no C runs, so that an address that was checked stays right. That is why the run is
+ * written twice: the first copy has no ways to handlers. Where one of its checks fails, the second,
+ * careful copy goes on with that instruction, and checks each access for itself up to the run's end.
+ */
+#include "cpu/interp/mem.h"
+#include "cpu/translate/compile.h"
+
+/* A wider range crosses pages too often. */
+#define RANGE_MAX 512
+
+/* Room for a range that begins below. */
+#define DISP_LEAST (INT32_MIN + 2 * RANGE_MAX)
+
+/* --- which instructions, which accesses --- */
+
+struct access {
+    const struct uop *u;
+    uint8_t base;
+    int64_t at; /* displacement, RSP as at the run's beginning */
+    unsigned bytes;
+    bool write, aligned;
+};
+
+static bool is_push_or_pop(const struct compile *k, unsigned n)
+{
+    const ZydisDecodedOperand *op = &k->op[n][0];
+    ZydisMnemonic m = k->i[n].mnemonic;
+
+    if (k->i[n].operand_width != 64 || (m != ZYDIS_MNEMONIC_PUSH && m != ZYDIS_MNEMONIC_POP))
+        return false;
+    if (op->type == ZYDIS_OPERAND_TYPE_REGISTER)
+        return dec_is_gpr(op->reg.value) && dec_gpr(op->reg.value) != 8 * RSP;
+    return m == ZYDIS_MNEMONIC_PUSH && op->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
+static bool belongs(struct compile *k, unsigned n)
+{
+    const ZydisDecodedInstruction *i = &k->i[n];
+
+    if (insn_is_jcc(i) || insn_is_nothing(i) || is_push_or_pop(k, n))
+        return true;
+    if (i->mnemonic == ZYDIS_MNEMONIC_LEA)
+        return lea_is_possible(k, n);
+    return (insn_is_plain(i, k->op[n]) || insn_is_vector(i, k->op[n])) && plain_is_possible(k, n);
+}
+
+static const ZydisDecodedOperand *memory_operand(const struct compile *k, unsigned n)
+{
+    for (unsigned m = 0; m < k->i[n].operand_count_visible; m++)
+        if (k->op[n][m].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+            k->op[n][m].mem.type == ZYDIS_MEMOP_TYPE_MEM)
+            return &k->op[n][m];
+    return NULL;
+}
+
+/* sp: how far RSP has moved in the run. */
+static bool find_access(const struct compile *k, unsigned n, int64_t sp, struct access *a)
+{
+    const struct uop *u = uop_of(k, n);
+    const ZydisDecodedOperand *mem = memory_operand(k, n);
+
+    if (is_push_or_pop(k, n)) {
+        bool push = k->i[n].mnemonic == ZYDIS_MNEMONIC_PUSH;
+
+        *a = (struct access){
+            .u = u, .base = 8 * RSP, .at = push ? sp - 8 : sp, .bytes = 8, .write = push};
+        return true;
+    }
+    if (!mem || insn_is_nothing(&k->i[n]) || u->addrsize != 8 || u->disp < DISP_LEAST)
+        return false;
+    *a = (struct access){.u = u,
+                         .base = u->base,
+                         .at = u->disp + (u->base == 8 * RSP ? sp : 0),
+                         .bytes = mem->size / 8,
+                         .write = (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0,
+                         .aligned = vector_is_aligned(k, n)};
+    return true;
+}
+
+/* PUSH and POP have the fields of their segment and operand in no other use. */
+static bool is_same_place(const struct compile *k, const struct share *s, unsigned n,
+                          const struct access *a)
+{
+    bool stack = is_push_or_pop(k, n);
+    unsigned seg = stack ? SEG_SS : a->u->seg;
+
+    if (!s->open || s->base != a->base || s->index != (stack ? GPR_ZERO : a->u->index))
+        return false;
+    if (s->index != GPR_ZERO && s->scale != a->u->scale)
+        return false;
+    return s->seg == seg || (seg_is_flat(s->seg) && seg_is_flat(seg));
+}
+
+static bool join(struct share *s, const struct access *a)
+{
+    int64_t lo = a->at < s->lo ? a->at : s->lo;
+    int64_t hi = a->at + a->bytes > s->hi ? a->at + a->bytes : s->hi;
+
+    if (hi - lo > RANGE_MAX || (a->aligned && s->aligned && ((a->at - s->aligned_at) & 15)))
+        return false;
+    s->lo = lo;
+    s->hi = hi;
+    s->write |= a->write;
+    if (a->aligned) {
+        s->aligned = true;
+        s->aligned_at = a->at;
+    }
+    s->members++;
+    return true;
+}
+
+static void take(struct compile *k, unsigned n, int64_t sp, const struct access *a)
+{
+    bool stack = is_push_or_pop(k, n);
+
+    k->share_at[n] = a->at;
+    for (unsigned i = 0; i < k->share_count; i++)
+        if (is_same_place(k, &k->share[i], n, a) && join(&k->share[i], a)) {
+            k->share_of[n] = (int8_t)i;
+            return;
+        }
+    if (k->share_count == SHARES)
+        return;
+    k->share_of[n] = (int8_t)k->share_count;
+    k->share[k->share_count++] = (struct share){.base = a->base,
+                                                .index = stack ? GPR_ZERO : a->u->index,
+                                                .scale = a->u->scale,
+                                                .seg = stack ? SEG_SS : a->u->seg,
+                                                .open = true,
+                                                .write = a->write,
+                                                .aligned = a->aligned,
+                                                .leader = n,
+                                                .members = 1,
+                                                .lo = a->at,
+                                                .hi = a->at + a->bytes,
+                                                .origin = a->base == 8 * RSP ? sp : 0,
+                                                .aligned_at = a->at};
+}
+
+/* ADD and SUB move RSP by a number, like PUSH and POP. */
+static bool moves_stack(const struct compile *k, unsigned n, int64_t *by)
+{
+    const ZydisDecodedOperand *op = k->op[n];
+    ZydisMnemonic m = k->i[n].mnemonic;
+
+    if (is_push_or_pop(k, n)) {
+        *by = m == ZYDIS_MNEMONIC_PUSH ? -8 : 8;
+        return true;
+    }
+    if ((m != ZYDIS_MNEMONIC_ADD && m != ZYDIS_MNEMONIC_SUB) ||
+        op[0].type != ZYDIS_OPERAND_TYPE_REGISTER || op[0].reg.value != ZYDIS_REGISTER_RSP ||
+        op[1].type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
+        return false;
+    *by = m == ZYDIS_MNEMONIC_ADD ? op[1].imm.value.s : -op[1].imm.value.s;
+    return true;
+}
+
+/* Shares by a register that instruction n writes are over. */
+static void close_written(struct compile *k, unsigned n, bool keeps_stack)
+{
+    for (unsigned m = 0; m < k->i[n].operand_count; m++) {
+        const ZydisDecodedOperand *op = &k->op[n][m];
+        unsigned guest;
+
+        if (op->type != ZYDIS_OPERAND_TYPE_REGISTER || !dec_is_gpr(op->reg.value) ||
+            !(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+            continue;
+        guest = dec_gpr(op->reg.value) / 8;
+        if (guest == RSP && keeps_stack)
+            continue;
+        for (unsigned i = 0; i < k->share_count; i++)
+            if (k->share[i].base == 8 * guest || k->share[i].index == 8 * guest)
+                k->share[i].open = false;
+    }
+}
+
+/* Accesses of the run that begins at `first` into shares; answers its end. */
+static unsigned look_at_run(struct compile *k, unsigned first)
+{
+    int64_t sp = 0, by = 0;
+    unsigned n;
+
+    k->share_count = 0;
+    for (n = first; n < k->n && !compile_leaves(k, n) && belongs(k, n); n++) {
+        struct access a;
+        bool keeps_stack = moves_stack(k, n, &by);
+
+        k->share_of[n] = NO_SHARE;
+        if (find_access(k, n, sp, &a))
+            take(k, n, sp, &a);
+        close_written(k, n, keeps_stack);
+        if (keeps_stack)
+            sp += by;
+    }
+    return n;
+}
+
+/* Accesses that are alone check for themselves. True: there are others. */
+static bool settle(struct compile *k, unsigned first, unsigned end)
+{
+    bool any = false;
+
+    for (unsigned n = first; n < end; n++) {
+        if (k->share_of[n] == NO_SHARE)
+            continue;
+        if (k->share[k->share_of[n]].members < 2)
+            k->share_of[n] = NO_SHARE;
+        else
+            any = true;
+    }
+    for (unsigned i = 0; i < k->share_count; i++) {
+        struct share *s = &k->share[i];
+
+        if (s->aligned)
+            s->lo -= (s->lo - s->aligned_at) & 15;
+    }
+    return any;
+}
+
+/* --- the first copy --- */
+
+static void put_gate_before(struct compile *k, unsigned first, unsigned end)
+{
+    for (unsigned n = first; n < end && !k->gate.from; n++)
+        if (insn_is_vector(&k->i[n], k->op[n]))
+            put_gate(k, first);
+}
+
+void shares_before(struct compile *k, unsigned n)
+{
+    unsigned end;
+
+    if (k->in_run || k->run_count == RUNS || n < k->looked_up_to)
+        return;
+    end = look_at_run(k, n);
+    k->looked_up_to = end;
+    if (end == n || !settle(k, n, end))
+        return;
+    put_gate_before(k, n, end);
+    k->run[k->run_count] = (struct run){.first = n, .end = end};
+    k->in_run = true;
+    k->r10_share = NO_SHARE;
+}
+
+void shares_after(struct compile *k, unsigned n)
+{
+    struct run *r = &k->run[k->run_count];
+
+    if (!k->in_run || n + 1 < r->end)
+        return;
+    r->resume = k->e.at;
+    r->flags = k->flags;
+    k->run_count++;
+    k->in_run = false;
+}
+
+int32_t put_shared(struct compile *k, unsigned n)
+{
+    int share = k->share_of[n];
+    const struct share *s = &k->share[share];
+
+    if (n == s->leader) {
+        struct uop u = *uop_of(k, n);
+
+        u.base = s->base;
+        u.index = s->index;
+        u.seg = s->seg;
+        u.addrsize = 8;
+        u.disp = s->lo - s->origin;
+        put_address(k, &u);
+        put_window_check(k, n, (unsigned)(s->hi - s->lo), s->write, s->aligned);
+        emit_store(&k->e, HOST_T0, ABS(k->t->shared[share]));
+    } else if (k->r10_share != share) {
+        emit_load(&k->e, HOST_T0, ABS(k->t->shared[share]));
+    }
+    k->r10_share = share;
+    return (int32_t)(k->share_at[n] - s->lo);
+}
+
+/* --- the second copy --- */
+
+/* Brings the flags where the first copy leaves them. */
+static void join_flags(struct compile *k, enum flags_where want)
+{
+    if (want != FLAGS_IN_PLACE && k->flags == FLAGS_IN_PLACE)
+        put_flags_away(k);
+    if (want != FLAGS_AWAY)
+        flags_in_place(k);
+}
+
+void put_careful_copies(struct compile *k)
+{
+    for (unsigned i = 0; i < k->run_count; i++) {
+        const struct run *r = &k->run[i];
+
+        k->flags = FLAGS_AWAY;
+        for (unsigned n = r->first; n < r->end && !k->failed; n++) {
+            k->careful[n] = k->e.at;
+            k->careful_flags[n] = k->flags;
+            put_instruction(k, n);
+        }
+        join_flags(k, r->flags);
+        emit_patch(emit_jump(&k->e), r->resume);
+    }
+}
+
+void put_refusals(struct compile *k)
+{
+    for (unsigned i = 0; i < k->refusal_count; i++) {
+        const struct refusal *f = &k->refusal[i];
+
+        emit_patch(f->from, k->e.at);
+        if (f->flags == FLAGS_AWAY && k->careful_flags[f->n] != FLAGS_AWAY)
+            put_flags_back(k);
+        emit_patch(emit_jump(&k->e), k->careful[f->n]);
+    }
+}
