@@ -42,7 +42,7 @@ struct vector_gate {
 };
 
 /*
- * Accesses of a run that share one check (share.c): by base + index, displacements from lo up to hi.
+ * Accesses of a run that share one check (share.c): by base + index, displacements lo up to hi.
  * With base RSP they are counted from where RSP was at the run's beginning; origin: where it is at
  * the first access. aligned_at: of the accesses that must be aligned.
  */

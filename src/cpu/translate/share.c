@@ -6,7 +6,7 @@
  *
  * Within a run no C runs, so that an address that was checked stays right. That is why the run is
  * written twice: the first copy has no ways to handlers. Where one of its checks fails, the second,
- * careful copy goes on with that instruction, and checks each access for itself up to the run's end.
+ * careful copy goes on with that instruction, and checks each access for itself to the run's end.
  */
 #include "cpu/interp/mem.h"
 #include "cpu/translate/compile.h"
