@@ -309,11 +309,10 @@ void member_serve(struct member *m, short revents)
             vm_set_lease(m->vm, m->lease, POOL_LOW); /* nobody to ask */
             vm_set_smart(m->vm, 0);
             m->next_join_ns = now + REJOIN_NS;
-            fprintf(
-                stderr,
-                "umbra: VM %s: the manager of pool %s is gone; its last lease of %llu MiB stays "
-                "in force\n",
-                name, m->config.pool, (unsigned long long)(m->lease / MIB));
+            fprintf(stderr,
+                    "umbra: VM %s: the manager of pool %s is gone; its last lease of %llu MiB "
+                    "stays in force until there is one again: umbra host --name %s --memory SIZE\n",
+                    name, m->config.pool, (unsigned long long)(m->lease / MIB), m->config.pool);
         }
         if (now < m->next_join_ns)
             return;
