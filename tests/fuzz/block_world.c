@@ -106,6 +106,8 @@ static void event(struct world *w)
                                                           : dice_percent(&w->dice, 3);
     if (f.vector == VEC_DB && dice_percent(&w->dice, 10))
         f.rflags &= ~(uint64_t)RFLAGS_TF;
+    /* The code may soon be another, that reads them. */
+    f.rflags &= ~(uint64_t)dead_flags(f.rip, world_fetch, w);
     if (dice_percent(&w->dice, 30))
         change_memory(w);
     if (f.vector == VEC_PF && again && dice_percent(&w->dice, 80) && s.cr2 - DATA_VA < 8 * 4096) {
@@ -116,8 +118,6 @@ static void event(struct world *w)
         w->service = true;
     if (!again)
         enter_anew(w, &f);
-    else /* the code may be another now, that reads them */
-        f.rflags &= ~(uint64_t)dead_flags(f.rip, world_fetch, w);
     if (!poke(w, at, &f, sizeof f))
         end_run(w);
 }

@@ -11,6 +11,8 @@
  *   --every=N          instructions from one moment to the next, on average (2000)
  *   --fail             reading pages back fails at random; the engine is run again then
  *   --shadow=NAME --oracle --audit   as umbra run; all is audited at the end anyway
+ *   --engine=translate --translate-at-once   as umbra run; native code stops where it likes, so
+ *                      that what happens when is not told by the seed alone then
  *   --figures          what happened, on stderr
  */
 #include <stdio.h>
@@ -44,7 +46,7 @@ struct chaos {
     uint32_t features;
     uint64_t seed, every, next, host_ns, moments, failures, stalls;
     uint64_t smart_bytes; /* a new file costs the disk some time: it changes seldom */
-    bool fail, oracle, audit, figures, service;
+    bool fail, oracle, audit, figures, service, exact, at_once;
     enum end end;
     uint32_t code;
     uint8_t *disk; /* a block for each frame */
@@ -286,7 +288,8 @@ static void create(struct chaos *m)
                               .mmu_strategy = m->strategy,
                               .mmu_oracle = m->oracle,
                               .audit_exits = m->audit,
-                              .budgeted = true};
+                              .at_once = m->at_once,
+                              .budgeted = m->exact};
 
     snprintf(path, sizeof path, "/tmp/umbra-chaos-%d.vswp", (int)getpid());
     snprintf(smart_path, sizeof smart_path, "/tmp/umbra-chaos-%d.smart", (int)getpid());
@@ -361,7 +364,7 @@ static void read_options(struct chaos *m, int argc, char **argv)
         if (!strcmp(argv[i], "--kernel") && i + 1 < argc)
             m->kernel = argv[++i];
         else if ((!strcmp(argv[i], "--memory") || !strcmp(argv[i], "--engine")) && i + 1 < argc)
-            i++; /* 16M, interp */
+            i++; /* 16M, and interp unless --engine=NAME says otherwise */
         else if (!strcmp(argv[i], "--debug-exit") || !strcmp(argv[i], "--no-reboot"))
             continue;
         else if ((value = value_of(argv[i], "--seed")))
@@ -373,6 +376,10 @@ static void read_options(struct chaos *m, int argc, char **argv)
                 m->strategy++;
         else if ((value = value_of(argv[i], "--cpu")) && !cpu_features_parse(value, &m->features))
             continue;
+        else if ((value = value_of(argv[i], "--engine")) && (m->engine = engine_find(value)))
+            m->exact = false;
+        else if (!strcmp(argv[i], "--translate-at-once"))
+            m->at_once = true;
         else if (!strcmp(argv[i], "--fail"))
             m->fail = true;
         else if (!strcmp(argv[i], "--oracle"))
@@ -392,8 +399,11 @@ static void read_options(struct chaos *m, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct chaos m = {
-        .seed = 1, .every = 2000, .host_ns = monotonic_ns(), .features = CPU_FEATURES_DEFAULT};
+    struct chaos m = {.seed = 1,
+                      .every = 2000,
+                      .host_ns = monotonic_ns(),
+                      .features = CPU_FEATURES_DEFAULT,
+                      .exact = true};
 
     m.engine = engine_find("interp");
     read_options(&m, argc, argv);
