@@ -8,8 +8,8 @@
 #include "cpu/translate/translate.h"
 
 const struct engine_ops *const engines[] = {
-    &engine_interp,
     &engine_translate,
+    &engine_interp,
     NULL,
 };
 

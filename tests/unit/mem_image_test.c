@@ -337,7 +337,7 @@ static void evict_most(struct mem_world *w)
     world_check(w);
 }
 
-/* Dropped at first; compressed once they were seen to come back; dropped again when others do not. */
+/* Dropped at first; compressed once they were seen to come back; dropped again when not. */
 static void files_that_come_back_are_compressed(void **state)
 {
     struct mem_world w;
