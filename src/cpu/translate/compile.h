@@ -43,8 +43,8 @@ struct vector_gate {
 
 /*
  * Accesses of a run that share one check (share.c): by base + index, displacements lo up to hi.
- * With base RSP they are counted from where RSP was at the run's beginning; origin: where it is at
- * the first access. aligned_at: of the accesses that must be aligned.
+ * They are counted from where the registers were at the run's beginning; origin: how far they have
+ * moved at the first access. aligned_at: of the accesses that must be aligned.
  */
 struct share {
     uint8_t base, index, scale, seg;

@@ -19,10 +19,16 @@
 
 /* --- which instructions, which accesses --- */
 
+/* How far registers have moved in the run by numbers that are known: PUSH, POP, ADD, ... */
+struct moves {
+    int64_t by[16];
+};
+
+/* at: displacement, with the registers as at the run's beginning; moved: by how much they are not */
 struct access {
     const struct uop *u;
-    uint8_t base;
-    int64_t at; /* displacement, RSP as at the run's beginning */
+    uint8_t base, index;
+    int64_t at, moved;
     unsigned bytes;
     bool write, aligned;
 };
@@ -59,8 +65,15 @@ static const ZydisDecodedOperand *memory_operand(const struct compile *k, unsign
     return NULL;
 }
 
-/* sp: how far RSP has moved in the run. */
-static bool find_access(const struct compile *k, unsigned n, int64_t sp, struct access *a)
+static int64_t moved(const struct moves *m, uint8_t base, uint8_t index, uint8_t scale)
+{
+    int64_t by = base < GPR_ZERO ? m->by[base / 8] : 0;
+
+    return index < GPR_ZERO ? by + (int64_t)((uint64_t)m->by[index / 8] << scale) : by;
+}
+
+static bool find_access(const struct compile *k, unsigned n, const struct moves *m,
+                        struct access *a)
 {
     const struct uop *u = uop_of(k, n);
     const ZydisDecodedOperand *mem = memory_operand(k, n);
@@ -68,18 +81,27 @@ static bool find_access(const struct compile *k, unsigned n, int64_t sp, struct 
     if (is_push_or_pop(k, n)) {
         bool push = k->i[n].mnemonic == ZYDIS_MNEMONIC_PUSH;
 
-        *a = (struct access){
-            .u = u, .base = 8 * RSP, .at = push ? sp - 8 : sp, .bytes = 8, .write = push};
+        *a = (struct access){.u = u,
+                             .base = 8 * RSP,
+                             .index = GPR_ZERO,
+                             .at = push ? -8 : 0,
+                             .moved = m->by[RSP],
+                             .bytes = 8,
+                             .write = push};
+        a->at += a->moved;
         return true;
     }
     if (!mem || insn_is_nothing(&k->i[n]) || u->addrsize != 8 || u->disp < DISP_LEAST)
         return false;
     *a = (struct access){.u = u,
                          .base = u->base,
-                         .at = u->disp + (u->base == 8 * RSP ? sp : 0),
+                         .index = u->index,
+                         .at = u->disp,
+                         .moved = moved(m, u->base, u->index, u->scale),
                          .bytes = mem->size / 8,
                          .write = (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0,
                          .aligned = vector_is_aligned(k, n)};
+    a->at += a->moved;
     return true;
 }
 
@@ -90,7 +112,7 @@ static bool is_same_place(const struct compile *k, const struct share *s, unsign
     bool stack = is_push_or_pop(k, n);
     unsigned seg = stack ? SEG_SS : a->u->seg;
 
-    if (!s->open || s->base != a->base || s->index != (stack ? GPR_ZERO : a->u->index))
+    if (!s->open || s->base != a->base || s->index != a->index)
         return false;
     if (s->index != GPR_ZERO && s->scale != a->u->scale)
         return false;
@@ -115,7 +137,7 @@ static bool join(struct share *s, const struct access *a)
     return true;
 }
 
-static void take(struct compile *k, unsigned n, int64_t sp, const struct access *a)
+static void take(struct compile *k, unsigned n, const struct access *a)
 {
     bool stack = is_push_or_pop(k, n);
 
@@ -129,7 +151,7 @@ static void take(struct compile *k, unsigned n, int64_t sp, const struct access 
         return;
     k->share_of[n] = (int8_t)k->share_count;
     k->share[k->share_count++] = (struct share){.base = a->base,
-                                                .index = stack ? GPR_ZERO : a->u->index,
+                                                .index = a->index,
                                                 .scale = a->u->scale,
                                                 .seg = stack ? SEG_SS : a->u->seg,
                                                 .open = true,
@@ -139,30 +161,37 @@ static void take(struct compile *k, unsigned n, int64_t sp, const struct access 
                                                 .members = 1,
                                                 .lo = a->at,
                                                 .hi = a->at + a->bytes,
-                                                .origin = a->base == 8 * RSP ? sp : 0,
+                                                .origin = a->moved,
                                                 .aligned_at = a->at};
 }
 
-/* ADD and SUB move RSP by a number, like PUSH and POP. */
-static bool moves_stack(const struct compile *k, unsigned n, int64_t *by)
+#define NO_REGISTER 16u
+
+/* Which register instruction n moves by a number, and by how much. */
+static unsigned moved_register(const struct compile *k, unsigned n, int64_t *by)
 {
     const ZydisDecodedOperand *op = k->op[n];
     ZydisMnemonic m = k->i[n].mnemonic;
 
     if (is_push_or_pop(k, n)) {
         *by = m == ZYDIS_MNEMONIC_PUSH ? -8 : 8;
-        return true;
+        return RSP;
     }
-    if ((m != ZYDIS_MNEMONIC_ADD && m != ZYDIS_MNEMONIC_SUB) ||
-        op[0].type != ZYDIS_OPERAND_TYPE_REGISTER || op[0].reg.value != ZYDIS_REGISTER_RSP ||
-        op[1].type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
-        return false;
-    *by = m == ZYDIS_MNEMONIC_ADD ? op[1].imm.value.s : -op[1].imm.value.s;
-    return true;
+    if (k->i[n].operand_width != 64 || op[0].type != ZYDIS_OPERAND_TYPE_REGISTER ||
+        !dec_is_gpr(op[0].reg.value))
+        return NO_REGISTER;
+    if (m == ZYDIS_MNEMONIC_INC || m == ZYDIS_MNEMONIC_DEC)
+        *by = m == ZYDIS_MNEMONIC_INC ? 1 : -1;
+    else if ((m == ZYDIS_MNEMONIC_ADD || m == ZYDIS_MNEMONIC_SUB) &&
+             op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+        *by = m == ZYDIS_MNEMONIC_ADD ? op[1].imm.value.s : -op[1].imm.value.s;
+    else
+        return NO_REGISTER;
+    return dec_gpr(op[0].reg.value) / 8;
 }
 
-/* Shares by a register that instruction n writes are over. */
-static void close_written(struct compile *k, unsigned n, bool keeps_stack)
+/* Shares by a register that instruction n writes are over; not by one that it moves. */
+static void close_written(struct compile *k, unsigned n, unsigned moves)
 {
     for (unsigned m = 0; m < k->i[n].operand_count; m++) {
         const ZydisDecodedOperand *op = &k->op[n][m];
@@ -172,7 +201,7 @@ static void close_written(struct compile *k, unsigned n, bool keeps_stack)
             !(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
             continue;
         guest = dec_gpr(op->reg.value) / 8;
-        if (guest == RSP && keeps_stack)
+        if (guest == moves)
             continue;
         for (unsigned i = 0; i < k->share_count; i++)
             if (k->share[i].base == 8 * guest || k->share[i].index == 8 * guest)
@@ -183,20 +212,21 @@ static void close_written(struct compile *k, unsigned n, bool keeps_stack)
 /* Accesses of the run that begins at `first` into shares; answers its end. */
 static unsigned look_at_run(struct compile *k, unsigned first)
 {
-    int64_t sp = 0, by = 0;
+    struct moves m = {0};
     unsigned n;
 
     k->share_count = 0;
     for (n = first; n < k->n && !compile_leaves(k, n) && belongs(k, n); n++) {
         struct access a;
-        bool keeps_stack = moves_stack(k, n, &by);
+        int64_t by = 0;
+        unsigned moves = moved_register(k, n, &by);
 
         k->share_of[n] = NO_SHARE;
-        if (find_access(k, n, sp, &a))
-            take(k, n, sp, &a);
-        close_written(k, n, keeps_stack);
-        if (keeps_stack)
-            sp += by;
+        if (find_access(k, n, &m, &a))
+            take(k, n, &a);
+        close_written(k, n, moves);
+        if (moves != NO_REGISTER)
+            m.by[moves] += by;
     }
     return n;
 }
