@@ -94,7 +94,7 @@ bool equal_try(struct guest_mem *mem, uint64_t index, enum frame_map map)
 /* Only frames that were idle for a period: what is in use would be written or missed soon. */
 static void scan_one(struct guest_mem *mem, uint64_t index)
 {
-    if (!is_sharable(mem, index) || (mem->age[index] & AGE_MAX) == 0)
+    if (!is_sharable(mem, index) || age_seconds(mem->age[index]) == 0)
         return;
     mem->stats.scan_pages++;
     if (page_is_zero(mem_index_ptr(mem, index))) {

@@ -124,6 +124,12 @@ struct smart {
 };
 #define SMART_SLICE 64
 
+/* last_ns: frames grew older; second_ns: those that are idle for a second did */
+struct ageing {
+    uint64_t last_ns, second_ns;
+    uint64_t arrivals; /* so many had come in by then */
+};
+
 enum stall_kind { STALL_NONE, STALL_READ, STALL_SPACE };
 struct stall {
     enum stall_kind kind;
@@ -169,7 +175,7 @@ struct guest_mem {
     uint64_t io_errors; /* of disk images */
 
     struct victims victims, oldest; /* resident ones; compressed ones */
-    uint64_t aged_ns;
+    struct ageing ageing;
     uint64_t scan_at, scan_ns;
 
     struct mem_reclaim_stats stats;
@@ -183,9 +189,17 @@ struct guest_mem {
     struct stall stall;
 };
 
-/* The low bits of an age count periods; the mark says "read ahead and not used yet". */
-#define AGE_MAX   127
-#define AGE_AHEAD 128
+/* The low bits of an age: see age.c; the mark says "read ahead and not used yet". */
+#define AGE_MAX    127
+#define AGE_SECOND 16
+#define AGE_AHEAD  128
+
+static inline unsigned age_seconds(uint8_t age)
+{
+    unsigned a = age & AGE_MAX;
+
+    return a < AGE_SECOND ? 0 : a - AGE_SECOND + 1;
+}
 
 /* The host page waits in `discard`: what it holds is void. */
 #define FLAG_DISCARD 1
@@ -298,7 +312,8 @@ void equal_scan(struct guest_mem *mem, uint64_t now_ns, uint64_t deadline_ns);
 bool page_is_zero(const void *page);
 
 /* age.c, victims.c */
-void age_tick(struct guest_mem *mem);
+/* Answers when frames grow older next without pressure. */
+uint64_t age_work(struct guest_mem *mem, uint64_t now_ns);
 uint64_t victims_next(struct guest_mem *mem, struct victims *v);
 void victims_remake(struct guest_mem *mem, struct victims *v);
 void victims_fini(struct victims *v);

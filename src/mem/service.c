@@ -207,17 +207,6 @@ static uint64_t keep_target(struct guest_mem *mem, uint64_t now_ns, uint64_t dea
     return now_ns + TARGET_POLL_NS;
 }
 
-static uint64_t keep_ages(struct guest_mem *mem, uint64_t now_ns)
-{
-    if (!mem->aged_ns)
-        mem->aged_ns = now_ns;
-    if (now_ns - mem->aged_ns >= MEM_AGE_PERIOD_NS) {
-        age_tick(mem);
-        mem->aged_ns = now_ns;
-    }
-    return mem->aged_ns + MEM_AGE_PERIOD_NS;
-}
-
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -235,7 +224,7 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
     work_on_files(mem, SWAP_WHEN_DUE);
     stall_retry(mem, now_ns);
     smart_service(mem, now_ns, deadline);
-    uint64_t next = keep_ages(mem, now_ns);
+    uint64_t next = age_work(mem, now_ns);
     next = earlier(next, keep_target(mem, now_ns, deadline));
     equal_scan(mem, now_ns, deadline);
     discard_flush(mem);

@@ -4,7 +4,7 @@
  * two passes over all frames (count, then pick) and used up before the next one is made, so a
  * victim costs a small constant however large the guest is.
  *
- *   idle for k periods      rank 5 + 2k, and one more for what equals a disk block
+ *   idle, of age k (age.c)  rank 5 + 2k, and one more for what equals a disk block
  *   code, tables, if old    rank 4
  *   used in this period     rank 3 for what equals a disk block, else 2
  *   the same, poor          rank 1
@@ -29,6 +29,15 @@
 #define LIST_MAX      65536
 #define LIST_FRACTION 16
 
+/* An age of a part of the time. */
+static unsigned age_divided(unsigned age, unsigned by)
+{
+    unsigned sixteenths = age < AGE_SECOND ? age : (age - AGE_SECOND + 1) * AGE_SECOND;
+
+    sixteenths /= by;
+    return sixteenths < AGE_SECOND ? sixteenths : sixteenths / AGE_SECOND + AGE_SECOND - 1;
+}
+
 static unsigned rank_of(const struct guest_mem *mem, const struct victims *v, uint64_t index)
 {
     unsigned age = mem->age[index] & AGE_MAX;
@@ -37,9 +46,9 @@ static unsigned rank_of(const struct guest_mem *mem, const struct victims *v, ui
         v->spares_poor && (!is_file || v->spares_files) && mem->flag[index] & FLAG_POOR;
 
     if (mem->track[index] & (MEM_TRACK_CODE | MEM_TRACK_TABLE))
-        return age >= TRACKED_OLD ? 4 : 0;
+        return age_seconds((uint8_t)age) >= TRACKED_OLD ? 4 : 0;
     if (is_spared)
-        age /= POOR_FACTOR;
+        age = age_divided(age, POOR_FACTOR);
     if (!age)
         return is_spared ? 1 : 2 + is_file;
     return 5 + 2 * age + is_file;

@@ -129,6 +129,36 @@ static void the_idlest_leave_first(void **state)
     world_close(&w);
 }
 
+/* While much comes in, what is used again is told from what was used once within the second. */
+static void under_pressure_ages_are_finer(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    world_open(&w, 512, 512, 0, NULL);
+    fill_frames(&w, 0, 64);
+    swap_all(&w);
+    for (uint64_t g = 0; g < 64; g++)
+        assert_true(reads_as(&w, g, g));
+    unsigned ages = w.ages;
+    w.now_ns += SEC / 16;
+    mem_service(w.mem, w.now_ns, SEC);
+    assert_int_equal(w.ages, ages + 1);
+    for (uint64_t g = 0; g < 64; g += 2)
+        mem_note_used(w.mem, gfn_make(g));
+    w.now_ns += SEC / 16; /* nothing has come in since */
+    mem_service(w.mem, w.now_ns, SEC);
+    assert_int_equal(w.ages, ages + 1);
+    uint64_t pages[MEM_AGES];
+    mem_age_histogram(w.mem, pages);
+    assert_int_equal(pages[0], 64); /* all within the second */
+    order(&w, ANY, 32, MEM_MEANS_SWAP);
+    serve(&w);
+    for (uint64_t g = 0; g < 64; g++)
+        assert_int_equal(state_of(&w, g), g % 2 ? PAGE_SWAPPED : PAGE_RESIDENT);
+    world_close(&w);
+}
+
 static void file_pages_before_others_of_their_age(void **state)
 {
     struct mem_world w;
@@ -447,6 +477,7 @@ int main(void)
         cmocka_unit_test(each_goes_to_the_lightest_place),
         cmocka_unit_test(only_by_the_means_ordered),
         cmocka_unit_test(the_idlest_leave_first),
+        cmocka_unit_test(under_pressure_ages_are_finer),
         cmocka_unit_test(file_pages_before_others_of_their_age),
         cmocka_unit_test(tables_and_code_last_and_pinned_never),
         cmocka_unit_test(old_code_before_hot_data),

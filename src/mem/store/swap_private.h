@@ -110,7 +110,7 @@ static inline void swap_bit_clear(uint64_t *bits, uint64_t n)
 /* Smaller holes than this wait longer. */
 #define SWAP_HOLE_PAGES       16
 #define SWAP_LONG_QUIET_TICKS 120
-#define SWAP_DUE_PAGES   (SWAP_STAGING_PAGES / 2)
+#define SWAP_DUE_PAGES        (SWAP_STAGING_PAGES / 2)
 
 enum swap_way { SWAP_WRITING, SWAP_READING };
 
