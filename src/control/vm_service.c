@@ -178,7 +178,7 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
         .compressed = stores.compressed_bytes,
         .compressed_limit = stores.compressed_limit_bytes,
         .smart_failed = stores.smart_failed,
-        .file_bytes = stores.file_pages * PAGE_SIZE,
+        .knows_disks = !vm->config.without_cures,
         .ledger = mem_ledger(vm->mem),
         .has_balloon = balloon.has_driver,
         .balloon_pages = balloon.actual_pages,

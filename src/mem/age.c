@@ -35,7 +35,7 @@ static void grow_older(struct guest_mem *mem, unsigned sixteenths, unsigned seco
     mem->stats.age_scans++;
 }
 
-static uint64_t arrivals(const struct guest_mem *mem)
+uint64_t mem_arrivals(const struct guest_mem *mem)
 {
     const struct mem_reclaim_stats *s = &mem->stats;
 
@@ -45,7 +45,7 @@ static uint64_t arrivals(const struct guest_mem *mem)
 uint64_t age_work(struct guest_mem *mem, uint64_t now_ns)
 {
     struct ageing *ageing = &mem->ageing;
-    uint64_t part_ns = MEM_AGE_PERIOD_NS / AGE_SECOND, came = arrivals(mem);
+    uint64_t part_ns = MEM_AGE_PERIOD_NS / AGE_SECOND, came = mem_arrivals(mem);
 
     if (!ageing->last_ns)
         ageing->last_ns = ageing->second_ns = now_ns;

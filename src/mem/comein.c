@@ -94,7 +94,7 @@ static void from_zstore(struct guest_mem *mem, uint64_t index)
 {
     uint64_t begin = mem_clock_ns();
 
-    own_page_ready(mem, index);
+    own_page_take(mem, index);
     zstore_get(mem->zstore, mem->place[index], mem_index_ptr(mem, index));
     zstore_free(mem->zstore, mem->place[index]);
     mem_set_state(mem, index, PAGE_RESIDENT);
@@ -166,7 +166,7 @@ static bool from_file(struct guest_mem *mem, uint64_t index)
         mem->ahead[AHEAD_SWAP].last = step > 0 ? frames[count - 1] : index;
     }
     for (unsigned i = 0; i < count; i++) {
-        own_page_ready(mem, frames[i]);
+        own_page_take(mem, frames[i]);
         slots[i] = mem->place[frames[i]];
         pages[i] = mem_index_ptr(mem, frames[i]);
     }
@@ -181,7 +181,7 @@ static bool from_file(struct guest_mem *mem, uint64_t index)
         swap_free(file, slots[i]);
         arrived(mem, frames[i], i > 0, AHEAD_SWAP);
     }
-    discard_flush(mem);
+    discard_settle(mem);
     stores_sync_stats(mem);
     uint64_t ns = mem_clock_ns() - begin;
     mem->stats.fault_ns += ns;
@@ -249,7 +249,7 @@ static bool from_image(struct guest_mem *mem, uint64_t index)
     if (err)
         return image_failed(mem, index);
     for (unsigned i = 0; i < count; i++) {
-        own_page_ready(mem, frames[i]);
+        own_page_take(mem, frames[i]);
         memcpy(mem_index_ptr(mem, frames[i]), mem->scratch + (i << PAGE_SHIFT), PAGE_SIZE);
         arrived(mem, frames[i], i > 0, AHEAD_IMAGE);
     }

@@ -7,6 +7,8 @@
  * at the flush the runs are sorted and joined, and given back all by one call where the kernel lets
  * a process advise itself so (Linux 6.15): the host's TLBs are then flushed once, not for each run.
  *
+ * Under pressure the last of them wait for frames that come in (spare.c): up to discard.keep pages.
+ *
  * Invariants
  *   D1  a frame with FLAG_DISCARD lies in exactly one run and has no host page by its state
  *   D2  before a frame gets its host page again, its run is flushed: it reads as zeros then
@@ -28,6 +30,7 @@ void discard_add(struct guest_mem *mem, uint64_t index)
     if (mem->flag[index] & FLAG_DISCARD)
         return;
     mem->flag[index] |= FLAG_DISCARD;
+    d->pages++;
     if (d->runs) {
         struct discard_run *last = &d->run[d->runs - 1];
         if (index == last->first + last->count) {
@@ -44,6 +47,7 @@ void discard_add(struct guest_mem *mem, uint64_t index)
         mem->flag[index] &= (uint8_t)~FLAG_DISCARD;
         discard_flush(mem);
         mem->flag[index] |= FLAG_DISCARD;
+        d->pages = 1;
     }
     d->run[d->runs++] = (struct discard_run){.first = index, .count = 1};
 }
@@ -130,7 +134,48 @@ void discard_flush(struct guest_mem *mem)
     }
     to_host_add(mem, &t, first, count);
     d->runs = 0;
+    d->pages = 0;
     give_back(mem, &t);
+}
+
+void discard_settle(struct guest_mem *mem)
+{
+    struct discard *d = &mem->discard;
+    struct discard_run kept[DISCARD_RUNS_MAX];
+    unsigned count = 0;
+    uint64_t pages = 0;
+
+    if (d->pages <= d->keep)
+        return;
+    while (d->runs && pages + d->run[d->runs - 1].count <= d->keep) {
+        pages += d->run[--d->runs].count;
+        kept[count++] = d->run[d->runs];
+    }
+    discard_flush(mem);
+    while (count)
+        d->run[d->runs++] = kept[--count];
+    d->pages = pages;
+}
+
+bool discard_last(const struct guest_mem *mem, uint64_t *index)
+{
+    const struct discard *d = &mem->discard;
+
+    if (!d->runs)
+        return false;
+    *index = d->run[d->runs - 1].first + d->run[d->runs - 1].count - 1;
+    return true;
+}
+
+void discard_forget_last(struct guest_mem *mem)
+{
+    struct discard *d = &mem->discard;
+    struct discard_run *last = &d->run[d->runs - 1];
+
+    last->count--;
+    mem->flag[last->first + last->count] &= (uint8_t)~FLAG_DISCARD;
+    d->pages--;
+    d->runs -= last->count == 0;
 }
 
 void mem_give_back_flush(struct guest_mem *mem)

@@ -129,5 +129,5 @@ void equal_scan(struct guest_mem *mem, uint64_t now_ns, uint64_t deadline_ns)
         scan_one(mem, mem->scan_at);
         mem->scan_at = mem->scan_at + 1 < mem->total_pages ? mem->scan_at + 1 : 0;
     }
-    discard_flush(mem);
+    discard_settle(mem);
 }

@@ -279,6 +279,6 @@ struct evicted evict_batch(struct guest_mem *mem, size_t want)
     if (w.is_busy)
         mem->victims.next = place[done - 1];
     out.is_busy = w.is_busy;
-    discard_flush(mem);
+    discard_settle(mem);
     return out;
 }

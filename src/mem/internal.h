@@ -4,6 +4,7 @@
  *
  *   mem.c        slots, creation, reset           residency.c  who is asked for a frame, states
  *   comein.c     back from stores and files       access.c     the door for devices
+ *   spare.c      host pages handed on
  *   discard.c    host pages given back in runs    balloon.c    what the guest gives back
  *   image.c      frames equal to disk blocks      ticket.c     disk writes that are under way
  *   age.c        idle ages                        victims.c    which frames leave next
@@ -37,7 +38,10 @@ struct discard_run {
 struct discard {
     struct discard_run run[DISCARD_RUNS_MAX];
     unsigned runs;
-    bool one_by_one; /* the kernel does not take several at once */
+    uint64_t pages, keep; /* in the runs; of these, so many may wait to be handed on */
+    uint64_t arrivals;    /* so many had come in at the last service */
+    int fd;               /* spare.c */
+    bool one_by_one;      /* the kernel does not take several at once */
 };
 
 /*
@@ -295,6 +299,10 @@ void ahead_used(struct guest_mem *mem, uint64_t index);
 
 /* The host page of a frame that has none yet reads as zeros from here on. */
 void own_page_ready(struct guest_mem *mem, uint64_t index);
+/* The same for who writes all of it: what it holds is void. */
+void own_page_take(struct guest_mem *mem, uint64_t index);
+/* Frames that came in from stores and files so far. */
+uint64_t mem_arrivals(const struct guest_mem *mem);
 /* Tells the hook when there are too many host pages. */
 void pressure_check(struct guest_mem *mem);
 
@@ -378,6 +386,20 @@ void mem_notify_unmap_many(struct guest_mem *mem, const gfn_t *gfns, size_t coun
 /* discard.c: the frame has no use for its host page any more. */
 void discard_add(struct guest_mem *mem, uint64_t index);
 void discard_flush(struct guest_mem *mem);
+/* The same, but for those that wait to be handed on. */
+void discard_settle(struct guest_mem *mem);
+/* The frame that was added last; false: none. */
+bool discard_last(const struct guest_mem *mem, uint64_t *index);
+/* It is not to be given back: its host page is another frame's now. */
+void discard_forget_last(struct guest_mem *mem);
+
+/* spare.c */
+void spare_init(struct guest_mem *mem);
+/* Whether host pages can be handed on; asks the host once. */
+bool spare_open(struct guest_mem *mem);
+void spare_close(struct guest_mem *mem);
+/* The frame, which has no host page, gets that of one that left; what it holds is void. */
+bool spare_take(struct guest_mem *mem, uint64_t index);
 
 /* image.c */
 enum err image_init(struct guest_mem *mem) MUST_USE;

@@ -107,6 +107,7 @@ enum err mem_create(struct guest_mem **out, uint64_t size_bytes)
     struct guest_mem *mem = calloc(1, sizeof *mem);
     if (!mem)
         return err_errno(ERR_NOMEM, "guest memory");
+    spare_init(mem);
     enum err err = populate(mem, size_bytes);
     if (err) {
         mem_destroy(mem);
@@ -126,6 +127,7 @@ void mem_destroy(struct guest_mem *mem)
         return;
     for (size_t s = 0; s < mem->slot_count; s++)
         munmap(hva_ptr(mem->slots[s].userspace_addr), mem->slots[s].pages << PAGE_SHIFT);
+    spare_close(mem);
     stores_close(mem);
     image_fini(mem);
     if (mem->scratch)

@@ -16,8 +16,8 @@
  *
  * The balloon takes only what the guest has free, less a reserve. What lies beyond would be swapped
  * by the guest, and the hypervisor knows idle pages better. Nor does it take the guest's cache of
- * disks that the hypervisor knows: these pages can be dropped without the guest, idlest first, and
- * come back in a tenth of the time that the guest takes to read them again. Free pages that hold no
+ * its disks, which the hypervisor knows: these pages can be dropped without the guest, idlest first,
+ * and come back in a tenth of the time that the guest takes to read them again. Free pages that hold no
  * host memory are not worth asking for.
  */
 #include "mem/policy.h"
@@ -81,9 +81,7 @@ static uint64_t reserve_of(const struct policy_input *in)
 /* What the guest can give and the hypervisor cannot take as well itself. */
 static uint64_t guest_can_give(const struct policy_input *in)
 {
-    uint64_t cache = sub(in->guest_available, in->guest_free);
-
-    return min_u64(in->guest_available, in->guest_free + sub(cache, in->file_bytes));
+    return in->knows_disks ? min_u64(in->guest_free, in->guest_available) : in->guest_available;
 }
 
 /* Of this, what holds host memory at all. */

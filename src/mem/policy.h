@@ -33,7 +33,7 @@ enum policy_means {
  * ledger:      pages by state;  came_in_pages: how many came back from stores and files so far
  * active_bytes: own pages used within the last five seconds;  idle_bytes: not for half a minute
  * compressed:  what the compressed store takes
- * file_bytes:  pages that equal blocks of a disk, wherever they are
+ * knows_disks: pages that equal blocks of the guest's disks are known (mem/image.h)
  * smart_allowed: bytes that may lie in the smart-paging file
  * smart_overdue: what is there must go;  smart_failed: the host fails it
  * user_target: resident size asked by the user, UINT64_MAX: none;  user_balloon: the same for the
@@ -46,7 +46,8 @@ struct policy_input {
     enum pool_state host_state;
     uint64_t memory, limit, overhead, host, compressed, compressed_limit;
     struct mem_ledger ledger;
-    uint64_t came_in_pages, active_bytes, idle_bytes, file_bytes;
+    uint64_t came_in_pages, active_bytes, idle_bytes;
+    bool knows_disks;
     uint64_t smart_allowed;
     bool smart_overdue, smart_failed;
     uint64_t user_target, user_balloon;

@@ -128,6 +128,7 @@ void mem_age_histogram(const struct guest_mem *mem, uint64_t pages[MEM_AGES]);
     X(io_errors,            "errors of the swap file and of disk images; each was tried again")    \
     X(checksum_errors,      "pages of the swap file that were not what was written")               \
     X(stalls,               "times that the guest had to wait for space or a read")                \
+    X(host_pages_moved,     "host pages handed from a page that left to one that came in")         \
     X(scan_pages,           "pages looked at by the scan for equal pages")                         \
     X(scan_shared,          "of these, shared")                                                    \
     X(age_scans,            "times that all pages grew older")                                     \
@@ -142,14 +143,12 @@ const struct mem_reclaim_stats *mem_reclaim_stats(const struct guest_mem *mem);
 
 /*
  * compressed_bytes: what the compressed store takes;  shared_copies: pages held for shared ones
- * file_pages:       frames that equal a block of a disk, wherever they are
  * swap_slots:       pages the swap file has room for;  staging_pages: on their way there
  * has_smart_file:   it is there now;  smart_failed: the host fails it, the swap file takes over
  */
 struct mem_store_info {
     uint64_t compressed_bytes, compressed_limit_bytes;
     uint64_t shared_copies;
-    uint64_t file_pages;
     uint64_t swap_slots, swap_slots_used, swap_staging_pages;
     uint64_t smart_staging_pages;
     bool has_smart_file, smart_failed;

@@ -101,6 +101,12 @@ void own_page_ready(struct guest_mem *mem, uint64_t index)
     mem->age[index] = 0;
 }
 
+void own_page_take(struct guest_mem *mem, uint64_t index)
+{
+    own_page_ready(mem, index);
+    (void)spare_take(mem, index);
+}
+
 /* The frame gets a host page that reads as zeros. */
 static void own_zeros(struct guest_mem *mem, uint64_t index)
 {

@@ -45,7 +45,8 @@ static uint64_t margin_bytes(uint64_t soft_bytes)
 /* All that is not host pages of frames: the trigger counts these only. */
 static uint64_t beside_bytes(const struct guest_mem *mem)
 {
-    return stores_held_bytes(mem) - (mem_own_pages(mem) << PAGE_SHIFT);
+    return stores_held_bytes(mem) + (mem->discard.pages << PAGE_SHIFT) -
+           (mem_own_pages(mem) << PAGE_SHIFT);
 }
 
 static void set_trigger(struct guest_mem *mem, uint64_t most_bytes)
@@ -168,6 +169,8 @@ static void keep_limit(struct guest_mem *mem)
 {
     uint64_t limit = mem->orders.limit_bytes;
     uint64_t allowance = allowance_bytes(mem), soft = limit - allowance;
+    uint64_t margin = margin_bytes(soft), spares = mem->discard.keep << PAGE_SHIFT;
+    uint64_t goal = soft - margin - (spares < margin ? spares : margin);
     enum reclaimed how = RECLAIM_DONE;
 
     if (limit == UINT64_MAX) {
@@ -175,7 +178,7 @@ static void keep_limit(struct guest_mem *mem)
         return;
     }
     if (stores_held_bytes(mem) > soft)
-        how = reclaim(mem, soft - margin_bytes(soft), NO_DEADLINE);
+        how = reclaim(mem, goal, NO_DEADLINE);
     /* A page that leaves is in the staging until it is written. */
     while (stores_staged_pages(mem) << PAGE_SHIFT > allowance && wait_for_file(mem))
         continue;
@@ -207,6 +210,16 @@ static uint64_t keep_target(struct guest_mem *mem, uint64_t now_ns, uint64_t dea
     return now_ns + TARGET_POLL_NS;
 }
 
+/* Host pages are handed on while pages come in all the time; without that they go back at once. */
+static void spare_decide(struct guest_mem *mem)
+{
+    uint64_t came = mem_arrivals(mem);
+    bool is_pressed = mem->orders.limit_bytes != UINT64_MAX && came != mem->discard.arrivals;
+
+    mem->discard.arrivals = came;
+    mem->discard.keep = is_pressed && spare_open(mem) ? MARGIN_PAGES : 0;
+}
+
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -218,7 +231,8 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
     uint64_t deadline = begin + budget_ns;
 
     mem->pressure_told = false;
-    discard_flush(mem);
+    spare_decide(mem);
+    discard_settle(mem);
     equal_drop_left(mem);
     stores_compact(mem);
     work_on_files(mem, SWAP_WHEN_DUE);
@@ -227,7 +241,7 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
     uint64_t next = age_work(mem, now_ns);
     next = earlier(next, keep_target(mem, now_ns, deadline));
     equal_scan(mem, now_ns, deadline);
-    discard_flush(mem);
+    discard_settle(mem);
     /* Last: on its way elsewhere a page may take more room for a moment. */
     keep_limit(mem);
     work_on_files(mem, SWAP_WHEN_DUE);

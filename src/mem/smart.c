@@ -131,7 +131,7 @@ static void to_host_memory(struct guest_mem *mem, uint64_t index, const void *pa
 {
     uint8_t age = mem->age[index];
 
-    own_page_ready(mem, index);
+    own_page_take(mem, index);
     memcpy(mem_index_ptr(mem, index), page, PAGE_SIZE);
     swap_free(mem->smart.file, mem->place[index]);
     mem->age[index] = age;

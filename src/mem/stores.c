@@ -110,7 +110,7 @@ uint64_t stores_held_bytes(const struct guest_mem *mem)
 
 uint64_t mem_host_bytes(const struct guest_mem *mem)
 {
-    return stores_held_bytes(mem) + (stores_staged_pages(mem) << PAGE_SHIFT);
+    return stores_held_bytes(mem) + ((stores_staged_pages(mem) + mem->discard.pages) << PAGE_SHIFT);
 }
 
 void stores_sync_stats(struct guest_mem *mem)
@@ -143,7 +143,6 @@ void mem_store_info(const struct guest_mem *mem, struct mem_store_info *out)
         .compressed_bytes = mem->zstore ? zstore_bytes(mem->zstore) : 0,
         .compressed_limit_bytes = mem->compress_limit_bytes,
         .shared_copies = mem->share ? share_copies(mem->share) : 0,
-        .file_pages = mem->image.frames,
         .swap_slots = info.slots,
         .swap_slots_used = info.used,
         .swap_staging_pages = info.staged,

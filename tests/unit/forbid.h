@@ -19,6 +19,7 @@
 #define FORBID_IO_URING        __NR_io_uring_setup
 #define FORBID_FALLOCATE       __NR_fallocate
 #define FORBID_PROCESS_MADVISE __NR_process_madvise
+#define FORBID_USERFAULTFD     __NR_userfaultfd
 
 /* What fn answers when the host lets it not do what it needs. */
 #define FORBID_SKIP 77

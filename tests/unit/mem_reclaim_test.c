@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reclaim: who leaves, to where, and how they come back. */
+#include <errno.h>
+
+#include "forbid.h"
 #include "mem_world.h"
 
 static const struct mem_reclaim_stats *stats(const struct mem_world *w)
@@ -130,6 +133,47 @@ static void the_idlest_leave_first(void **state)
 }
 
 /* While much comes in, what is used again is told from what was used once within the second. */
+/* 200 frames on 100 pages, four times over; how many host pages were handed on. */
+static int cycle(void *filter)
+{
+    struct mem_world w;
+    int moved;
+
+    if (filter && forbid_call(FORBID_USERFAULTFD, EPERM))
+        return FORBID_SKIP;
+    world_open(&w, 512, 512, 0, NULL);
+    order(&w, 100, ANY, MEM_MEANS_ALL);
+    for (uint64_t n = 0; n < 800; n++) {
+        if (n < 200)
+            fill_frames(&w, n, 1);
+        assert_true(reads_as(&w, n % 200, n % 200));
+        if (n % 4 == 3)
+            serve(&w);
+        assert_true(mem_host_bytes(w.mem) <= 110 * PAGE);
+    }
+    world_check(&w);
+    moved = stats(&w)->host_pages_moved > 0;
+    order(&w, ANY, ANY, 0); /* without pressure all of them go back */
+    serve(&w);
+    assert_int_equal(mem_host_bytes(w.mem), in_state(&w, PAGE_RESIDENT) * PAGE);
+    world_close(&w);
+    return moved;
+}
+
+static void host_pages_are_handed_on_where_the_host_allows_it(void **state)
+{
+    int got = cycle(NULL);
+    (void)state;
+
+    if (!got)
+        print_message("SKIP: the host moves no pages (userfaultfd)\n");
+    got = forbid_run(cycle, &got);
+    if (got == FORBID_SKIP)
+        print_message("SKIP: the host has no filters for system calls\n");
+    else
+        assert_int_equal(got, 0);
+}
+
 static void under_pressure_ages_are_finer(void **state)
 {
     struct mem_world w;
@@ -477,6 +521,7 @@ int main(void)
         cmocka_unit_test(each_goes_to_the_lightest_place),
         cmocka_unit_test(only_by_the_means_ordered),
         cmocka_unit_test(the_idlest_leave_first),
+        cmocka_unit_test(host_pages_are_handed_on_where_the_host_allows_it),
         cmocka_unit_test(under_pressure_ages_are_finer),
         cmocka_unit_test(file_pages_before_others_of_their_age),
         cmocka_unit_test(tables_and_code_last_and_pinned_never),

@@ -95,14 +95,13 @@ static void asks_only_for_what_is_worth_it(void **unused)
     in.ledger.pages[PAGE_ABSENT] = 100 * MIB / 4096; /* all that is free; the rest is cache */
     policy_decide(&state, &in, &out);
     assert_true(out.balloon_target_pages > 0);
-    in.file_bytes = 100 * MIB; /* of which all is known */
+    in.knows_disks = true;
     state = (struct policy_state){0};
     policy_decide(&state, &in, &out);
     assert_int_equal(out.balloon_target_pages, 0);
     in.ledger.pages[PAGE_ABSENT] = 40 * MIB / 4096;
     policy_decide(&state, &in, &out);
     assert_in_range(out.balloon_target_pages, 1, 60 * MIB / 4096);
-    in.file_bytes = 200 * MIB;
     in.guest_free = 2 * MIB; /* it needs its memory for its cache */
     in.balloon_pages = out.balloon_target_pages;
     policy_decide(&state, &in, &out);
