@@ -65,7 +65,7 @@ struct vm {
     struct vm_folder folder;
     int io_timer_fd, statm_fd;
     /* vCPU thread only, host monotonic: when to do what */
-    uint64_t next_memory_ns, next_policy_ns, next_stats_ns, io_timer_ns;
+    uint64_t next_memory_ns, next_policy_ns, next_stats_ns, next_trim_ns, io_timer_ns;
     struct policy_state policy;
     bool is_pressed;     /* the guest met its limit since the last service */
     uint64_t vain_limit; /* at which the guest waited for more in vain; 0: none */

@@ -28,6 +28,9 @@
 #define POLICY_NS      (SECOND_NS / 5)
 #define STATS_NS       SECOND_NS
 #define STATS_PRESS_NS POLICY_NS /* while memory is short */
+/* Under pressure code is trimmed so long after its beginning, and then so often. */
+#define TRIM_FIRST_NS  (3 * SECOND_NS)
+#define TRIM_NS        (30 * SECOND_NS)
 #define STALL_RETRY_NS (SECOND_NS / 10)
 
 /* Places in struct balloon_guest_stats. */
@@ -204,6 +207,20 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
     pthread_mutex_unlock(&vm->lock);
 }
 
+/*
+ * Code that ran once, when the guest booted, takes memory that pages could have. Dropping it all
+ * and decoding what still runs takes some milliseconds.
+ */
+static void trim_code(struct vm *vm, uint64_t now)
+{
+    if (vm->config.clock != CLOCK_HOST || vm->decision.decided.rung < POLICY_COMPRESS)
+        return;
+    if (vm->next_trim_ns && now >= vm->next_trim_ns)
+        vm->engine->trim(vm->vcpu);
+    if (!vm->next_trim_ns || now >= vm->next_trim_ns)
+        vm->next_trim_ns = now + (vm->next_trim_ns ? TRIM_NS : TRIM_FIRST_NS);
+}
+
 static void decide(struct vm *vm, uint64_t now)
 {
     struct vm_decision d;
@@ -228,6 +245,8 @@ static void decide(struct vm *vm, uint64_t now)
     pthread_mutex_lock(&vm->lock);
     vm->decision = d;
     pthread_mutex_unlock(&vm->lock);
+    if (is_limited)
+        trim_code(vm, now);
 }
 
 void vm_service_reset(struct vm *vm)

@@ -122,6 +122,11 @@ struct engine_ops {
     struct mmu *(*mmu)(struct vcpu *vcpu);
     /* The most frequent ones first, at most `room`; answers how many. NULL: no native code. */
     unsigned (*callouts)(const struct vcpu *vcpu, struct engine_callout *out, unsigned room);
+    /*
+     * Gives host memory of decoded and translated code back if it is much: what still runs is made
+     * anew. Not while run is under way.
+     */
+    void (*trim)(struct vcpu *vcpu);
 };
 
 /* Every engine starts its struct with this. */

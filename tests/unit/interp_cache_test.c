@@ -69,6 +69,30 @@ static void test_cache_drops_everything(void **state)
     guest_close(&g);
 }
 
+/* Between two runs: what is much is dropped, what is little stays, and all runs on. */
+static void test_trim(void **state)
+{
+    static uint8_t nops[0x20000];
+    static const uint8_t halt[] = {0x90, 0xf4};
+    struct guest g;
+    (void)state;
+
+    guest_open(&g, 32);
+    run_at(&g, 0x300000, halt, halt + sizeof halt);
+    g.vcpu->ops->trim(g.vcpu);
+    assert_int_equal(g.vcpu->ops->stats(g.vcpu)->cache_drops, 0);
+    memset(nops, 0x90, sizeof nops);
+    nops[sizeof nops - 1] = 0xf4;
+    run_at(&g, 0x400000, nops, nops + sizeof nops);
+    g.vcpu->ops->trim(g.vcpu);
+    assert_int_equal(g.vcpu->ops->stats(g.vcpu)->cache_drops, 1);
+    assert_int_equal(mem_track(g.mem, gfn_make(0x400)) & MEM_TRACK_CODE, 0);
+    run_at(&g, 0x400000, nops, nops + sizeof nops);
+    run_at(&g, 0x300000, halt, halt + sizeof halt);
+    assert_int_equal(g.s.rip, 0x300000 + sizeof halt);
+    guest_close(&g);
+}
+
 /* Code in data pages: every page's copy is overwritten again and again. */
 GUEST(patch64, 64,
       "mov $0x210000, %edi; mov $1000, %ecx\n"
@@ -131,6 +155,7 @@ int main(void)
         cmocka_unit_test(test_self_modifying),
         cmocka_unit_test(test_crossing_instruction),
         cmocka_unit_test(test_cache_drops_everything),
+        cmocka_unit_test(test_trim),
         cmocka_unit_test(test_code_written_often),
         cmocka_unit_test(test_code_that_its_own_walk_changes),
     };

@@ -18,6 +18,7 @@
 #define ARENA_LEAST    (UINT64_C(1) << 20)
 #define CODE_PAGES_MAX 4096u
 #define HASH_BUCKETS   4096u
+#define TRIM_LEAST     (UINT64_C(3) << 20)
 
 /* Pseudo uops of one block: op_cross, its bytes, op_end; or op_count and op_end. */
 #define BLOCK_MAX_UOPS  (BLOCK_MAX_INSNS + 3)
@@ -246,6 +247,14 @@ void code_drop_all(struct interp *c)
         c->tier->drop_all(c);
     c->tier_full = false;
     c->stats.cache_drops++;
+}
+
+void code_trim(struct interp *c)
+{
+    const struct code_cache *k = c->cache;
+
+    if (k->used + k->pool_used * sizeof *k->pool > TRIM_LEAST)
+        code_drop_all(c);
 }
 
 /* --- building --- */

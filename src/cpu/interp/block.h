@@ -52,6 +52,8 @@ static inline uint64_t block_lines(unsigned start, unsigned end)
 enum err code_cache_create(struct interp *c, uint64_t code_bytes) MUST_USE;
 void code_cache_destroy(struct interp *c);
 void code_drop_all(struct interp *c);
+/* The same if it takes more than a few MiB: most of it ran once and never again. */
+void code_trim(struct interp *c);
 
 /*
  * The uop at c->rip, decoded if need be; sets GPR_PAGE. Raises the fetch's #PF, #GP, ... and never

@@ -334,6 +334,11 @@ struct mmu *interp_vcpu_mmu(struct vcpu *vcpu)
     return interp_of(vcpu)->mmu;
 }
 
+void interp_vcpu_trim(struct vcpu *vcpu)
+{
+    code_trim(interp_of(vcpu));
+}
+
 const struct engine_ops engine_interp = {
     .name = "interp",
     .summary = "decoded-instruction interpreter; runs everything, everywhere",
@@ -349,4 +354,5 @@ const struct engine_ops engine_interp = {
     .instructions = interp_vcpu_instructions,
     .stats = interp_vcpu_stats,
     .mmu = interp_vcpu_mmu,
+    .trim = interp_vcpu_trim,
 };

@@ -375,6 +375,7 @@ void interp_vcpu_set_state(struct vcpu *vcpu, const struct x86_state *in);
 uint64_t interp_vcpu_instructions(const struct vcpu *vcpu);
 const struct cpu_stats *interp_vcpu_stats(const struct vcpu *vcpu);
 struct mmu *interp_vcpu_mmu(struct vcpu *vcpu);
+void interp_vcpu_trim(struct vcpu *vcpu);
 
 extern const struct engine_ops engine_interp;
 

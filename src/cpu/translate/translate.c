@@ -185,4 +185,5 @@ const struct engine_ops engine_translate = {
     .stats = interp_vcpu_stats,
     .mmu = interp_vcpu_mmu,
     .callouts = translate_callouts,
+    .trim = interp_vcpu_trim,
 };

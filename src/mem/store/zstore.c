@@ -49,8 +49,12 @@ enum err zstore_create(struct zstore **out, uint64_t limit_bytes)
     struct zstore *zs = calloc(1, sizeof(*zs));
 
     *out = NULL;
-    if (!zs)
+    if (zs)
+        zs->stream = LZ4_createStream();
+    if (!zs || !zs->stream) {
+        free(zs);
         return err_new(ERR_NOMEM, "no memory for the compressed store");
+    }
     zs->limit_bytes = limit_bytes;
     make_classes(zs);
     *out = zs;
@@ -73,6 +77,7 @@ void zstore_destroy(struct zstore *zs)
     if (!zs)
         return;
     free_regions(zs);
+    LZ4_freeStream(zs->stream);
     free(zs);
 }
 
@@ -218,12 +223,16 @@ static uint8_t *object_at(const struct zstore *zs, zstore_id id)
 
 enum zstore_put zstore_put(struct zstore *zs, const void *page, uint32_t owner, zstore_id *out)
 {
-    int got = LZ4_compress_default(page, zs->block, (int)PAGE_SIZE, (int)LARGEST_BLOCK);
-    uint16_t length = (uint16_t)got;
+    uint16_t length;
     uint32_t grains, n;
     uint8_t *object;
+    int got;
 
     *out = 0;
+    LZ4_resetStream_fast(zs->stream);
+    got = LZ4_compress_fast_continue(zs->stream, page, zs->block, (int)PAGE_SIZE,
+                                     (int)LARGEST_BLOCK, 1);
+    length = (uint16_t)got;
     if (got <= 0)
         return ZSTORE_POOR;
     if (zs->taken_spans * SPAN_BYTES > zs->limit_bytes)

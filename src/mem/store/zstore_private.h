@@ -66,6 +66,7 @@ struct zstore {
     uint32_t classes;
     uint8_t class_of[(LARGEST_BLOCK + HEADER_BYTES) / GRAIN + 2]; /* by bytes / GRAIN, rounded up */
     char block[LARGEST_BLOCK];
+    union LZ4_stream_u *stream; /* its tables need not be cleared for each page */
 };
 
 static inline struct span *span_at(const struct zstore *zs, uint32_t n)
