@@ -31,7 +31,7 @@
 #define MEM_NO_INDEX      UINT64_MAX
 
 /* Host pages to be given back, as runs of indexes. */
-#define DISCARD_RUNS_MAX 64
+#define DISCARD_RUNS_MAX 128
 struct discard_run {
     uint64_t first, count;
 };
@@ -146,6 +146,7 @@ struct stall {
  * Frames are numbered through all slots ("index") for the arrays: slot_first[s] + (gfn - base_gfn).
  *
  * state: enum page_state        track: MEM_TRACK_*        age: idle periods and AGE_AHEAD
+ * last: the age when it was last used, 0: new
  * flag: FLAG_*                  place: share_id, zstore_id or swap slot, by state
  */
 struct guest_mem {
@@ -156,6 +157,7 @@ struct guest_mem {
     uint8_t *state;
     uint8_t *track;
     uint8_t *age;
+    uint8_t *last;
     uint8_t *flag;
     uint32_t *place;
     hva_t zero_page;

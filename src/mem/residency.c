@@ -90,6 +90,7 @@ void mem_release(struct guest_mem *mem, uint64_t index, enum page_state to)
         break;
     }
     mem->age[index] &= AGE_MAX;
+    mem->last[index] = 0;
     mem_set_state(mem, index, to);
 }
 
@@ -98,6 +99,7 @@ void own_page_ready(struct guest_mem *mem, uint64_t index)
     if (mem->flag[index] & FLAG_DISCARD)
         discard_flush(mem);
     mem->flag[index] &= (uint8_t)~FLAG_AHEAD_IMAGE;
+    mem->last[index] = mem->age[index] & AGE_MAX;
     mem->age[index] = 0;
 }
 
@@ -214,8 +216,13 @@ void mem_note_used(struct guest_mem *mem, gfn_t gfn)
 
     if (unlikely(index == MEM_NO_INDEX))
         return;
-    if (unlikely(mem->age[index] & AGE_AHEAD))
+    uint8_t age = mem->age[index];
+    if (likely(!age))
+        return;
+    if (age & AGE_AHEAD)
         ahead_used(mem, index);
+    else
+        mem->last[index] = age;
     mem->age[index] = 0;
 }
 

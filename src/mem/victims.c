@@ -4,16 +4,21 @@
  * two passes over all frames (count, then pick) and used up before the next one is made, so a
  * victim costs a small constant however large the guest is.
  *
- *   idle, of age k (age.c)  rank 5 + 2k, and one more for what equals a disk block
- *   code, tables, if old    rank 4
- *   used in this period     rank 3 for what equals a disk block, else 2
- *   the same, poor          rank 1
- *   code, tables            rank 0
+ *   idle for k seconds       rank 36 + 2k, and one more for what equals a disk block
+ *   code, tables, if old     rank 34
+ *   idle for k sixteenths    rank 2 + 2k, and one more for what equals a disk block
+ *   poor, used just now      rank 1
+ *   code, tables             rank 0
  *
  * A page that did not compress (poor) goes to the file: its way back takes twenty times as long as
  * that of a compressed one, and it gains half as much again. So while the compressed store has
  * room, it must have been idle for POOR_FACTOR times as long. So must one that equals a disk block
  * if such pages come back again and again.
+ *
+ * A frame that was used now but not for five seconds before counts as idle for half of that: it will
+ * hardly be wanted again much sooner, while what is used every tenth of a second stays. So pages
+ * that are used once in a while do not push out those in steady use, and a page that did not
+ * compress is not weighed against some that only just came in.
  *
  * A frame that is used after the list was made loses its rank and is passed over. Within a rank,
  * the next list goes on where the last one ended, and neighbours stay neighbours.
@@ -22,7 +27,8 @@
 
 #include "mem/internal.h"
 
-#define RANKS         (5 + 2 * AGE_MAX + 2)
+#define RANK_OLD_CODE (2 + 2 * AGE_SECOND)
+#define RANKS         (RANK_OLD_CODE + 2 + 2 * (AGE_MAX - AGE_SECOND + 1) + 2)
 #define POOR_FACTOR   8
 #define TRACKED_OLD   30
 #define LIST_MIN      1024
@@ -40,18 +46,20 @@ static unsigned age_divided(unsigned age, unsigned by)
 
 static unsigned rank_of(const struct guest_mem *mem, const struct victims *v, uint64_t index)
 {
-    unsigned age = mem->age[index] & AGE_MAX;
+    unsigned age = mem->age[index] & AGE_MAX, last = mem->last[index];
     bool is_file = image_has(mem, index);
     bool is_spared =
         v->spares_poor && (!is_file || v->spares_files) && mem->flag[index] & FLAG_POOR;
 
     if (mem->track[index] & (MEM_TRACK_CODE | MEM_TRACK_TABLE))
-        return age_seconds((uint8_t)age) >= TRACKED_OLD ? 4 : 0;
+        return age_seconds((uint8_t)age) >= TRACKED_OLD ? RANK_OLD_CODE : 0;
+    if (!(mem->age[index] & AGE_AHEAD) && age < age_divided(last, 2))
+        age = age_divided(last, 2);
     if (is_spared)
         age = age_divided(age, POOR_FACTOR);
-    if (!age)
-        return is_spared ? 1 : 2 + is_file;
-    return 5 + 2 * age + is_file;
+    if (age < AGE_SECOND)
+        return !age && is_spared ? 1 : 2 + 2 * age + is_file;
+    return RANK_OLD_CODE + 2 + 2 * (age - AGE_SECOND + 1) + is_file;
 }
 
 bool store_has_room(const struct guest_mem *mem)

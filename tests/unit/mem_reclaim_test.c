@@ -106,8 +106,11 @@ static void the_idlest_leave_first(void **state)
 
     world_open(&w, 512, 512, 0, NULL);
     fill_frames(&w, 0, 400);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 5; i++) {
         age_once(&w);
+        for (uint64_t g = 300; g < 400; g++)
+            mem_note_used(w.mem, gfn_make(g));
+    }
     assert_int_equal(w.ages, 5);
     for (uint64_t g = 100; g < 200; g++)
         mem_note_used(w.mem, gfn_make(g)); /* used now */
@@ -129,6 +132,46 @@ static void the_idlest_leave_first(void **state)
     serve(&w);
     assert_int_equal(state_of(&w, 100), PAGE_SWAPPED);
     assert_int_equal(state_of(&w, 399), PAGE_RESIDENT);
+    world_close(&w);
+}
+
+/* What came back after long leaves before what is used every second, though it was used since. */
+static void seldom_used_before_often_used(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    world_open(&w, 512, 512, 0, NULL);
+    fill_frames(&w, 0, 32);
+    swap_all(&w);
+    fill_frames(&w, 100, 32);
+    for (unsigned second = 0; second < 8; second++) {
+        age_once(&w);
+        for (uint64_t g = 100; g < 132; g++)
+            mem_note_used(w.mem, gfn_make(g));
+    }
+    for (uint64_t g = 0; g < 32; g++)
+        assert_true(reads_as(&w, g, g));
+    order(&w, ANY, 32, MEM_MEANS_SWAP);
+    serve(&w);
+    for (uint64_t g = 0; g < 32; g++) {
+        assert_int_equal(state_of(&w, g), PAGE_SWAPPED);
+        assert_int_equal(state_of(&w, 100 + g), PAGE_RESIDENT);
+    }
+    /* used again soon: it is one of them */
+    order(&w, ANY, ANY, 0);
+    assert_true(reads_as(&w, 5, 5));
+    for (unsigned second = 0; second < 2; second++) {
+        age_once(&w);
+        for (uint64_t g = 100; g < 132; g++)
+            mem_note_used(w.mem, gfn_make(g));
+        mem_note_used(w.mem, gfn_make(5));
+    }
+    assert_true(reads_as(&w, 6, 6));
+    order(&w, ANY, 33, MEM_MEANS_SWAP);
+    serve(&w);
+    assert_int_equal(state_of(&w, 5), PAGE_RESIDENT);
+    assert_int_equal(state_of(&w, 6), PAGE_SWAPPED);
     world_close(&w);
 }
 
@@ -259,10 +302,11 @@ static void old_code_before_hot_data(void **state)
     fill_frames(&w, 0, 100);
     for (uint64_t g = 0; g < 50; g++)
         mem_track_set(w.mem, gfn_make(g), MEM_TRACK_CODE);
-    for (int i = 0; i < 40; i++)
+    for (int i = 0; i < 40; i++) {
         age_once(&w);
-    for (uint64_t g = 50; g < 100; g++)
-        mem_note_used(w.mem, gfn_make(g));
+        for (uint64_t g = 50; g < 100; g++)
+            mem_note_used(w.mem, gfn_make(g));
+    }
     order(&w, ANY, 50, MEM_MEANS_SWAP);
     serve(&w);
     for (uint64_t g = 0; g < 100; g++)
@@ -291,10 +335,11 @@ static void what_does_not_compress_stays_longer(void **state)
     for (uint64_t g = 0; g < 150; g++)
         (void)reads_as(&w, g, g);
     /* Now it is known. The noise is idle longer, and stays all the same. */
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         age_once(&w);
-    for (uint64_t g = 50; g < 150; g++)
-        mem_note_used(w.mem, gfn_make(g));
+        for (uint64_t g = 50; g < 150; g++)
+            mem_note_used(w.mem, gfn_make(g));
+    }
     age_once(&w);
     order(&w, ANY, 70, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
     serve(&w);
@@ -305,10 +350,11 @@ static void what_does_not_compress_stays_longer(void **state)
     order(&w, ANY, ANY, 0);
     for (uint64_t g = 0; g < 150; g++)
         (void)reads_as(&w, g, g);
-    for (int i = 0; i < 40; i++)
+    for (int i = 0; i < 40; i++) {
         age_once(&w);
-    for (uint64_t g = 50; g < 150; g++)
-        mem_note_used(w.mem, gfn_make(g));
+        for (uint64_t g = 50; g < 150; g++)
+            mem_note_used(w.mem, gfn_make(g));
+    }
     age_once(&w);
     order(&w, ANY, 110, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
     serve(&w);
@@ -522,6 +568,7 @@ int main(void)
         cmocka_unit_test(only_by_the_means_ordered),
         cmocka_unit_test(the_idlest_leave_first),
         cmocka_unit_test(host_pages_are_handed_on_where_the_host_allows_it),
+        cmocka_unit_test(seldom_used_before_often_used),
         cmocka_unit_test(under_pressure_ages_are_finer),
         cmocka_unit_test(file_pages_before_others_of_their_age),
         cmocka_unit_test(tables_and_code_last_and_pinned_never),
