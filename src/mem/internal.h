@@ -31,7 +31,7 @@
 #define MEM_NO_INDEX      UINT64_MAX
 
 /* Host pages to be given back, as runs of indexes. */
-#define DISCARD_RUNS_MAX 128
+#define DISCARD_RUNS_MAX 256
 struct discard_run {
     uint64_t first, count;
 };
@@ -40,6 +40,7 @@ struct discard {
     unsigned runs;
     uint64_t pages, keep; /* in the runs; of these, so many may wait to be handed on */
     uint64_t arrivals;    /* so many had come in at the last service */
+    uint64_t arrival_ns;  /* the last service that found more */
     int fd;               /* spare.c */
     bool one_by_one;      /* the kernel does not take several at once */
 };

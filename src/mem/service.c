@@ -16,12 +16,15 @@
 
 #include "mem/internal.h"
 
-#define NO_DEADLINE    UINT64_MAX
-#define MARGIN_PAGES   64
+#define NO_DEADLINE  UINT64_MAX
+#define MARGIN_PAGES 64
+/* Host pages that wait to be handed on: what came in since the last reclaim freed compressed room. */
+#define SPARE_MARGINS  2
 #define MS             UINT64_C(1000000)
 #define STALL_POLL_NS  (100 * MS)
 #define TARGET_POLL_NS (20 * MS)
 #define BACKGROUND_NS  (10 * MS)
+#define SPARES_NS      (50 * MS)
 
 static bool may_swap(const struct guest_mem *mem)
 {
@@ -169,8 +172,7 @@ static void keep_limit(struct guest_mem *mem)
 {
     uint64_t limit = mem->orders.limit_bytes;
     uint64_t allowance = allowance_bytes(mem), soft = limit - allowance;
-    uint64_t margin = margin_bytes(soft), spares = mem->discard.keep << PAGE_SHIFT;
-    uint64_t goal = soft - margin - (spares < margin ? spares : margin);
+    uint64_t goal = soft - margin_bytes(soft) - (mem->discard.keep << PAGE_SHIFT);
     enum reclaimed how = RECLAIM_DONE;
 
     if (limit == UINT64_MAX) {
@@ -210,14 +212,18 @@ static uint64_t keep_target(struct guest_mem *mem, uint64_t now_ns, uint64_t dea
     return now_ns + TARGET_POLL_NS;
 }
 
-/* Host pages are handed on while pages come in all the time; without that they go back at once. */
-static void spare_decide(struct guest_mem *mem)
+/* Host pages are handed on while pages come in all the time; without that they go back soon. */
+static void spare_decide(struct guest_mem *mem, uint64_t now_ns)
 {
     uint64_t came = mem_arrivals(mem);
-    bool is_pressed = mem->orders.limit_bytes != UINT64_MAX && came != mem->discard.arrivals;
+    bool is_limited = mem->orders.limit_bytes != UINT64_MAX;
 
+    if (came != mem->discard.arrivals)
+        mem->discard.arrival_ns = now_ns;
     mem->discard.arrivals = came;
-    mem->discard.keep = is_pressed && spare_open(mem) ? MARGIN_PAGES : 0;
+    mem->discard.keep = 0;
+    if (is_limited && now_ns - mem->discard.arrival_ns < SPARES_NS && spare_open(mem))
+        mem->discard.keep = SPARE_MARGINS * margin_bytes(mem->orders.limit_bytes) >> PAGE_SHIFT;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -231,7 +237,7 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
     uint64_t deadline = begin + budget_ns;
 
     mem->pressure_told = false;
-    spare_decide(mem);
+    spare_decide(mem, now_ns);
     discard_settle(mem);
     equal_drop_left(mem);
     stores_compact(mem);
@@ -245,7 +251,7 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
     /* Last: on its way elsewhere a page may take more room for a moment. */
     keep_limit(mem);
     work_on_files(mem, SWAP_WHEN_DUE);
-    if (mem->orders.share_scan_pages_per_s || stores_staged_pages(mem))
+    if (mem->orders.share_scan_pages_per_s || stores_staged_pages(mem) || mem->discard.pages)
         next = earlier(next, now_ns + BACKGROUND_NS);
     next = earlier(next, smart_due(mem, now_ns));
     if (mem->stall.kind != STALL_NONE)
