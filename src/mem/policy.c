@@ -16,9 +16,9 @@
  *
  * The balloon takes only what the guest has free, less a reserve. What lies beyond would be swapped
  * by the guest, and the hypervisor knows idle pages better. Nor does it take the guest's cache of
- * its disks, which the hypervisor knows: these pages can be dropped without the guest, idlest first,
- * and come back in a tenth of the time that the guest takes to read them again. Free pages that hold no
- * host memory are not worth asking for.
+ * its disks: the hypervisor can drop these pages by itself, idlest first, and has them back in a
+ * tenth of the time that the guest takes to read them again. Free pages that hold no host memory
+ * are not worth asking for.
  */
 #include "mem/policy.h"
 

@@ -18,7 +18,7 @@
 
 #define NO_DEADLINE  UINT64_MAX
 #define MARGIN_PAGES 64
-/* Host pages that wait to be handed on: what came in since the last reclaim freed compressed room. */
+/* Host pages that wait to be handed on: as what comes in frees compressed room, more than 64. */
 #define SPARE_MARGINS  2
 #define MS             UINT64_C(1000000)
 #define STALL_POLL_NS  (100 * MS)

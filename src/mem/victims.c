@@ -15,9 +15,9 @@
  * room, it must have been idle for POOR_FACTOR times as long. So must one that equals a disk block
  * if such pages come back again and again.
  *
- * A frame that was used now but not for five seconds before counts as idle for half of that: it will
- * hardly be wanted again much sooner, while what is used every tenth of a second stays. So pages
- * that are used once in a while do not push out those in steady use, and a page that did not
+ * A frame that was used now but not for five seconds before counts as idle for half of that: it
+ * will hardly be wanted again much sooner, while what is used every tenth of a second stays. So
+ * pages that are used once in a while do not push out those in steady use, and a page that did not
  * compress is not weighed against some that only just came in.
  *
  * A frame that is used after the list was made loses its rank and is passed over. Within a rank,
