@@ -29,7 +29,9 @@
 #define TSC_KHZ      1000000
 #define MEMORY_BYTES (UINT64_C(16) << 20)
 #define FRAMES       (MEMORY_BYTES / PAGE_SIZE)
-#define SECOND_NS    UINT64_C(1000000000)
+/* A new smart-paging file costs the disk some time. */
+#define SMART_FILES 20
+#define SECOND_NS   UINT64_C(1000000000)
 
 enum end { RUNNING, ENDED_WELL, ENDED_DEBUG_EXIT, ENDED_CRASH };
 
@@ -45,7 +47,7 @@ struct chaos {
     enum mmu_strategy strategy;
     uint32_t features;
     uint64_t seed, every, next, host_ns, moments, failures, stalls;
-    uint64_t smart_bytes; /* a new file costs the disk some time: it changes seldom */
+    uint64_t smart_bytes;
     bool fail, oracle, audit, figures, service, exact, at_once;
     enum end end;
     uint32_t code;
@@ -188,8 +190,10 @@ static void moment(struct chaos *m)
     orders.means = (unsigned)random_below(m, MEM_MEANS_ALL + 1);
     if (random_below(m, 4))
         orders.target_bytes = mem_host_bytes(m->mem) * random_below(m, 100) / 100;
-    if (!random_below(m, 16))
-        m->smart_bytes = random_below(m, 8) ? (1 + random_below(m, FRAMES)) * PAGE_SIZE : 0;
+    if (!random_below(m, 16)) {
+        bool ends = !random_below(m, 8) && mem_reclaim_stats(m->mem)->smart_files < SMART_FILES;
+        m->smart_bytes = ends ? 0 : (1 + random_below(m, FRAMES)) * PAGE_SIZE;
+    }
     orders.smart_limit_bytes = m->smart_bytes;
     if (!random_below(m, 4))
         orders.share_scan_pages_per_s = FRAMES;
