@@ -24,7 +24,7 @@ struct moves {
     int64_t by[16];
 };
 
-/* at: displacement, with the registers as at the run's beginning; moved: by how much they are not */
+/* at: displacement with the registers as at the run's beginning; moved: how far they are off */
 struct access {
     const struct uop *u;
     uint8_t base, index;
