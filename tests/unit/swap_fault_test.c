@@ -108,6 +108,14 @@ static void read_errors(void **state)
     swap_close(sw);
 }
 
+static void read_file(uint64_t offset, void *bytes, size_t count)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    assert_int_equal(pread(fd, bytes, count, (off_t)offset), count);
+    close(fd);
+}
+
 static void patch_file(uint64_t offset, const void *bytes, size_t count)
 {
     int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -134,11 +142,11 @@ static void damaged_pages(void **state)
         pages[i] = memory[i];
     }
     write_all(sw);
-    patch_file(slot[3] * PAGE_SIZE + 1234, "x", 1);
+    read_file(slot[3] * PAGE_SIZE, cipher, PAGE_SIZE);
+    cipher[1234] ^= 1;
+    patch_file(slot[3] * PAGE_SIZE, cipher, PAGE_SIZE);
     /* a page of ours, but another one: the cipher knows the place */
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    assert_int_equal(pread(fd, cipher, PAGE_SIZE, (off_t)(slot[5] * PAGE_SIZE)), PAGE_SIZE);
-    close(fd);
+    read_file(slot[5] * PAGE_SIZE, cipher, PAGE_SIZE);
     patch_file(slot[6] * PAGE_SIZE, cipher, PAGE_SIZE);
 
     assert_true(swap_get(sw, slot, pages, ok, 8));
