@@ -31,6 +31,8 @@ static uint64_t some_pointer(struct dice *d)
                32 + dice_below(d, 64);
     if (kind < 98)
         return dice_below(d, 64) - UINT64_C(32);
+    if (kind < 99) /* another page of the same index in a table of 4096 */
+        return (page + dice_below(d, 4096)) ^ UINT64_C(1) << (24 + dice_below(d, 40));
     return dice_next(d);
 }
 
