@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/linux.sh"
 need_modules
+need_no_sanitizer
 use_pool
 pool_mib=320
 

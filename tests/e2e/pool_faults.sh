@@ -6,6 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/linux.sh"
 need_modules
+need_no_sanitizer
 use_pool
 
 make_guest << 'END'
