@@ -11,7 +11,7 @@
 
 #define BOOT_NS UINT64_C(60000000000)
 /* Draining takes time, too: it begins when so much of the limit is left. */
-#define DRAIN_PART   10
+#define DRAIN_PART   4
 #define DRAIN_NS_MAX UINT64_C(30000000000)
 
 const char *vm_phase_name(enum vm_phase phase)
