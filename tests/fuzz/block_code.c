@@ -21,7 +21,7 @@ static void fulfil(struct writer *w)
 
 static bool is_full(const struct writer *w)
 {
-    return w->at + 160 > CODE_BYTES;
+    return w->at + 320 > CODE_BYTES;
 }
 
 void code_put(struct writer *w, const void *bytes, unsigned n)
@@ -258,8 +258,10 @@ static void put_one(struct writer *w)
 
     if (is_full(w))
         return;
-    if (kind < 560)
+    if (kind < 500)
         put_operation(w);
+    else if (kind < 560)
+        put_run(w);
     else if (kind < 680)
         put_random(w);
     else if (kind < 700)

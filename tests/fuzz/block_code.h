@@ -30,9 +30,10 @@ void code_put(struct writer *w, const void *bytes, unsigned n);
 /* --- block_insn.c --- */
 unsigned pointer_register(struct writer *w);
 unsigned value_register(struct writer *w);
-/* Integer instructions as compilers make them; FS and GS; anything at all. */
+/* As compilers make them; with FS and GS; several near one address; anything at all. */
 void put_operation(struct writer *w);
 void put_segment_load(struct writer *w);
+void put_run(struct writer *w);
 void put_random(struct writer *w);
 
 #endif

@@ -221,6 +221,76 @@ void put_segment_load(struct writer *w)
     code_put(w, b, sizeof b);
 }
 
+static void move_pointer(struct writer *w, ZydisRegister base)
+{
+    static const ZydisMnemonic moves[] = {ZYDIS_MNEMONIC_ADD, ZYDIS_MNEMONIC_SUB,
+                                          ZYDIS_MNEMONIC_INC, ZYDIS_MNEMONIC_DEC,
+                                          ZYDIS_MNEMONIC_LEA};
+    ZydisEncoderRequest r = {.mnemonic = ONE_OF(moves), .operand_count = 2};
+    int64_t by =
+        dice_percent(w->d, 80) ? 8 << dice_below(w->d, 4) : (int64_t)dice_below(w->d, 400) - 200;
+
+    r.operands[0] = (ZydisEncoderOperand){.type = ZYDIS_OPERAND_TYPE_REGISTER, .reg.value = base};
+    r.operands[1] = (ZydisEncoderOperand){.type = ZYDIS_OPERAND_TYPE_IMMEDIATE, .imm.s = by};
+    if (r.mnemonic == ZYDIS_MNEMONIC_INC || r.mnemonic == ZYDIS_MNEMONIC_DEC)
+        r.operand_count = 1;
+    if (r.mnemonic == ZYDIS_MNEMONIC_LEA)
+        r.operands[1] = (ZydisEncoderOperand){.type = ZYDIS_OPERAND_TYPE_MEMORY,
+                                              .mem = {.base = base, .displacement = by, .size = 8}};
+    (void)encode(w, &r);
+}
+
+/* One access of a run: a value or a vector to or from near a register. */
+static void put_run_access(struct writer *w, ZydisRegister base, ZydisRegister index,
+                           unsigned scale)
+{
+    static const ZydisMnemonic vectors[] = {ZYDIS_MNEMONIC_MOVUPS, ZYDIS_MNEMONIC_MOVAPS,
+                                            ZYDIS_MNEMONIC_MOVDQU, ZYDIS_MNEMONIC_MOVDQA};
+    static const ZydisMnemonic values[] = {ZYDIS_MNEMONIC_MOV, ZYDIS_MNEMONIC_MOV,
+                                           ZYDIS_MNEMONIC_MOV, ZYDIS_MNEMONIC_ADD,
+                                           ZYDIS_MNEMONIC_CMP, ZYDIS_MNEMONIC_XOR};
+    bool vector = dice_percent(w->d, 20), store = dice_percent(w->d, 45);
+    unsigned bytes = vector ? 16 : some_size(w);
+    ZydisEncoderOperand near = {.type = ZYDIS_OPERAND_TYPE_MEMORY};
+    ZydisEncoderRequest r = {.mnemonic = vector ? ONE_OF(vectors) : ONE_OF(values),
+                             .operand_count = 2};
+
+    near.mem.base = base;
+    near.mem.index = index;
+    near.mem.scale = (ZyanU8)scale;
+    near.mem.size = (ZyanU16)bytes;
+    near.mem.displacement = (int64_t)(dice_below(w->d, 16) * bytes) - 32;
+    r.operands[store ? 0 : 1] = near;
+    r.operands[store ? 1 : 0] = op_register(w, vector ? 8 : bytes);
+    if (vector)
+        r.operands[store ? 1 : 0].reg.value =
+            (ZydisRegister)(ZYDIS_REGISTER_XMM0 + (int)dice_below(w->d, 16));
+    (void)encode(w, &r);
+}
+
+/* Accesses near one register, which moves now and then: a structure, an array, a stack frame. */
+void put_run(struct writer *w)
+{
+    bool stack = dice_percent(w->d, 25), indexed = !stack && dice_percent(w->d, 20);
+    ZydisRegister base = stack ? ZYDIS_REGISTER_RSP : gpr(pointer_register(w), 8);
+    ZydisRegister index = indexed ? gpr(value_register(w), 8) : ZYDIS_REGISTER_NONE;
+    unsigned scale = indexed ? 1u << dice_below(w->d, 4) : 0;
+
+    for (unsigned n = 2 + dice_below(w->d, 9); n > 0; n--) {
+        ZydisEncoderRequest push = {.operand_count = 1};
+
+        if (stack && dice_percent(w->d, 50)) {
+            push.mnemonic = dice_percent(w->d, 50) ? ZYDIS_MNEMONIC_PUSH : ZYDIS_MNEMONIC_POP;
+            push.operands[0] = op_register(w, 8);
+            (void)encode(w, &push);
+        } else if (dice_percent(w->d, 12)) {
+            move_pointer(w, base);
+        } else {
+            put_run_access(w, base, index, scale);
+        }
+    }
+}
+
 static bool is_tame(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
 {
     if (!gen_is_offered(i) || (i->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED))
