@@ -48,6 +48,7 @@ struct chaos {
     uint32_t features;
     uint64_t seed, every, next, host_ns, moments, failures, stalls;
     uint64_t smart_bytes;
+    char smart_path[64];
     bool fail, oracle, audit, figures, service, exact, at_once;
     enum end end;
     uint32_t code;
@@ -199,6 +200,7 @@ static void moment(struct chaos *m)
         orders.share_scan_pages_per_s = FRAMES;
     mem_set_orders(m->mem, &orders);
     (void)mem_service(m->mem, m->host_ns, SECOND_NS);
+    unlink(m->smart_path); /* if it is there; whatever ends this process, nothing is left */
 }
 
 /* The host has failed: true when the guest can go on after some time. */
@@ -267,9 +269,9 @@ static void run(struct chaos *m)
 
 static void create(struct chaos *m)
 {
-    char path[64], smart_path[64];
+    char path[64];
     struct mem_store_config stores = {.path = path,
-                                      .smart_path = smart_path,
+                                      .smart_path = m->smart_path,
                                       .bytes = MEMORY_BYTES,
                                       .compress_bytes = MEMORY_BYTES / 8};
     struct mem_image_source source = {.arg = m, .read = read_disk};
@@ -296,7 +298,7 @@ static void create(struct chaos *m)
                               .budgeted = m->exact};
 
     snprintf(path, sizeof path, "/tmp/umbra-chaos-%d.vswp", (int)getpid());
-    snprintf(smart_path, sizeof smart_path, "/tmp/umbra-chaos-%d.smart", (int)getpid());
+    snprintf(m->smart_path, sizeof m->smart_path, "/tmp/umbra-chaos-%d.smart", (int)getpid());
     if (mem_create(&m->mem, MEMORY_BYTES) || mem_stores_open(m->mem, &stores))
         die("guest memory");
     unlink(path);
