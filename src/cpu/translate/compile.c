@@ -12,21 +12,12 @@
 
 /* --- handlers --- */
 
-static int memory_operand_of(const struct compile *k, unsigned n)
-{
-    for (unsigned m = 0; m < k->i[n].operand_count_visible; m++)
-        if (k->op[n][m].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-            k->op[n][m].mem.type == ZYDIS_MEMOP_TYPE_MEM)
-            return (int)m;
-    return -1;
-}
-
 /* Tells native_fallback which addresses the window may learn: the operand's, one on the stack. */
 static void note_address(const struct compile *k, unsigned n, struct uop *pair)
 {
     struct uop *stop = &pair[1];
 
-    stop->src = memory_operand_of(k, n) >= 0;
+    stop->src = memory_operand(k, n) != NULL;
     switch (k->i[n].mnemonic) {
     case ZYDIS_MNEMONIC_LEAVE:
         pair->base = 8 * RBP;
@@ -117,7 +108,7 @@ const struct uop *learning_copy(struct compile *k, unsigned n)
     copy[0] = *u;
     copy[0].fn = op_learn_and_leave;
     copy[0].link = NULL;
-    copy[1] = (struct uop){.fn = u->fn, .src = memory_operand_of(k, n) >= 0};
+    copy[1] = (struct uop){.fn = u->fn, .src = memory_operand(k, n) != NULL};
     return copy;
 }
 
@@ -239,16 +230,6 @@ static int32_t put_stack_access(struct compile *k, unsigned n, bool push)
         return put_shared(k, n);
     put_stack_address(k, n, push);
     return 0;
-}
-
-static struct x_form at_t0(unsigned op, unsigned reg)
-{
-    return (struct x_form){.op = (uint8_t)op,
-                           .w = true,
-                           .reg = (uint8_t)reg,
-                           .rm = XRM_MEM,
-                           .base = HOST_T0,
-                           .index = X_NONE};
 }
 
 static bool put_push(struct compile *k, unsigned n)

@@ -122,6 +122,12 @@ uint32_t compile_live_at(struct compile *k, int64_t off);
  * check. pair: of the instruction, whose handler does what the check refuses.
  */
 void put_address(struct compile *k, const struct uop *u);
+/* Can put_address write it? */
+bool address_fits(const struct uop *u);
+/* The visible operand of instruction n that is memory, NULL: none. */
+const ZydisDecodedOperand *memory_operand(const struct compile *k, unsigned n);
+/* A 64-bit instruction on what r10 points to. */
+struct x_form at_t0(unsigned op, unsigned reg);
 /* r11 += the present window. */
 void put_window_base(struct compile *k);
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);

@@ -41,6 +41,9 @@ struct x_form {
 
 void emit_form(struct emit *e, const struct x_form *f);
 void emit_bytes(struct emit *e, const void *bytes, unsigned count);
+/* The bytes that are listed. */
+#define EMIT(e_, ...)                                                                              \
+    emit_bytes(e_, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 void emit_u8(struct emit *e, unsigned v);
 void emit_u32(struct emit *e, uint32_t v);
 void emit_u64(struct emit *e, uint64_t v);

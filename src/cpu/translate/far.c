@@ -12,11 +12,7 @@
 #define JUMP_OFFSET(field_)                                                                        \
     (uint32_t)(offsetof(struct window, jump) + offsetof(struct jump_entry, field_))
 
-static void put(struct compile *k, unsigned count, const uint8_t *bytes)
-{
-    emit_bytes(&k->e, bytes, count);
-}
-#define PUT(...) put(k, sizeof((const uint8_t[]){__VA_ARGS__}), (const uint8_t[]){__VA_ARGS__})
+#define PUT(...) EMIT(&k->e, __VA_ARGS__)
 
 /* r11: the window and the offset in its table of the entry for the address in r10. */
 static void put_index(struct compile *k)
@@ -66,16 +62,6 @@ void put_far_direct(struct compile *k, const struct uop *u)
     put_direct_target(k, u);
     put_find(k, copy);
     put_go(k, u->n);
-}
-
-static struct x_form at_t0(unsigned op, unsigned reg)
-{
-    return (struct x_form){.op = (uint8_t)op,
-                           .w = true,
-                           .reg = (uint8_t)reg,
-                           .rm = XRM_MEM,
-                           .base = HOST_T0,
-                           .index = X_NONE};
 }
 
 static void put_load_t0(struct compile *k)
@@ -138,8 +124,7 @@ static bool is_possible(const struct compile *k, unsigned n)
 
     if (u->opsize != 8 || i->meta.branch_type != ZYDIS_BRANCH_TYPE_NEAR)
         return false;
-    return k->op[n][0].type != ZYDIS_OPERAND_TYPE_MEMORY ||
-           (u->disp == (int32_t)u->disp && u->addrsize >= 4);
+    return k->op[n][0].type != ZYDIS_OPERAND_TYPE_MEMORY || address_fits(u);
 }
 
 bool put_far_end(struct compile *k, unsigned n)

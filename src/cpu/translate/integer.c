@@ -3,20 +3,11 @@
 #include "cpu/interp/mem.h"
 #include "cpu/translate/compile.h"
 
-static void put(struct compile *k, unsigned count, const uint8_t *bytes)
-{
-    emit_bytes(&k->e, bytes, count);
-}
-#define PUT(...) put(k, sizeof((const uint8_t[]){__VA_ARGS__}), (const uint8_t[]){__VA_ARGS__})
+#define PUT(...) EMIT(&k->e, __VA_ARGS__)
 
 static bool has_memory(const struct compile *k, unsigned n)
 {
     return k->op[n][0].type == ZYDIS_OPERAND_TYPE_MEMORY;
-}
-
-static bool address_fits(const struct uop *u)
-{
-    return u->disp == (int32_t)u->disp && u->addrsize >= 4;
 }
 
 /* op reg, rm: rm is a register or what r10 points to. */

@@ -51,7 +51,7 @@ static void put_effective(struct compile *k, const struct uop *u, unsigned to)
     emit_form(&k->e, &f);
 }
 
-static bool address_fits(const struct uop *u)
+bool address_fits(const struct uop *u)
 {
     return u->disp == (int32_t)u->disp && u->addrsize >= 4;
 }
@@ -134,6 +134,16 @@ void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write,
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
 {
     put_window_check(k, n, bytes, write, vector_is_aligned(k, n));
+}
+
+struct x_form at_t0(unsigned op, unsigned reg)
+{
+    return (struct x_form){.op = (uint8_t)op,
+                           .w = true,
+                           .reg = (uint8_t)reg,
+                           .rm = XRM_MEM,
+                           .base = HOST_T0,
+                           .index = X_NONE};
 }
 
 /* --- plain instructions --- */
@@ -234,12 +244,12 @@ static unsigned count_resident(const ZydisDecodedInstruction *i, const ZydisDeco
     return (unsigned)__builtin_popcount(seen);
 }
 
-static const ZydisDecodedOperand *memory_operand(const ZydisDecodedInstruction *i,
-                                                 const ZydisDecodedOperand *op)
+const ZydisDecodedOperand *memory_operand(const struct compile *k, unsigned n)
 {
-    for (unsigned n = 0; n < i->operand_count_visible; n++)
-        if (op[n].type == ZYDIS_OPERAND_TYPE_MEMORY)
-            return &op[n];
+    for (unsigned m = 0; m < k->i[n].operand_count_visible; m++)
+        if (k->op[n][m].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+            k->op[n][m].mem.type == ZYDIS_MEMOP_TYPE_MEM)
+            return &k->op[n][m];
     return NULL;
 }
 
@@ -297,13 +307,13 @@ bool plain_is_possible(struct compile *k, unsigned n)
 {
     struct plain p;
 
-    return prepare_plain(k, n, memory_operand(&k->i[n], k->op[n]), &p);
+    return prepare_plain(k, n, memory_operand(k, n), &p);
 }
 
 bool put_plain(struct compile *k, unsigned n)
 {
     const ZydisDecodedInstruction *i = &k->i[n];
-    const ZydisDecodedOperand *mem = memory_operand(i, k->op[n]);
+    const ZydisDecodedOperand *mem = memory_operand(k, n);
     const struct uop *u = uop_of(k, n);
     struct plain p;
 

@@ -7,11 +7,7 @@
 #include "cpu/interp/mem.h"
 #include "cpu/translate/compile.h"
 
-static void put(struct compile *k, unsigned count, const uint8_t *bytes)
-{
-    emit_bytes(&k->e, bytes, count);
-}
-#define PUT(...) put(k, sizeof((const uint8_t[]){__VA_ARGS__}), (const uint8_t[]){__VA_ARGS__})
+#define PUT(...) EMIT(&k->e, __VA_ARGS__)
 
 /* Instructions that only the kernel may execute, as bytes of an operation on one field. */
 static void put_abs(struct compile *k, unsigned op, unsigned extension, uint32_t address)

@@ -56,15 +56,6 @@ static bool belongs(struct compile *k, unsigned n)
     return (insn_is_plain(i, k->op[n]) || insn_is_vector(i, k->op[n])) && plain_is_possible(k, n);
 }
 
-static const ZydisDecodedOperand *memory_operand(const struct compile *k, unsigned n)
-{
-    for (unsigned m = 0; m < k->i[n].operand_count_visible; m++)
-        if (k->op[n][m].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-            k->op[n][m].mem.type == ZYDIS_MEMOP_TYPE_MEM)
-            return &k->op[n][m];
-    return NULL;
-}
-
 static int64_t moved(const struct moves *m, uint8_t base, uint8_t index, uint8_t scale)
 {
     int64_t by = base < GPR_ZERO ? m->by[base / 8] : 0;

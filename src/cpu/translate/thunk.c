@@ -7,11 +7,7 @@
  */
 #include "cpu/translate/translate.h"
 
-static void put(struct emit *e, unsigned count, const uint8_t *bytes)
-{
-    emit_bytes(e, bytes, count);
-}
-#define PUT(...) put(e, sizeof((const uint8_t[]){__VA_ARGS__}), (const uint8_t[]){__VA_ARGS__})
+#define PUT(...) EMIT(e, __VA_ARGS__)
 
 static uint32_t gpr_at(struct translate *t, unsigned guest)
 {

@@ -12,11 +12,7 @@
 
 static const uint32_t default_mxcsr_bits = FP_MXCSR_MASKS | FP_MXCSR_MODES;
 
-static void put(struct emit *e, unsigned count, const uint8_t *bytes)
-{
-    emit_bytes(e, bytes, count);
-}
-#define PUT(...) put(e, sizeof((const uint8_t[]){__VA_ARGS__}), (const uint8_t[]){__VA_ARGS__})
+#define PUT(...) EMIT(e, __VA_ARGS__)
 
 /* --- from the image to the host's registers and back --- */
 
