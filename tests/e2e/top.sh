@@ -12,7 +12,7 @@ sockets=$XDG_RUNTIME_DIR/umbra
 start() { # NAME SIZE OPTIONS...: sets pid
     local name=$1 size=$2
     shift 2
-    "$umbra" run --name "$name" --memory "$size" --kernel "$kernel" "$@" < /dev/null > "$tmp/$name.out" 2> "$tmp/$name.err" &
+    "$umbra" run --engine interp --name "$name" --memory "$size" --kernel "$kernel" "$@" < /dev/null > "$tmp/$name.out" 2> "$tmp/$name.err" &
     pid=$!
     wait_for 20 test -S "$sockets/$name.sock"
 }
