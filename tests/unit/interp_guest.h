@@ -134,10 +134,14 @@ static inline void make_idt(struct guest *g)
     g->s.gdtr = (struct x86_table){GDT, 23};
 }
 
-static inline void guest_open(struct guest *g, unsigned bits)
+static inline void guest_open_on(struct guest *g, unsigned bits, const char *engine, bool at_once,
+                                 uint64_t code_bytes)
 {
-    struct vcpu_config config = {
-        .bus = &g->bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT};
+    struct vcpu_config config = {.bus = &g->bus,
+                                 .tsc_khz = 1000000,
+                                 .features = CPU_FEATURES_DEFAULT,
+                                 .code_bytes = code_bytes,
+                                 .at_once = at_once};
 
     memset(g, 0, sizeof *g);
     g->budget = 1000000;
@@ -149,7 +153,7 @@ static inline void guest_open(struct guest *g, unsigned bits)
                               .mmio_write = bus_mmio_write};
     assert_int_equal(mem_create(&g->mem, MEM_BYTES), ERR_OK);
     config.mem = g->mem;
-    assert_int_equal(engine_find("interp")->create(&g->vcpu, &config), ERR_OK);
+    assert_int_equal(engine_find(engine)->create(&g->vcpu, &config), ERR_OK);
     x86_state_reset(&g->s);
     g->s.rip = CODE;
     g->s.gpr[RSP] = STACK;
@@ -165,6 +169,11 @@ static inline void guest_open(struct guest *g, unsigned bits)
         g->s.cr4 = CR4_PAE;
         g->s.efer = EFER_LME | EFER_LMA;
     }
+}
+
+static inline void guest_open(struct guest *g, unsigned bits)
+{
+    guest_open_on(g, bits, "interp", false, 0);
 }
 
 static inline void guest_close(struct guest *g)
