@@ -216,7 +216,9 @@ static uint64_t keep_target(struct guest_mem *mem, uint64_t now_ns, uint64_t dea
 static void spare_decide(struct guest_mem *mem, uint64_t now_ns)
 {
     uint64_t came = mem_arrivals(mem);
-    bool is_limited = mem->orders.limit_bytes != UINT64_MAX;
+    /* A target is to be met by all that is held. */
+    bool is_limited =
+        mem->orders.limit_bytes != UINT64_MAX && mem->orders.target_bytes == UINT64_MAX;
 
     if (came != mem->discard.arrivals)
         mem->discard.arrival_ns = now_ns;

@@ -110,6 +110,14 @@ check "it executes nothing meanwhile" [ "$before" = "$after" ]
 run 20 swap full --resident 20M --within 1s
 check "umbra swap says when it cannot" [ "$status" = 1 ]
 check "and why" grep -q 'the guest waits: no space left' "$tmp/out"
+"$umbra" swap full --resident 30M --within 300s > "$tmp/out" 2> "$tmp/err" &
+waits=$!
+check "while it waits it tells how far it is" wait_for 20 grep -q '30.0 are asked' "$tmp/err"
+kill -INT "$waits"
+wait "$waits"
+check "Ctrl-C ends the waiting with status 1" [ $? = 1 ]
+check "which is said" grep -q ': interrupted' "$tmp/out"
+check "and the wish stays" sh -c "'$umbra' explain full | grep -q 'You asked for at most 30.0 MiB'"
 check "it can be stopped" timeout 20 "$umbra" stop full
 wait "$pid"
 check "with status 0" [ $? = 0 ]

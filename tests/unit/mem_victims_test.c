@@ -107,6 +107,9 @@ static int cycle(void *filter)
     }
     world_check(&w);
     moved = stats(&w)->host_pages_moved > 0;
+    order(&w, 100, 60, MEM_MEANS_ALL); /* what waits would be above the target */
+    serve(&w);
+    assert_true(mem_host_bytes(w.mem) <= 60 * PAGE);
     w.now_ns += SEC; /* without pressure all of them go back */
     serve(&w);
     assert_int_equal(mem_host_bytes(w.mem), in_state(&w, PAGE_RESIDENT) * PAGE);
