@@ -183,7 +183,7 @@ bool guest_setup(const char *engine)
 {
     const struct engine_ops *ops = engine_find(engine);
     const struct vcpu_config config = {
-        .mem = NULL, .bus = &bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT};
+        .bus = &bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT, .at_once = true};
     struct vcpu_config with_mem = config;
     if (!ops || mem_create(&mem, GUEST_BYTES) != ERR_OK)
         goto fail;

@@ -5,7 +5,8 @@
  * program could see is compared.
  *
  *   gen.c     makes a case from a number: bytes, registers, operands
- *   native.c  runs it on the host CPU by a signal return, single-stepped or up to an INT3
+ *   native.c  runs it on the host CPU by a signal return, single-stepped or up to an INT3, in a
+ *             process of its own (native_process.c)
  *   guest.c   runs it on the engine at CPL 3 behind 4-level tables that map the same addresses
  *   insn_fuzz.c  compares, reports, counts
  */
@@ -75,6 +76,11 @@ void gen_fpu(uint8_t *fx, uint64_t *s);
 bool native_setup(void);
 void native_run(const struct test_case *t, const uint8_t *data, struct outcome *out);
 const uint8_t *native_data(void);
+
+/* native_process.c: the same in another process; call before anything of an engine exists. */
+bool oracle_setup(void);
+bool oracle_run(const struct test_case *t, const uint8_t *data, struct outcome *out);
+const uint8_t *oracle_data(void);
 
 bool guest_setup(const char *engine);
 /* False: the engine ended in a way it must not; text on stderr. */

@@ -6,7 +6,6 @@
 #include "interp_guest.h"
 
 #include <stdio.h>
-
 #include <Zydis/Zydis.h>
 
 #include "cpu/interp/mem.h"
@@ -89,7 +88,6 @@ static bool decode(const uint8_t *bytes, size_t n, ZydisDecodedInstruction *i,
                    ZydisDecodedOperand *op)
 {
     ZydisDecoder d;
-
     ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, bytes, n, i, op));
 }
@@ -441,7 +439,6 @@ GUEST(many_blocks, 64,
 static void a_full_cache_is_dropped(void **unused)
 {
     struct guest g;
-
     (void)unused;
     guest_open_on(&g, 64, "translate", true, 1);
     RUN(&g, many_blocks);
