@@ -225,8 +225,11 @@ static bool evict_to_store(struct guest_mem *mem, uint64_t index, struct ways *w
     if (image_has(mem, index)) {
         if (!w->compress || !to_zstore(mem, index, page, w, &to))
             return drop(mem, index);
-    } else if (!to_store(mem, index, page, w, &to)) {
-        return false;
+    } else if (!(w->compress && to_zstore(mem, index, page, w, &to))) {
+        /* Now it is known not to compress: others may have to leave before it. */
+        if (!victims_is_before_others(mem, &mem->victims, index) ||
+            !to_file(mem, index, page, w, &to))
+            return false;
     }
     frame_leaves(mem, index, to.state, to.place);
     return true;

@@ -326,6 +326,8 @@ bool page_is_zero(const void *page);
 /* Answers when frames grow older next without pressure. */
 uint64_t age_work(struct guest_mem *mem, uint64_t now_ns);
 uint64_t victims_next(struct guest_mem *mem, struct victims *v);
+/* By what is known of it now it should leave before those that the list still has. */
+bool victims_is_before_others(const struct guest_mem *mem, const struct victims *v, uint64_t index);
 void victims_remake(struct guest_mem *mem, struct victims *v);
 void victims_fini(struct victims *v);
 /* The compressed store takes more without sending its oldest pages away. */

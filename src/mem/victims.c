@@ -29,7 +29,7 @@
 
 #define RANK_OLD_CODE (2 + 2 * AGE_SECOND)
 #define RANKS         (RANK_OLD_CODE + 2 + 2 * (AGE_MAX - AGE_SECOND + 1) + 2)
-#define POOR_FACTOR   8
+#define POOR_FACTOR   16
 #define TRACKED_OLD   30
 #define LIST_MIN      1024
 #define LIST_MAX      65536
@@ -136,13 +136,27 @@ void victims_remake(struct guest_mem *mem, struct victims *v)
     pick(mem, v, next, v->count);
 }
 
+static bool is_victim(const struct guest_mem *mem, const struct victims *v, uint64_t index)
+{
+    return mem->state[index] == v->from && rank_of(mem, v, index) >= v->lowest_rank;
+}
+
+bool victims_is_before_others(const struct guest_mem *mem, const struct victims *v, uint64_t index)
+{
+    for (size_t n = v->next; n < v->count; n++) {
+        if (is_victim(mem, v, v->index[n]))
+            return rank_of(mem, v, index) >= rank_of(mem, v, v->index[n]);
+    }
+    return is_victim(mem, v, index);
+}
+
 uint64_t victims_next(struct guest_mem *mem, struct victims *v)
 {
     if (!v->made || v->age_scan != mem->stats.age_scans)
         victims_remake(mem, v);
     while (v->next < v->count) {
         uint64_t i = v->index[v->next++];
-        if (mem->state[i] == v->from && rank_of(mem, v, i) >= v->lowest_rank)
+        if (is_victim(mem, v, i))
             return i;
     }
     return MEM_NO_INDEX;
