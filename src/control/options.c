@@ -91,9 +91,6 @@ static enum err parse_option(const struct option_spec *specs, int count, char *c
         return err_new(ERR_INVAL, "unknown option '%s'; --help lists the options", words[*at]);
     if (!spec || (is_long && length == 1))
         return unknown_option(specs, name, length);
-    if (spec->not_built)
-        return err_new(ERR_UNSUPPORTED, "%s%s is not built yet in this version; leave it out",
-                       dashes(spec), spec->name);
     if (!spec->value && value)
         return err_new(ERR_INVAL, "%s%s takes no value", dashes(spec), spec->name);
     if (spec->value && !value) {
@@ -137,26 +134,12 @@ enum err options_parse(const struct option_spec *specs, int count, char *const *
 
 void options_print(const struct option_spec *specs, FILE *out)
 {
-    bool any_missing = false;
-
     for (const struct option_spec *s = specs; s->name; s++) {
         char left[48];
 
-        if (s->not_built) {
-            any_missing = true;
-            continue;
-        }
         snprintf(left, sizeof(left), "%s%s%s%s", dashes(s), s->name, s->value ? " " : "",
                  s->value ? s->value : "");
         fprintf(out, "  %-26s %s\n", left, s->help);
     }
     fprintf(out, "  %-26s %s\n", "--help", "this text");
-    if (!any_missing)
-        return;
-    fputs("\nNot built yet:", out);
-    for (const struct option_spec *s = specs; s->name; s++) {
-        if (s->not_built)
-            fprintf(out, " --%s", s->name);
-    }
-    fputc('\n', out);
 }

@@ -13,17 +13,15 @@
 #include "base/err.h"
 
 /*
- * name:      without the dashes (of which an option of one letter has one); the table ends with a
- *            NULL name
- * value:     what --help calls the value; NULL: a flag
- * help:      one line
- * not_built: true: announced, but this version cannot serve it
+ * name:  without the dashes (of which an option of one letter has one); the table ends with a NULL
+ *        name
+ * value: what --help calls the value; NULL: a flag
+ * help:  one line
  */
 struct option_spec {
     const char *name;
     const char *value;
     const char *help;
-    bool not_built;
 };
 
 /*
@@ -39,7 +37,7 @@ struct option_sink {
 /*
  * Parses words[0..count-1] (without the command's own name). *want_help is set on --help or -h, and
  * parsing stops there. ERR_INVAL with one line for an unknown option, a missing or an unexpected
- * value; ERR_UNSUPPORTED for what is not built yet.
+ * value.
  */
 enum err options_parse(const struct option_spec *specs, int count, char *const *words,
                        const struct option_sink *sink, bool *want_help) MUST_USE;

@@ -46,10 +46,10 @@ struct look {
 };
 
 static const struct option_spec balloon_options[] = {
-    {"within", "T", "wait no longer than this: 10s, 500ms, 2m", false},
-    {"hint", NULL, "ask the guest once for pages that are free just now", false},
-    {"json", NULL, "print the present state for programs", false},
-    {NULL, NULL, NULL, false},
+    {"within", "T", "wait no longer than this: 10s, 500ms, 2m"},
+    {"hint", NULL, "ask the guest once for pages that are free just now"},
+    {"json", NULL, "print the present state for programs"},
+    {NULL, NULL, NULL},
 };
 
 static enum err set_option(void *arg, const struct option_spec *spec, const char *value)

@@ -151,8 +151,8 @@ int cli_main(int argc, char *const *argv)
 /* ---- words of commands that name one VM ---- */
 
 const struct option_spec cli_json_options[] = {
-    {"json", NULL, "print JSON for programs", false},
-    {NULL, NULL, NULL, false},
+    {"json", NULL, "print JSON for programs"},
+    {NULL, NULL, NULL},
 };
 
 static enum err set_word_option(void *arg, const struct option_spec *spec, const char *value)

@@ -14,12 +14,11 @@
 #define POOL_MIN_BYTES (UINT64_C(64) << 20)
 
 static const struct option_spec specs[] = {
-    {"memory", "SIZE", "host memory that all VMs of the pool may hold together", false},
-    {"name", "NAME", "name of the pool (default: host)", false},
-    {"tax", "PERCENT", "idle-memory tax (default 75: an idle page costs four times an active one)",
-     false},
-    {"inject", "die@N", "test mode: the manager kills itself at its step N", false},
-    {NULL, NULL, NULL, false},
+    {"memory", "SIZE", "host memory that all VMs of the pool may hold together"},
+    {"name", "NAME", "name of the pool (default: host)"},
+    {"tax", "PERCENT", "idle-memory tax (default 75: an idle page costs four times an active one)"},
+    {"inject", "die@N", "test mode: the manager kills itself at its step N"},
+    {NULL, NULL, NULL},
 };
 
 static enum err set_tax(const char *value, unsigned *percent)

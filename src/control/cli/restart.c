@@ -10,7 +10,7 @@
 
 #define RESTART_SECONDS 30
 
-static const struct option_spec no_options[] = {{NULL, NULL, NULL, false}};
+static const struct option_spec no_options[] = {{NULL, NULL, NULL}};
 
 static int64_t now_ms(void)
 {

@@ -36,10 +36,10 @@ static void print_text(const json_t *stats)
 }
 
 static const struct option_spec stat_options[] = {
-    {"json", NULL, "print JSON for programs", false},
-    {"audit", NULL, "check memory and shadow tables of the running VM against each other", false},
-    {"file", "FILE", "instead of a running VM: a file that run --stats wrote", false},
-    {NULL, NULL, NULL, false},
+    {"json", NULL, "print JSON for programs"},
+    {"audit", NULL, "check memory and shadow tables of the running VM against each other"},
+    {"file", "FILE", "instead of a running VM: a file that run --stats wrote"},
+    {NULL, NULL, NULL},
 };
 
 static enum err from_file(const char *path, json_t **stats)

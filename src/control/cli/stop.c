@@ -7,7 +7,7 @@
 
 #define STOP_SECONDS 10
 
-static const struct option_spec no_options[] = {{NULL, NULL, NULL, false}};
+static const struct option_spec no_options[] = {{NULL, NULL, NULL}};
 
 int command_stop(int count, char *const *words)
 {

@@ -31,11 +31,10 @@ struct swap_run {
 };
 
 static const struct option_spec swap_options[] = {
-    {"resident", "SIZE", "what the guest may keep in host memory; all: no such wish any more",
-     false},
-    {"within", "TIME", "the time that it may take: 10s, 500ms, 2m (default 60s)", false},
-    {"json", NULL, "print JSON for programs", false},
-    {NULL, NULL, NULL, false},
+    {"resident", "SIZE", "what the guest may keep in host memory; all: no such wish any more"},
+    {"within", "TIME", "the time that it may take: 10s, 500ms, 2m (default 60s)"},
+    {"json", NULL, "print JSON for programs"},
+    {NULL, NULL, NULL},
 };
 
 static enum err set_option(void *arg, const struct option_spec *spec, const char *value)

@@ -12,11 +12,11 @@
 #define PERIOD_MIN_NS UINT64_C(100000000)
 
 static const struct option_spec specs[] = {
-    {"d", "SECONDS", "time between two looks (default 1; also 500ms, 2m)", false},
-    {"n", "COUNT", "end after so many; 0: never (default: 1 without a terminal, else 0)", false},
-    {"plain", NULL, "text, a block each time; so it is when standard output is no terminal", false},
-    {"json", NULL, "one JSON object a line, for programs", false},
-    {NULL, NULL, NULL, false},
+    {"d", "SECONDS", "time between two looks (default 1; also 500ms, 2m)"},
+    {"n", "COUNT", "end after so many; 0: never (default: 1 without a terminal, else 0)"},
+    {"plain", NULL, "text, a block each time; so it is when standard output is no terminal"},
+    {"json", NULL, "one JSON object a line, for programs"},
+    {NULL, NULL, NULL},
 };
 
 struct words {

@@ -32,12 +32,12 @@ struct trace_run {
 };
 
 static const struct option_spec trace_options[] = {
-    {"filter", "LIST", "only these, comma-separated: events, groups, gva=LOW[-HIGH], gfn=N", false},
-    {"count", "N", "end after N events", false},
-    {"seconds", "N", "end after N seconds", false},
-    {"json", NULL, "one JSON object a line, for programs", false},
-    {"perfetto", "FILE", "write a file for a trace viewer instead of text", false},
-    {NULL, NULL, NULL, false},
+    {"filter", "LIST", "only these, comma-separated: events, groups, gva=LOW[-HIGH], gfn=N"},
+    {"count", "N", "end after N events"},
+    {"seconds", "N", "end after N seconds"},
+    {"json", NULL, "one JSON object a line, for programs"},
+    {"perfetto", "FILE", "write a file for a trace viewer instead of text"},
+    {NULL, NULL, NULL},
 };
 
 static enum err take_count(const struct option_spec *spec, const char *value, uint64_t *out)

@@ -13,10 +13,10 @@ struct walk_words {
 };
 
 static const struct option_spec walk_options[] = {
-    {"cr3", "CR3", "walk another address space: the physical address of its top table", false},
-    {"roots", NULL, "instead of a walk: the address spaces that the shadow MMU knows", false},
-    {"json", NULL, "print JSON for programs", false},
-    {NULL, NULL, NULL, false},
+    {"cr3", "CR3", "walk another address space: the physical address of its top table"},
+    {"roots", NULL, "instead of a walk: the address spaces that the shadow MMU knows"},
+    {"json", NULL, "print JSON for programs"},
+    {NULL, NULL, NULL},
 };
 
 static enum err set_option(void *arg, const struct option_spec *spec, const char *value)
