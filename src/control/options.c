@@ -76,6 +76,14 @@ static enum err unknown_option(const struct option_spec *specs, const char *word
     return err_new(ERR_INVAL, "unknown option '--%s'; --help lists the options", name);
 }
 
+/* A word in the place of a value: is it one of the command's own options instead? */
+static bool is_option(const struct option_spec *specs, const char *word)
+{
+    const char *name = word + 2;
+
+    return !strncmp(word, "--", 2) && find_spec(specs, name, strcspn(name, "="));
+}
+
 /* --name, --name=value, --name value, -n, -nvalue, -n value */
 static enum err parse_option(const struct option_spec *specs, int count, char *const *words,
                              int *at, const struct option_sink *sink)
@@ -94,7 +102,7 @@ static enum err parse_option(const struct option_spec *specs, int count, char *c
     if (!spec->value && value)
         return err_new(ERR_INVAL, "%s%s takes no value", dashes(spec), spec->name);
     if (spec->value && !value) {
-        if (*at + 1 >= count)
+        if (*at + 1 >= count || is_option(specs, words[*at + 1]))
             return err_new(ERR_INVAL, "%s%s needs a value: %s%s %s", dashes(spec), spec->name,
                            dashes(spec), spec->name, spec->value);
         value = words[++*at];

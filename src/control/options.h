@@ -37,7 +37,7 @@ struct option_sink {
 /*
  * Parses words[0..count-1] (without the command's own name). *want_help is set on --help or -h, and
  * parsing stops there. ERR_INVAL with one line for an unknown option, a missing or an unexpected
- * value.
+ * value. A word that is an option of the table is no value of another; --name=value takes anything.
  */
 enum err options_parse(const struct option_spec *specs, int count, char *const *words,
                        const struct option_sink *sink, bool *want_help) MUST_USE;

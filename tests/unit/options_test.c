@@ -70,6 +70,14 @@ static void takes_all_served_options(void **state)
     assert_string_equal(parsed.stats_path, "S");
 }
 
+static void a_value_may_have_dashes(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--append --verbose --stats=--no-reboot"), ERR_OK);
+    assert_string_equal(parsed.vm.append, "--verbose");
+    assert_string_equal(parsed.stats_path, "--no-reboot");
+}
+
 static void help_wins(void **state)
 {
     (void)state;
@@ -86,6 +94,8 @@ static void refuses_with_one_clear_line(void **state)
     refuses("--apend x", ERR_INVAL, "did you mean '--append'");
     refuses("--kernle x", ERR_INVAL, "did you mean '--kernel'");
     refuses("--kernel", ERR_INVAL, "--kernel needs a value");
+    refuses("--stats --no-reboot", ERR_INVAL, "--stats needs a value");
+    refuses("--kernel --append=a", ERR_INVAL, "--kernel needs a value");
     refuses("--audit=1", ERR_INVAL, "takes no value");
     refuses("-k x", ERR_INVAL, "unknown option '-k'");
     refuses("word", ERR_INVAL, "unexpected word 'word'");
@@ -184,6 +194,7 @@ int main(void)
         cmocka_unit_test(takes_all_served_options),
         cmocka_unit_test(memory_options_are_taken),
         cmocka_unit_test(bad_memory_options_are_refused),
+        cmocka_unit_test(a_value_may_have_dashes),
         cmocka_unit_test(help_wins),
         cmocka_unit_test(refuses_with_one_clear_line),
         cmocka_unit_test(names_are_checked),
