@@ -9,6 +9,7 @@ tmp=$(mktemp -d)
 mkdir -m 700 "$tmp/run"
 export XDG_RUNTIME_DIR=$tmp/run XDG_STATE_HOME=$tmp/state
 . "$top/tools/wait.sh"
+patience=4
 passed=0 failed=0 skipped=0
 trap 'kill $(jobs -p) 2> /dev/null; rm -rf "$tmp"' EXIT
 
@@ -45,9 +46,9 @@ need_guest() {
     [ -s "$guest/vmlinuz" ] && [ -s "$guest/initrd.img" ] || skip_all "no cached guest (make guest)"
 }
 
-# runs umbra with a limit in seconds; sets status, and leaves $tmp/out and $tmp/err
+# runs umbra with a limit in seconds, times patience; sets status, and leaves $tmp/out and $tmp/err
 run() {
-    local limit=$1
+    local limit=$(($1 * patience))
     shift
     timeout -k 5 "$limit" "$umbra" "$@" < /dev/null > "$tmp/out" 2> "$tmp/err"
     status=$?
