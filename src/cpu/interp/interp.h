@@ -106,6 +106,7 @@ struct fetch_entry {
 #define TLB_ENTRIES   4096
 #define FETCH_ENTRIES 4096
 #define TLB_MIXES     8u
+#define TLB_VIEWS     4u /* of an address space; a place of one is also a place of some mix */
 #define TLB_NO_TAG    1 /* never a real tag: low 12 bits of those are at least 4 (asid >= 1) */
 
 /*
@@ -117,6 +118,7 @@ struct fetch_entry {
  */
 #define VIEW_SLOW             3u
 #define VIEW_AC               2u
+#define VIEW_USER             1u
 #define FETCH_VIEW_MODE_SHIFT 57
 
 enum leave_why { LEAVE_NOT, LEAVE_RAISED, LEAVE_HOST_ERROR };

@@ -7,12 +7,10 @@
  * byte move.
  */
 #include "cpu/interp/mem.h"
-#include "cpu/interp/tier.h"
 
 #include <string.h>
 
-/* Privilege of an access. */
-enum mem_as { AS_CPL, AS_USER, AS_SUPERVISOR, AS_IMPLICIT };
+#include "cpu/interp/mem_as.h"
 
 struct piece {
     struct mmu_result r;
@@ -90,22 +88,6 @@ static void translate(struct interp *c, const struct uop *u, uint64_t lin,
     };
 
     translate_access(c, u, &a, r);
-}
-
-/* Takes the result into the data TLB. Tracked frames never get a write tag. */
-static void tlb_fill(struct interp *c, uint64_t lin, const struct mmu_result *r)
-{
-    struct tlb_entry *e = tlb_slot(c, lin);
-    uint64_t tag = tlb_want(c, lin);
-
-    if (c->view == VIEW_SLOW)
-        return;
-    tier_forget(c, (unsigned)(e - c->tlb));
-    e->rtag = r->may_read ? tag : TLB_NO_TAG;
-    e->wtag = r->may_write && !r->tracked ? tag : TLB_NO_TAG;
-    e->addend = r->hva.v - (lin & PAGE_MASK);
-    e->note = r->page_gpa.v | (r->may_note ? TLB_NOTED : 0);
-    c->tlb_frame[e - c->tlb] = (uint32_t)(r->page_gpa.v >> PAGE_SHIFT);
 }
 
 /* DR7 data breakpoints (SDM 3B 17.2.4): sets the B bits of those that the access touches. */
@@ -249,8 +231,8 @@ static void access_read(struct interp *c, const struct uop *u, uint64_t lin, voi
     struct piece p[2];
     unsigned n = resolve(c, u, lin, bytes, MMU_READ, as, p);
 
-    if (n == 1 && as == AS_CPL && p[0].r.kind == MMU_MAPPED)
-        tlb_fill(c, lin, &p[0].r);
+    if (n == 1 && p[0].r.kind == MMU_MAPPED)
+        tlb_fill(c, lin, as, &p[0].r);
     piece_read(c, u, &p[0], buf);
     if (n == 2)
         piece_read(c, u, &p[1], (uint8_t *)buf + p[0].bytes);
@@ -286,8 +268,8 @@ static void access_write(struct interp *c, const struct uop *u, uint64_t lin, co
     struct piece p[2];
     unsigned n = resolve(c, u, lin, bytes, MMU_WRITE, as, p);
 
-    if (n == 1 && as == AS_CPL && p[0].r.kind == MMU_MAPPED)
-        tlb_fill(c, lin, &p[0].r);
+    if (n == 1 && p[0].r.kind == MMU_MAPPED)
+        tlb_fill(c, lin, as, &p[0].r);
     piece_write(c, u, &p[0], buf);
     if (n == 2)
         piece_write(c, u, &p[1], (const uint8_t *)buf + p[0].bytes);
@@ -363,7 +345,7 @@ void *lin_span(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_acc
     resolve(c, u, lin, 1, kind, AS_CPL, p);
     if (p[0].r.kind != MMU_MAPPED)
         return NULL;
-    tlb_fill(c, lin, &p[0].r);
+    tlb_fill(c, lin, AS_CPL, &p[0].r);
     if (kind == MMU_WRITE && p[0].r.tracked)
         return NULL;
     return piece_host(&p[0]);
@@ -384,7 +366,7 @@ void *lin_try_span(struct interp *c, uint64_t lin, gfn_t *gfn)
         mmu_translate(c->mmu, &a, c->s.rflags & RFLAGS_AC, &r);
         if (r.kind != MMU_MAPPED)
             return NULL;
-        tlb_fill(c, lin, &r);
+        tlb_fill(c, lin, AS_CPL, &r);
     }
     *gfn = gpa_gfn(gpa_make(e->note));
     return (void *)(uintptr_t)(lin + e->addend);
@@ -415,40 +397,67 @@ void *lin_span_overwrite(struct interp *c, const struct uop *u, uint64_t lin, co
     translate_access(c, u, &a, &r);
     if (r.kind != MMU_MAPPED)
         return NULL;
-    tlb_fill(c, lin, &r);
+    tlb_fill(c, lin, AS_CPL, &r);
     if (r.tracked || is_source(gpa_gfn(r.page_gpa), source))
         return NULL;
     return hva_ptr(r.hva);
 }
 
+static void read_as(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes,
+                    enum mem_as as)
+{
+    const void *host = known_host(c, lin, bytes, MMU_READ, as);
+
+    if (likely(host))
+        memcpy(buf, host, bytes);
+    else
+        access_read(c, u, lin, buf, bytes, as);
+}
+
+static void write_as(struct interp *c, const struct uop *u, uint64_t lin, const void *buf,
+                     unsigned bytes, enum mem_as as)
+{
+    void *host = known_host(c, lin, bytes, MMU_WRITE, as);
+
+    if (likely(host))
+        memcpy(host, buf, bytes);
+    else
+        access_write(c, u, lin, buf, bytes, as);
+}
+
 void sys_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes)
 {
-    access_read(c, u, lin, buf, bytes, AS_IMPLICIT);
+    read_as(c, u, lin, buf, bytes, AS_IMPLICIT);
 }
 
 void sys_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf, unsigned bytes)
 {
-    access_write(c, u, lin, buf, bytes, AS_IMPLICIT);
+    write_as(c, u, lin, buf, bytes, AS_IMPLICIT);
 }
 
 void sys_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes,
                enum mmu_access_kind kind)
 {
     struct piece p[2];
+    unsigned n;
 
-    resolve(c, u, lin, bytes, kind, AS_IMPLICIT, p);
+    if (likely(known_host(c, lin, bytes, kind, AS_IMPLICIT)))
+        return;
+    n = resolve(c, u, lin, bytes, kind, AS_IMPLICIT, p);
+    if (n == 1 && p[0].r.kind == MMU_MAPPED)
+        tlb_fill(c, lin, AS_IMPLICIT, &p[0].r);
 }
 
 void priv_read(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes,
                bool user)
 {
-    access_read(c, u, lin, buf, bytes, user ? AS_USER : AS_SUPERVISOR);
+    read_as(c, u, lin, buf, bytes, user ? AS_USER : AS_SUPERVISOR);
 }
 
 void priv_write(struct interp *c, const struct uop *u, uint64_t lin, const void *buf,
                 unsigned bytes, bool user)
 {
-    access_write(c, u, lin, buf, bytes, user ? AS_USER : AS_SUPERVISOR);
+    write_as(c, u, lin, buf, bytes, user ? AS_USER : AS_SUPERVISOR);
 }
 
 void *rmw_begin_slow(struct interp *c, const struct uop *u, uint64_t lin, unsigned bytes)
@@ -466,7 +475,7 @@ void *rmw_begin_slow(struct interp *c, const struct uop *u, uint64_t lin, unsign
     c->stats.tlb_misses_data++;
     n = resolve(c, u, lin, bytes, MMU_WRITE, AS_CPL, p);
     if (n == 1 && p[0].r.kind == MMU_MAPPED) {
-        tlb_fill(c, lin, &p[0].r);
+        tlb_fill(c, lin, AS_CPL, &p[0].r);
         if (!p[0].r.tracked)
             return piece_host(&p[0]);
     }

@@ -52,9 +52,16 @@ static inline uint64_t uop_lin(struct interp *c, const struct uop *u, unsigned b
     return seg_linear(c, u, u->seg, ea, bytes, kind);
 }
 
+/* Privilege and AC have places of their own, so that a kernel that copies does not evict. */
+static inline struct tlb_entry *tlb_view_slot(struct interp *c, uint64_t lin, uint32_t view)
+{
+    return &c->tlb[tlb_index(lin, c->mix) ^
+                   (view & (VIEW_AC | VIEW_USER)) * (TLB_ENTRIES / TLB_VIEWS)];
+}
+
 static inline struct tlb_entry *tlb_slot(struct interp *c, uint64_t lin)
 {
-    return &c->tlb[tlb_index(lin, c->mix)];
+    return tlb_view_slot(c, lin, c->view);
 }
 
 /* Tag that answers for lin now. */

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The data TLB by the privilege of an access: deliveries and far transfers touch descriptor tables
+ * and stacks as another level than the present one. Only for mem.c.
+ */
+#ifndef UMBRA_CPU_INTERP_MEM_AS_H
+#define UMBRA_CPU_INTERP_MEM_AS_H
+
+#include "cpu/interp/mem.h"
+#include "cpu/interp/tier.h"
+
+/* IMPLICIT: supervisor, whatever AC says. */
+enum mem_as { AS_CPL, AS_USER, AS_SUPERVISOR, AS_IMPLICIT };
+
+/* The view of such an access; slow views have no others. */
+static inline uint32_t view_as(const struct interp *c, enum mem_as as)
+{
+    if (c->view == VIEW_SLOW)
+        return VIEW_SLOW;
+    switch (as) {
+    case AS_USER:
+        return c->view | VIEW_USER;
+    case AS_SUPERVISOR:
+        return c->view & ~VIEW_USER;
+    case AS_IMPLICIT:
+        return c->view & ~(VIEW_USER | VIEW_AC);
+    default:
+        return c->view;
+    }
+}
+
+/* The bytes of such an access, if the TLB knows them; else NULL. */
+static inline void *known_host(struct interp *c, uint64_t lin, unsigned bytes,
+                               enum mmu_access_kind kind, enum mem_as as)
+{
+    uint32_t view = view_as(c, as);
+    const struct tlb_entry *e = tlb_view_slot(c, lin, view);
+
+    if ((kind == MMU_WRITE ? e->wtag : e->rtag) != ((lin & PAGE_MASK) | view) ||
+        !MEM_FITS(lin, bytes))
+        return NULL;
+    return (void *)(uintptr_t)(lin + e->addend);
+}
+
+/* Takes the result of such an access into the TLB. Tracked frames never get a write tag. */
+static inline void tlb_fill(struct interp *c, uint64_t lin, enum mem_as as,
+                            const struct mmu_result *r)
+{
+    uint32_t view = view_as(c, as);
+    struct tlb_entry *e = tlb_view_slot(c, lin, view);
+    uint64_t tag = (lin & PAGE_MASK) | view;
+
+    if (view == VIEW_SLOW)
+        return;
+    tier_forget(c, (unsigned)(e - c->tlb));
+    e->rtag = r->may_read ? tag : TLB_NO_TAG;
+    e->wtag = r->may_write && !r->tracked ? tag : TLB_NO_TAG;
+    e->addend = r->hva.v - (lin & PAGE_MASK);
+    e->note = r->page_gpa.v | (r->may_note ? TLB_NOTED : 0);
+    c->tlb_frame[e - c->tlb] = (uint32_t)(r->page_gpa.v >> PAGE_SHIFT);
+}
+
+#endif
