@@ -113,14 +113,19 @@ struct vm_stall vm_stall(struct vm *vm)
 
 uint64_t vm_process_bytes(struct vm *vm)
 {
-    char text[128];
+    char text[128], *at;
     ssize_t n = pread(vm->statm_fd, text, sizeof(text) - 1, 0);
-    unsigned long pages = 0;
 
     text[n > 0 ? n : 0] = '\0';
-    if (sscanf(text, "%*u %lu", &pages) != 1)
-        return 0;
-    return (uint64_t)pages * PAGE_SIZE;
+    at = strchr(text, ' '); /* behind the size of the address space */
+    return at ? (uint64_t)strtoull(at, NULL, 10) * PAGE_SIZE : 0;
+}
+
+static uint64_t overhead_bytes(struct vm *vm, uint64_t host)
+{
+    uint64_t process = vm_process_bytes(vm);
+
+    return process > host ? process - host : 0;
 }
 
 /*
@@ -161,7 +166,6 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
 {
     struct balloon_info balloon;
     struct mem_store_info stores;
-    uint64_t process = vm_process_bytes(vm);
     bool knows_guest;
 
     mem_store_info(vm->mem, &stores);
@@ -197,7 +201,7 @@ static void look(struct vm *vm, uint64_t now, struct policy_input *in)
     if (vm->config.counts_ages)
         count_ages(vm, in);
     in->forbidden = vm->config.forbidden_means;
-    in->overhead = process > in->host ? process - in->host : 0;
+    in->overhead = overhead_bytes(vm, in->host);
     pthread_mutex_lock(&vm->lock);
     in->limit = vm->limit_bytes;
     in->host_state = vm->host_state;
@@ -247,6 +251,21 @@ static void decide(struct vm *vm, uint64_t now)
     pthread_mutex_unlock(&vm->lock);
     if (is_limited)
         trim_code(vm, now);
+}
+
+/*
+ * Between two decisions code is decoded and buffers are touched: what the limit leaves for pages is
+ * measured anew at each service. A limit that is still approached moves by decisions only. Answers
+ * whether pages must leave.
+ */
+static bool measure(struct vm *vm)
+{
+    const struct vm_decision *d = &vm->decision;
+
+    if (!d->saw.limit || d->saw.limit == VM_ANY || vm->policy.limit_bytes)
+        return false;
+    return mem_set_limit(vm->mem,
+                         policy_room(d->saw.limit, overhead_bytes(vm, mem_host_bytes(vm->mem))));
 }
 
 void vm_service_reset(struct vm *vm)
@@ -339,6 +358,8 @@ static bool serve_memory(struct vm *vm, const struct wants *w, uint64_t budget_n
 
     if (decides)
         decide(vm, now);
+    else if (measure(vm))
+        serves = true;
     if (serves) {
         if (budget_ns < SERVICE_HASTE_NS && (now < w->deadline_ns || is_late(vm)))
             budget_ns = SERVICE_HASTE_NS;

@@ -191,6 +191,7 @@ struct guest_mem {
     /* more frames in host memory than this: the hook is called, once until the next service */
     uint64_t trigger_pages;
     bool pressure_told;
+    uint64_t noted_bytes; /* mem_note_beside, since the limit was last set */
     void (*pressure_hook)(void *arg);
     void *pressure_arg;
     struct stall stall;

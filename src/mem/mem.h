@@ -151,6 +151,12 @@ enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent
 void mem_note_used(struct guest_mem *mem, gfn_t gfn);
 
 /*
+ * What the limit counts beside the guest's memory grew by so much (an engine's code): pages have as
+ * much less, until all of it is measured at the next service.
+ */
+void mem_note_beside(struct guest_mem *mem, uint64_t bytes);
+
+/*
  * Why the guest cannot go on for now, in words for the user ("no space left for NAME.vswp: free
  * some and the guest goes on"); NULL when it can. A stall ends by itself when mem_service or
  * mem_make_resident succeeds.

@@ -57,11 +57,11 @@ const char *policy_rung_name(enum policy_rung rung)
     return names[rung];
 }
 
-static uint64_t room_of(const struct policy_input *in)
+uint64_t policy_room(uint64_t limit, uint64_t overhead)
 {
-    if (in->limit == UINT64_MAX)
+    if (limit == UINT64_MAX)
         return UINT64_MAX;
-    uint64_t room = sub(in->limit, in->overhead);
+    uint64_t room = sub(limit, overhead);
     return room > ROOM_MIN ? room : ROOM_MIN;
 }
 
@@ -286,7 +286,7 @@ static void decide_orders(struct policy_state *state, const struct policy_input 
 void policy_decide(struct policy_state *state, const struct policy_input *in,
                    struct policy_output *out)
 {
-    uint64_t room = room_of(in);
+    uint64_t room = policy_room(in->limit, in->overhead);
 
     *out = (struct policy_output){0};
     decide_balloon(state, in, room, out);

@@ -94,6 +94,9 @@ struct policy_state {
 
 #define POLICY_STUCK_NS UINT64_C(5000000000)
 
+/* What a limit leaves for pages and stores beside so much of other memory; UINT64_MAX: any. */
+uint64_t policy_room(uint64_t limit, uint64_t overhead);
+
 void policy_decide(struct policy_state *state, const struct policy_input *in,
                    struct policy_output *out);
 

@@ -68,6 +68,9 @@ struct mem_orders {
 };
 void mem_set_orders(struct guest_mem *mem, const struct mem_orders *orders);
 
+/* The limit of the orders alone, just before service; answers whether service has work to do. */
+bool mem_set_limit(struct guest_mem *mem, uint64_t limit_bytes) MUST_USE;
+
 /* Called (on the vCPU's thread, inside an instruction) when the limit is passed: service soon. */
 void mem_set_pressure_hook(struct guest_mem *mem, void (*hook)(void *arg), void *arg);
 

@@ -65,11 +65,19 @@ enum mem_answer mem_peek(const struct guest_mem *mem, gfn_t gfn, enum mem_intent
 
 void pressure_check(struct guest_mem *mem)
 {
-    if (likely(mem_own_pages(mem) <= mem->trigger_pages) || mem->pressure_told)
+    uint64_t pages = mem_own_pages(mem) + (mem->noted_bytes >> PAGE_SHIFT);
+
+    if (likely(pages <= mem->trigger_pages) || mem->pressure_told)
         return;
     mem->pressure_told = true;
     if (mem->pressure_hook)
         mem->pressure_hook(mem->pressure_arg);
+}
+
+void mem_note_beside(struct guest_mem *mem, uint64_t bytes)
+{
+    mem->noted_bytes += bytes;
+    pressure_check(mem);
 }
 
 void mem_release(struct guest_mem *mem, uint64_t index, enum page_state to)

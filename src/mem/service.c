@@ -59,14 +59,22 @@ static void set_trigger(struct guest_mem *mem, uint64_t most_bytes)
     mem->trigger_pages = most_bytes > beside ? (most_bytes - beside) >> PAGE_SHIFT : 0;
 }
 
+bool mem_set_limit(struct guest_mem *mem, uint64_t limit_bytes)
+{
+    mem->orders.limit_bytes = limit_bytes;
+    mem->trigger_pages = UINT64_MAX;
+    mem->noted_bytes = 0;
+    if (limit_bytes == UINT64_MAX)
+        return false;
+    set_trigger(mem, limit_bytes - allowance_bytes(mem));
+    return mem_own_pages(mem) > mem->trigger_pages;
+}
+
 void mem_set_orders(struct guest_mem *mem, const struct mem_orders *orders)
 {
     mem->orders = *orders;
-    mem->trigger_pages = UINT64_MAX;
-    if (orders->limit_bytes == UINT64_MAX)
-        return;
-    set_trigger(mem, orders->limit_bytes - allowance_bytes(mem));
-    pressure_check(mem);
+    if (mem_set_limit(mem, orders->limit_bytes))
+        pressure_check(mem);
 }
 
 void mem_set_pressure_hook(struct guest_mem *mem, void (*hook)(void *arg), void *arg)

@@ -137,6 +137,7 @@ static struct shadow_page *take_block(struct mmu *mmu, unsigned entries)
     page->chain = (struct chain_links *)(page->raw + entries);
     mmu->by_id[id] = page;
     mmu->stats.shadow_bytes += block_bytes(entries);
+    mem_note_beside(mmu->mem, block_bytes(entries));
     return page;
 }
 

@@ -96,6 +96,30 @@ static void only_by_the_means_ordered(void **state)
 
 /* --- limits --- */
 
+static void what_grows_beside_counts(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    world_open(&w, 2048, 2048, 0, NULL);
+    mem_note_beside(w.mem, 4096 * PAGE); /* without a limit it is nobody's business */
+    order(&w, 1024, ANY, MEM_MEANS_SWAP);
+    fill_frames(&w, 0, 512);
+    mem_note_beside(w.mem, 128 * PAGE);
+    assert_int_equal(w.hooks, 0);
+    mem_note_beside(w.mem, 384 * PAGE);
+    assert_int_equal(w.hooks, 1);
+    /* Measured: of 1024 pages something else has 512. */
+    assert_true(mem_set_limit(w.mem, 512 * PAGE));
+    serve(&w);
+    assert_true(mem_host_bytes(w.mem) <= 512 * PAGE);
+    assert_false(mem_set_limit(w.mem, 512 * PAGE));
+    mem_note_beside(w.mem, PAGE);
+    assert_int_equal(w.hooks, 1);
+    assert_false(mem_set_limit(w.mem, UINT64_MAX));
+    world_close(&w);
+}
+
 static void a_limit_holds(void **state)
 {
     const unsigned means[] = {MEM_MEANS_SWAP, MEM_MEANS_ALL};
@@ -298,6 +322,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_goes_to_the_lightest_place),
         cmocka_unit_test(only_by_the_means_ordered),
+        cmocka_unit_test(what_grows_beside_counts),
         cmocka_unit_test(a_limit_holds),
         cmocka_unit_test(a_target_is_reached_and_kept),
         cmocka_unit_test(a_full_store_flows_into_the_file),

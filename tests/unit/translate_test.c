@@ -64,7 +64,7 @@ static void code_memory_is_handed_out_until_it_is_full(void **unused)
     (void)unused;
     assert_int_equal(code_memory_create(&m, UINT64_C(1) << 20), ERR_OK);
     m.keep = m.used = 64;
-    m.rw[5] = 0xc3;
+    m.rw[5] = m.rw[3 * PAGE_SIZE] = 0xc3;
     assert_int_equal(m.rx[5], 0xc3);
     assert_ptr_equal(code_rw(&m, code_rx(&m, m.rw + 77)), m.rw + 77);
     for (; (p = code_memory_data(&m, 1000)); n++) {
@@ -76,6 +76,7 @@ static void code_memory_is_handed_out_until_it_is_full(void **unused)
     assert_true(n > m.data_size / 1100);
     code_memory_reset(&m);
     assert_int_equal(m.used, 64);
+    assert_true(m.rx[5] == 0xc3 && !m.rx[3 * PAGE_SIZE]); /* kept; the host's again */
     p = code_memory_data(&m, 1000);
     assert_non_null(p);
     assert_int_equal(p[0] | p[999], 0);

@@ -34,7 +34,7 @@ static struct code_page *page_find(struct code_cache *k, gfn_t gfn, unsigned key
     return p;
 }
 
-static struct code_page *page_alloc(struct code_cache *k)
+static struct code_page *page_alloc(struct guest_mem *mem, struct code_cache *k)
 {
     struct code_page *p = k->free_pages;
 
@@ -44,6 +44,7 @@ static struct code_page *page_alloc(struct code_cache *k)
         return p;
     }
     invariant(k->pool_used < CODE_PAGES_MAX);
+    mem_note_beside(mem, sizeof *p);
     return &k->pool[k->pool_used++];
 }
 
@@ -56,7 +57,7 @@ static struct code_page *page_get(struct interp *c, gfn_t gfn, const uint8_t *ho
 
     if (p)
         return p;
-    p = page_alloc(k);
+    p = page_alloc(c->mem, k);
     p->gfn = gfn;
     p->key = key;
     p->host = host;
@@ -240,6 +241,7 @@ struct uop *block_close(struct interp *c, struct code_page *p, struct block *b, 
     p->lines |= block_lines(start, end);
     p->slot[start] = (uint32_t)((uint64_t)((char *)block_uops(b) - k->arena) / 8);
     k->used += sizeof *b + uops * sizeof(struct uop);
+    mem_note_beside(c->mem, sizeof *b + uops * sizeof(struct uop));
     c->stats.blocks_decoded++;
     return block_uops(b);
 }

@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/addr.h"
+
 #define ALIGN(n) (((n) + 15) & ~(size_t)15)
 
 static enum err map_code(struct code_memory *m, int fd)
@@ -57,8 +59,11 @@ void code_memory_destroy(struct code_memory *m)
 
 void code_memory_reset(struct code_memory *m)
 {
+    size_t keep = (m->keep + PAGE_SIZE - 1) & PAGE_MASK;
+
     m->used = m->keep;
     m->data_used = 0;
+    madvise(m->rw + keep, m->size - keep, MADV_REMOVE);
     madvise(m->data, m->data_size, MADV_DONTNEED);
 }
 

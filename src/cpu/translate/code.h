@@ -28,6 +28,12 @@ void code_memory_reset(struct code_memory *m);
 /* Zeroed memory below 2 GiB that lives until the next reset; NULL: none left. */
 void *code_memory_data(struct code_memory *m, size_t bytes);
 
+/* Host memory that it takes, as the host counts it: code for each of its mappings. */
+static inline uint64_t code_memory_held(const struct code_memory *m)
+{
+    return 2 * m->used + m->data_used;
+}
+
 /* Where code written at p runs, and back. */
 static inline const uint8_t *code_rx(const struct code_memory *m, const uint8_t *p)
 {

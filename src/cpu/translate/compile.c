@@ -409,6 +409,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     struct compile *k = t->compile;
     struct code_memory *m = &t->code;
     struct native_block *nb;
+    uint64_t held = code_memory_held(m);
     uint8_t *entry;
 
     if (m->size - m->used < BLOCK_ROOM)
@@ -447,6 +448,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     t->c.stats.native_guest_bytes += guest_bytes(k);
     t->c.stats.native_bytes += (uint64_t)(k->e.at - nb->far_entry);
     m->used = ((size_t)(k->e.at - m->rw) + 15) & ~(size_t)15;
+    mem_note_beside(t->c.mem, code_memory_held(m) - held);
     return nb;
 }
 
