@@ -53,6 +53,8 @@ enum engine_exit {
     X(blocks_decoded,     "blocks decoded")                                                        \
     X(insns_decoded,      "instructions decoded")                                                  \
     X(blocks_invalidated, "blocks dropped because their code was written")                         \
+    X(blocks_revived,     "dropped blocks taken up again, their code being what it was")           \
+    X(code_patches,       "immediates changed in place in decoded code")                           \
     X(code_writes,        "writes to pages with decoded code")                                     \
     X(cache_drops,        "times the whole decoded cache was dropped")                             \
     X(native_blocks,      "blocks translated to native code")                                      \

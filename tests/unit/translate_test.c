@@ -450,34 +450,6 @@ static void a_full_cache_is_dropped(void **unused)
     guest_close(&g);
 }
 
-/* A device writes to code that runs again and again, between two runs and into its middle. */
-GUEST(patched, 64, "mov $300, %ecx\n xor %eax, %eax\n1: add $1, %eax\n dec %ecx\n jnz 1b");
-
-static void code_written_by_a_device_is_stale(void **unused)
-{
-    struct guest g;
-
-    (void)unused;
-    guest_open_on(&g, 64, "translate", false, 1);
-    for (unsigned n = 1; n < 100; n++) {
-        uint8_t by = (uint8_t)(n % 50 + 1);
-        const uint8_t *at = memchr(patched, 0x83, (size_t)(patched_end - patched));
-
-        assert_non_null(at);
-        g.s.rip = CODE;
-        g.s.halted = false;
-        if (n == 1)
-            assert_true(mem_write(g.mem, gpa_make(CODE), patched, (size_t)(patched_end - patched)));
-        assert_true(mem_write(g.mem, gpa_make(CODE + (uint64_t)(at - patched) + 2), &by, 1));
-        g.vcpu->ops->set_state(g.vcpu, &g.s);
-        assert_int_equal(g.vcpu->ops->run(g.vcpu), ENGINE_EXIT_HALTED);
-        g.vcpu->ops->get_state(g.vcpu, &g.s);
-        assert_int_equal(g.s.gpr[RAX], 300 * by);
-    }
-    assert_true(g.vcpu->ops->stats(g.vcpu)->native_blocks > 10);
-    guest_close(&g);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -489,7 +461,6 @@ int main(void)
         cmocka_unit_test(windows_hold_what_the_tlb_holds),
         cmocka_unit_test(the_oldest_view_makes_room),
         cmocka_unit_test(a_full_cache_is_dropped),
-        cmocka_unit_test(code_written_by_a_device_is_stale),
     };
 
     if (!engine_find("translate")) {

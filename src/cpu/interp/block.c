@@ -10,6 +10,7 @@
 
 #include "cpu/interp/code_cache.h"
 #include "cpu/interp/decode.h"
+#include "cpu/interp/rewrite.h"
 #include "cpu/interp/run.h"
 #include "cpu/interp/tier.h"
 
@@ -74,8 +75,7 @@ const struct uop *block_offer(struct interp *c, const struct uop *u)
     struct tier_block offered = {.uops = u + 1, .count = b->uops - 1u, .host = p->host};
 
     if (c->tier->offer(c, head, &offered)) {
-        b->looked_at = offered.looked_at;
-        p->lines |= offered.looked_at;
+        block_taken(p, b, offered.looked_at);
         return head;
     }
     head->fn = op_skip;
@@ -86,6 +86,7 @@ static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
 {
     struct block *b = block_open(c->cache);
     struct uop *head = block_uops(b), *u = head;
+    uint8_t immediates[BLOCK_MAX_INSNS];
     unsigned pos = off, n = 0, m = 0;
     struct dec d;
 
@@ -98,6 +99,7 @@ static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
         if (dec_insn(&d, p->host + pos, (unsigned)PAGE_SIZE - pos, pos, &u[n]) == DEC_NEEDS_MORE)
             break;
         pos += u[n].len;
+        immediates[n] = d.immediate;
         n++;
         m += u[n - 1].m;
         u[n - 1].n = (uint8_t)n;
@@ -109,7 +111,20 @@ static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
         return build_cross(c, &d, p, off);
     put_end(&u[n], d.linkable ? op_end : op_leave, pos, n, m);
     c->stats.insns_decoded += n;
-    return block_close(c, p, b, off, pos - off, (unsigned)(u - head) + n + 1);
+    block_close(c, p, b, off, pos - off, (unsigned)(u - head) + n + 1);
+    code_took(c, block_remember(p, b, (unsigned)(u - head), n, immediates));
+    return head;
+}
+
+/* The block of an offset that has none: one that died, or a new one. */
+static const struct uop *make_block(struct interp *c, struct code_page *p, unsigned off)
+{
+    struct block *b = block_revive(c, p, off);
+
+    if (!b)
+        return build(c, p, off);
+    block_enter(c, p, b);
+    return block_uops(b);
 }
 
 static uint64_t linear_rip(const struct interp *c)
@@ -164,7 +179,7 @@ const struct uop *block_find(struct interp *c)
         code_make_room(c);
         p = fetch_page(c, lin);
         GPR64(GPR_PAGE) = lin & PAGE_MASK;
-        u = p->slot[off] ? block_lookup(c, lin) : build(c, p, off);
+        u = p->slot[off] ? block_lookup(c, lin) : make_block(c, p, off);
     }
     if (unlikely(c->cs_limited)) {
         const struct block *b = (const struct block *)(const void *)u - 1;

@@ -28,12 +28,14 @@ struct block;
 
 /*
  * slot: offset of the block's first uop in the arena in units of 8 bytes, 0: none. lines: 64-byte
- * lines with code.
+ * lines with code. dead: blocks whose code was written, by their offsets (rewrite.h).
  */
+#define DEAD_BUCKETS_SHIFT 6
 struct code_page {
     uint32_t slot[PAGE_SIZE];
     uint64_t lines;
     struct block *blocks;
+    struct block *dead[1u << DEAD_BUCKETS_SHIFT];
     struct code_page *hash_next;
     const uint8_t *host;
     gfn_t gfn;

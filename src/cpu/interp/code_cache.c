@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "cpu/interp/rewrite.h"
 #include "cpu/interp/run.h"
 #include "cpu/interp/tier.h"
 
@@ -102,7 +103,7 @@ static void block_stale(struct interp *c, struct code_page *p, struct block *b)
 {
     struct uop *u = block_uops(b);
 
-    if (c->tier)
+    if (b->taken)
         c->tier->stale(c, u);
     for (unsigned i = 0; i < b->uops; i++)
         u[i].fn = op_stale;
@@ -113,7 +114,15 @@ static void block_stale(struct interp *c, struct code_page *p, struct block *b)
     c->stats.blocks_invalidated++;
 }
 
-void page_drop_range(struct interp *c, struct code_page *p, unsigned start, unsigned end)
+static bool is_met(const struct block *b, unsigned start, unsigned end)
+{
+    return (b->start < end && start < b->end) || (b->looked_at & block_lines(start, end));
+}
+
+/* survives: asked of blocks that are met, which else are buried; NULL: they are gone. */
+static void page_sweep(struct interp *c, struct code_page *p, unsigned start, unsigned end,
+                       bool (*survives)(struct interp *c, struct code_page *p, struct block *b,
+                                        unsigned start, unsigned end))
 {
     struct block **link = &p->blocks;
     uint64_t lines = 0;
@@ -123,8 +132,10 @@ void page_drop_range(struct interp *c, struct code_page *p, unsigned start, unsi
     while (*link) {
         struct block *b = *link;
 
-        if ((b->start < end && start < b->end) || (b->looked_at & block_lines(start, end))) {
+        if (is_met(b, start, end) && !(survives && survives(c, p, b, start, end))) {
             *link = b->next;
+            if (survives)
+                block_bury(c, p, b);
             block_stale(c, p, b);
         } else {
             lines |= block_lines(b->start, b->end) | b->looked_at;
@@ -132,6 +143,11 @@ void page_drop_range(struct interp *c, struct code_page *p, unsigned start, unsi
         }
     }
     p->lines = lines;
+}
+
+void page_drop_range(struct interp *c, struct code_page *p, unsigned start, unsigned end)
+{
+    page_sweep(c, p, start, end, NULL);
 }
 
 static void on_written(void *arg, gpa_t gpa, size_t bytes)
@@ -148,7 +164,7 @@ static void on_written(void *arg, gpa_t gpa, size_t bytes)
             if (p->gfn.v != gfn.v)
                 continue;
             any = any || p->blocks;
-            page_drop_range(c, p, start, start + n);
+            page_sweep(c, p, start, start + n, block_survives);
             left = left || p->blocks;
         }
         if (any) {
@@ -224,24 +240,33 @@ struct block *block_open(struct code_cache *k)
     return (struct block *)(void *)(k->arena + k->used);
 }
 
+void code_took(struct interp *c, uint64_t bytes)
+{
+    c->cache->used += bytes;
+    mem_note_beside(c->mem, bytes);
+}
+
+void block_enter(struct interp *c, struct code_page *p, struct block *b)
+{
+    if (!p->blocks)
+        mem_track_set(c->mem, p->gfn, MEM_TRACK_CODE);
+    b->next = p->blocks;
+    p->blocks = b;
+    p->lines |= block_lines(b->start, b->end) | b->looked_at;
+    p->slot[b->start] = (uint32_t)((uint64_t)((char *)block_uops(b) - c->cache->arena) / 8);
+}
+
 struct uop *block_close(struct interp *c, struct code_page *p, struct block *b, unsigned start,
                         unsigned bytes, unsigned uops)
 {
-    struct code_cache *k = c->cache;
     unsigned end = start + bytes < PAGE_SIZE ? start + bytes : (unsigned)PAGE_SIZE;
 
-    if (!p->blocks)
-        mem_track_set(c->mem, p->gfn, MEM_TRACK_CODE);
-    *b = (struct block){.next = p->blocks,
-                        .start = (uint16_t)start,
+    *b = (struct block){.start = (uint16_t)start,
                         .end = (uint16_t)end,
                         .uops = (uint16_t)uops,
                         .bytes = (uint16_t)bytes};
-    p->blocks = b;
-    p->lines |= block_lines(start, end);
-    p->slot[start] = (uint32_t)((uint64_t)((char *)block_uops(b) - k->arena) / 8);
-    k->used += sizeof *b + uops * sizeof(struct uop);
-    mem_note_beside(c->mem, sizeof *b + uops * sizeof(struct uop));
+    code_took(c, sizeof *b + uops * sizeof(struct uop));
+    block_enter(c, p, b);
     c->stats.blocks_decoded++;
     return block_uops(b);
 }

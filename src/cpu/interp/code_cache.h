@@ -13,19 +13,31 @@
 #define CODE_PAGES_MAX 4096u
 #define HASH_BUCKETS   4096u
 
-/* Pseudo uops of one block: op_cross, its bytes, op_end; or op_count and op_end. */
-#define BLOCK_MAX_UOPS  (BLOCK_MAX_INSNS + 3)
-#define BLOCK_MAX_BYTES (sizeof(struct block) + BLOCK_MAX_UOPS * sizeof(struct uop))
+/*
+ * Pseudo uops of one block: op_cross, its bytes, op_end; or op_count and op_end. Behind the uops
+ * lie the code and where its immediates are (rewrite.h).
+ */
+#define BLOCK_MAX_UOPS (BLOCK_MAX_INSNS + 3)
+#define BLOCK_MAX_CODE (BLOCK_MAX_INSNS * 16u + 8u)
+#define BLOCK_MAX_BYTES                                                                            \
+    (sizeof(struct block) + BLOCK_MAX_UOPS * sizeof(struct uop) + BLOCK_MAX_CODE)
 
 /*
  * Lies in the arena, directly before its uops. start, end: offsets in the page. bytes: all that it
- * executes. in: uops of other blocks that link here, chained by their `extra`.
+ * executes. in: uops of other blocks that link here, chained by their `extra`. code: see rewrite.h,
+ * NULL: none; insns instructions, of which the first is uop `first`. fns: of a dead block, whose
+ * own are op_stale. taken: the tier has native code, which is made by looked_at's lines, too.
  */
 struct block {
     struct block *next;
     struct uop *in;
     uint16_t start, end, uops, bytes;
-    uint64_t looked_at; /* by the tier (tier.h) */
+    uint8_t *code;
+    uop_fn **fns;
+    uint64_t looked_at;
+    uint32_t looked_sum;
+    uint8_t first, insns;
+    bool taken;
 };
 
 /* limit: bytes of the arena that may be used */
@@ -54,6 +66,12 @@ void code_make_room(struct interp *c);
 /* Where the next block will lie; it counts from block_close on. */
 struct block *block_open(struct code_cache *k);
 
+/* The next bytes of the arena are in use. */
+void code_took(struct interp *c, uint64_t bytes);
+
+/* A block, new or living again, is the one of its offset. */
+void block_enter(struct interp *c, struct code_page *p, struct block *b);
+
 /*
  * Takes the block at block_open's place, of `bytes` bytes of code from offset `start` of the page
  * on and `uops` uops, into the page and the arena; answers its first uop.
@@ -61,7 +79,7 @@ struct block *block_open(struct code_cache *k);
 struct uop *block_close(struct interp *c, struct code_page *p, struct block *b, unsigned start,
                         unsigned bytes, unsigned uops);
 
-/* Drops the blocks of p that overlap [start, end). */
+/* Drops the blocks of p that overlap [start, end), whatever is there now. */
 void page_drop_range(struct interp *c, struct code_page *p, unsigned start, unsigned end);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "cpu/interp/rewrite.h"
 #include "cpu/interp/run.h"
 
 void dec_init(struct dec *d, const struct interp *c)
@@ -193,10 +194,12 @@ enum dec_result dec_insn(struct dec *d, const uint8_t *bytes, unsigned avail, un
     u->off = (uint16_t)off;
     u->len = 1;
     d->ends_block = false;
+    d->immediate = 0;
     if (status == ZYDIS_STATUS_NO_MORE_DATA && avail < ZYDIS_MAX_INSTRUCTION_LENGTH)
         return DEC_NEEDS_MORE;
     if (ZYAN_SUCCESS(status)) {
         fill_fields(d, u);
+        d->immediate = rewrite_immediate(&d->i);
         if (families_build(d, u))
             return DEC_OK;
     }

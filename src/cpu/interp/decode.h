@@ -22,8 +22,9 @@ struct dec {
     unsigned ops; /* visible (explicit) operands: op[0..ops-1] */
     int mem_op;   /* index of the explicit memory operand in op[], -1: none */
     enum code_mode mode;
-    bool linkable;   /* direct branches may link (CS has no limit) */
-    bool ends_block; /* set by the builder: branch, mode change, ... */
+    bool linkable;     /* direct branches may link (CS has no limit) */
+    bool ends_block;   /* set by the builder: branch, mode change, ... */
+    uint8_t immediate; /* see rewrite_immediate */
     ZydisDecoder decoder;
 };
 

@@ -239,9 +239,9 @@ static void access_read(struct interp *c, const struct uop *u, uint64_t lin, voi
 }
 
 /*
- * A store to a tracked frame that the TLB knows: no translation, only the word to the trackers.
- * When nobody tracks the frame any more, the entry becomes an ordinary one. False: not such a
- * store.
+ * A store to a tracked frame that the TLB knows: no translation, only the word to the trackers, if
+ * it is one for them: code that is written as it was stays right. When nobody tracks the frame any
+ * more, the entry becomes an ordinary one. False: not such a store.
  */
 static bool noted_write(struct interp *c, uint64_t lin, const void *buf, unsigned bytes)
 {
@@ -251,8 +251,13 @@ static bool noted_write(struct interp *c, uint64_t lin, const void *buf, unsigne
     if (e->rtag != want || !(e->note & TLB_NOTED) || !MEM_FITS(lin, bytes))
         return false;
     gpa_t gpa = gpa_make((e->note & PAGE_MASK) | (lin & (PAGE_SIZE - 1)));
-    memcpy((void *)(uintptr_t)(lin + e->addend), buf, bytes);
-    if (mem_track(c->mem, gpa_gfn(gpa))) {
+    unsigned track = mem_track(c->mem, gpa_gfn(gpa));
+    void *to = (void *)(uintptr_t)(lin + e->addend);
+
+    if (track == MEM_TRACK_CODE && memcmp(to, buf, bytes) == 0)
+        return true;
+    memcpy(to, buf, bytes);
+    if (track) {
         c->stats.stores_noted++;
         mem_note_written(c->mem, gpa, bytes);
     } else {

@@ -24,7 +24,10 @@ struct tier_block {
 /*
  * offer:      a hot block. head: the uop that enters it, which may be changed; the tier finds its
  *             own in head->extra later. False: the interpreter goes on with it for ever.
- * stale:      the code of a block that was taken was written
+ * stale:      the code of a block that was taken was written; it may stay so for ever
+ * revive:     it has the same bytes again, immediates aside, which patch may tell of later
+ * patch:      the immediate of instruction u of a taken block is now these bytes; u->imm is right
+ *             already. False: the tier's code cannot follow.
  * drop_all:   all blocks are gone
  * view:       c->view has changed
  * forget:     c->tlb[i], which has copies (c->tlb_copies[i]), changes
@@ -33,6 +36,9 @@ struct tier_block {
 struct tier_ops {
     bool (*offer)(struct interp *c, struct uop *head, struct tier_block *block);
     void (*stale)(struct interp *c, struct uop *head);
+    void (*revive)(struct interp *c, struct uop *head);
+    bool (*patch)(struct interp *c, struct uop *head, const struct uop *u, const uint8_t *bytes,
+                  unsigned size);
     void (*drop_all)(struct interp *c);
     void (*view)(struct interp *c);
     void (*forget)(struct interp *c, unsigned i);

@@ -69,6 +69,7 @@ static void put_call_fallback(struct compile *k, const struct uop *pair, enum fl
 static void put_fallback(struct compile *k, unsigned n)
 {
     put_call_fallback(k, fallback_pair(k, n, CALLOUT_NO_FORM), k->flags);
+    note_immediate(k, n, NULL);
     k->flags = FLAGS_BOTH;
     k->fallbacks++;
 }
@@ -404,6 +405,16 @@ static uint64_t guest_bytes(const struct compile *k)
     return last->off + last->len - (uint64_t)uop_of(k, 0)->off;
 }
 
+/* A copy that lives as long as the code; NULL: no room. */
+static void *keep(struct code_memory *m, const void *from, size_t bytes)
+{
+    void *to = code_memory_data(m, bytes);
+
+    if (to && bytes)
+        memcpy(to, from, bytes);
+    return to;
+}
+
 struct native_block *translate_block(struct translate *t, struct tier_block *b)
 {
     struct compile *k = t->compile;
@@ -416,7 +427,8 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
         return NULL;
     k->b = b;
     k->e = (struct emit){.at = m->rw + m->used, .end = m->rw + m->size};
-    k->slow_count = k->taken_count = k->stop_count = k->fallbacks = 0;
+    k->slow_count = k->taken_count = k->stop_count = k->immediate_count = k->fallbacks = 0;
+    memset(k->is_move, 0, sizeof k->is_move);
     memset(k->slow, 0, sizeof k->slow);
     k->gate = (struct vector_gate){0};
     k->failed = false;
@@ -432,12 +444,12 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     nb = code_memory_data(m, sizeof *nb);
     if (!nb || k->failed || k->e.full || !is_worth_it(k))
         return NULL;
-    nb->stops = code_memory_data(m, k->stop_count * sizeof(struct uop *));
-    if (k->stop_count && !nb->stops)
+    nb->stops = keep(m, k->stop, k->stop_count * sizeof k->stop[0]);
+    nb->immediate = keep(m, k->immediate, k->immediate_count * sizeof k->immediate[0]);
+    if (!nb->stops || !nb->immediate)
         return NULL;
     nb->stop_count = k->stop_count;
-    if (k->stop_count)
-        memcpy(nb->stops, k->stop, k->stop_count * sizeof(struct uop *));
+    nb->immediate_count = k->immediate_count;
     nb->far_entry = m->rw + m->used;
     nb->entry_rw = entry;
     nb->entry = code_rx(m, nb->entry_rw);

@@ -88,11 +88,14 @@ struct compile {
     struct vector_gate gate;
     struct uop *stop[2 * BLOCK_MAX_INSNS];
     unsigned stop_count;
+    struct native_immediate immediate[2 * BLOCK_MAX_INSNS];
+    unsigned immediate_count;
     unsigned fallbacks;
     struct share share[SHARES];
     unsigned share_count;
     int8_t share_of[BLOCK_MAX_INSNS]; /* NO_SHARE, or whose it is, and its displacement */
     int64_t share_at[BLOCK_MAX_INSNS];
+    bool is_move[BLOCK_MAX_INSNS]; /* the number that it adds is in displacements */
     bool in_run;
     int r10_share; /* r10 holds the host address of this share's lo */
     struct run run[RUNS];
@@ -140,6 +143,12 @@ bool put_push_memory(struct compile *k, unsigned n);
 bool put_sensitive(struct compile *k, unsigned n);
 
 void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write, bool aligned);
+
+/*
+ * Instruction n has its immediate, if any, at `place` in native code, which may follow when the
+ * guest changes it; NULL: it is its handler's.
+ */
+void note_immediate(struct compile *k, unsigned n, uint8_t *place);
 
 /* A whole plain instruction; false: it cannot be written. */
 bool put_plain(struct compile *k, unsigned n);

@@ -36,9 +36,19 @@ static struct insn_flags flags_of(const ZydisDecodedInstruction *i, const ZydisD
     }
 }
 
+/* Is this the place of one of the block's own instructions, which are watched anyway? */
+static bool is_own(const struct compile *k, int64_t off)
+{
+    for (unsigned n = 0; n < k->n; n++)
+        if (uop_of(k, n)->off == off)
+            return true;
+    return false;
+}
+
 uint32_t compile_live_at(struct compile *k, int64_t off)
 {
     uint32_t live = 0, open = RFLAGS_ARITH;
+    bool own = is_own(k, off);
     struct uop u;
 
     for (unsigned n = 0; n < LOOK_AHEAD && open; n++) {
@@ -46,7 +56,9 @@ uint32_t compile_live_at(struct compile *k, int64_t off)
 
         if (off < 0 || !decode_one(k, (unsigned)off, &u))
             break;
-        k->looked_at |= block_lines((unsigned)off, (unsigned)off + u.len);
+        own = own && is_own(k, off);
+        if (!own)
+            k->looked_at |= block_lines((unsigned)off, (unsigned)off + u.len);
         f = flags_of(&k->dec.i, k->dec.op);
         live |= f.reads & open;
         open &= ~(f.reads | f.writes);

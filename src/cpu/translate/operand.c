@@ -329,6 +329,7 @@ bool put_plain(struct compile *k, unsigned n)
     for (unsigned m = 0; m < p.uses; m++)
         emit_load(&k->e, p.use[m].scratch, guest_at(k, p.use[m].guest));
     emit_form(&k->e, &p.f);
+    note_immediate(k, n, k->e.at);
     if (i->raw.imm[0].size)
         emit_bytes(&k->e, k->b->host + u->off + i->raw.imm[0].offset,
                    (unsigned)i->length - i->raw.imm[0].offset);

@@ -246,6 +246,15 @@ static bool settle(struct compile *k, unsigned first, unsigned end)
 
 /* --- the first copy --- */
 
+/* The numbers that registers move by are in displacements. */
+static void note_moves(struct compile *k, unsigned first, unsigned end)
+{
+    int64_t by;
+
+    for (unsigned n = first; n < end; n++)
+        k->is_move[n] = moved_register(k, n, &by) != NO_REGISTER;
+}
+
 static void put_gate_before(struct compile *k, unsigned first, unsigned end)
 {
     for (unsigned n = first; n < end && !k->gate.from; n++)
@@ -263,6 +272,7 @@ void shares_before(struct compile *k, unsigned n)
     k->looked_up_to = end;
     if (end == n || !settle(k, n, end))
         return;
+    note_moves(k, n, end);
     put_gate_before(k, n, end);
     k->run[k->run_count] = (struct run){.first = n, .end = end};
     k->in_run = true;

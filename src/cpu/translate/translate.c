@@ -24,27 +24,6 @@ static bool offer(struct interp *c, struct uop *head, struct tier_block *block)
     return true;
 }
 
-/*
- * T2. Exits of other blocks that come here leave by themselves again; jumps from other pages find a
- * way out.
- */
-static void stale(struct interp *c, struct uop *head)
-{
-    const struct native_block *b = head->extra;
-    struct emit e;
-
-    if (head->fn != op_native)
-        return;
-    e = (struct emit){.at = b->far_entry, .end = b->far_entry + FAR_ENTRY_BYTES};
-    emit_patch(emit_jump(&e), code_rw(&translate_of(c)->code, translate_of(c)->to_arrival));
-    for (struct native_exit *x = b->in; x; x = x->next) {
-        emit_patch(x->place, x->self);
-        x->to = NULL;
-    }
-    for (unsigned n = 0; n < b->stop_count; n++)
-        b->stops[n]->fn = op_stale;
-}
-
 static void drop_all(struct interp *c)
 {
     windows_forget_jumps(&translate_of(c)->windows);
@@ -81,7 +60,9 @@ static void fetch(struct interp *c, unsigned i)
 }
 
 static const struct tier_ops translate_tier = {.offer = offer,
-                                               .stale = stale,
+                                               .stale = native_stale,
+                                               .revive = native_revive,
+                                               .patch = native_patch,
                                                .drop_all = drop_all,
                                                .view = view,
                                                .forget = forget,

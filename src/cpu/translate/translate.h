@@ -53,13 +53,30 @@ struct native_exit {
     struct native_exit *next; /* of those that go to the same block */
 };
 
+/* A jump fits in. */
+#define FAR_ENTRY_BYTES 5u
+
+/*
+ * An immediate in native code that is the guest instruction's at offset off of the page; place
+ * NULL: the instruction is its handler's. size: bytes.
+ */
+struct native_immediate {
+    uint8_t *place;
+    uint16_t off;
+    uint8_t size;
+};
+
 /*
  * Native code of one block. far_entry: for jumps from other pages, with the linear address in r10
- * and the flags in c.flags16. in: exits that go to entry. stops: what runs after each fallback.
+ * and the flags in c.flags16; far_bytes: its first, while a stale block has a jump there. in: exits
+ * that go to entry. stops: what runs after each fallback.
  */
 struct native_block {
     const uint8_t *entry, *entry_rw;
     uint8_t *far_entry;
+    uint8_t far_bytes[FAR_ENTRY_BYTES];
+    struct native_immediate *immediate;
+    unsigned immediate_count;
     struct native_exit *in;
     struct uop **stops;
     unsigned stop_count;
@@ -104,9 +121,6 @@ struct translate {
     struct callout_counts *callouts;
 };
 
-/* A jump fits in. */
-#define FAR_ENTRY_BYTES 5u
-
 #define ABS(field_) ((uint32_t)(uintptr_t) & (field_))
 
 static inline struct translate *translate_of(struct interp *c)
@@ -139,6 +153,12 @@ enum err callouts_create(struct callout_counts **out) MUST_USE;
 void callouts_count(struct callout_counts *counts, unsigned mnemonic, enum callout_why why);
 unsigned callouts_top(const struct callout_counts *counts, struct engine_callout *out,
                       unsigned room);
+
+/* rewrite.c: the blocks of code that is written. */
+void native_stale(struct interp *c, struct uop *head);
+void native_revive(struct interp *c, struct uop *head);
+bool native_patch(struct interp *c, struct uop *head, const struct uop *u, const uint8_t *bytes,
+                  unsigned size);
 
 /* exit.c: called by native code. */
 const struct uop *native_fallback(struct interp *c, const struct uop *u);
