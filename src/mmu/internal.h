@@ -159,7 +159,18 @@ struct root {
     uint64_t asid_made, need;
 };
 
+/*
+ * The roots that see global translations alike: all but CR3 and PCID is the same. Their TLB entries
+ * of global translations have one tag.
+ */
+struct root_family {
+    uint32_t role, view, pkru;
+    unsigned asid; /* 0: not used */
+    uint64_t asid_made;
+};
+
 #define ROOTS            256u
+#define FAMILIES         16u
 #define ASIDS            1024u
 #define PCIDS            4096u
 #define HASH_SIZE        4096u
@@ -212,10 +223,13 @@ struct mmu {
 
     /* roots, tags and the clock of flushes */
     struct root roots[ROOTS];
+    struct root_family families[FAMILIES], *family; /* the current root's */
+    unsigned next_family;                           /* the next to be given to others */
     unsigned next_asid;
     uint64_t asid_floor; /* tags made before this are void */
     uint64_t now;
     uint64_t flushed_all;
+    uint64_t flushed_global; /* the last flush that global translations do not outlive */
     uint64_t flushed_pcid[PCIDS];
     bool pcide;
     /*

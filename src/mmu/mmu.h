@@ -94,7 +94,7 @@ struct mmu_result {
 
 /*
  * What the MMU asks of the engine's TLB, whose entries know their frames (page_gpa of the answer).
- * asid: as given by mmu_asid.
+ * asid: as given by mmu_asid or mmu_global_asid.
  */
 struct mmu_tlb_ops {
     void *arg;
@@ -196,6 +196,13 @@ void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_sw
  * engine adds its own privilege bits. Wrap-around calls flush_all.
  */
 unsigned mmu_asid(const struct mmu *mmu);
+
+/*
+ * The tag for global translations (result.global): the same in all address spaces that differ only
+ * in CR3 and PCID, changed by every flush that global translations do not outlive. Of the same
+ * numbers as mmu_asid, and never equal to one of those.
+ */
+unsigned mmu_global_asid(const struct mmu *mmu);
 
 /*
  * Translates one access within one 4 KiB page; may write A/D bits into guest tables (and tells

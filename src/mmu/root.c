@@ -6,6 +6,9 @@
  * SMEP, SMAP, PKE, PKRU). Changing any of them finds another root with another tag, so nothing has
  * to be thrown away. A tag is given once between two whole flushes of the TLB: entries of a flushed
  * context can stay where they are, nobody asks for their tag any more.
+ *
+ * Global translations outlive CR3 loads (SDM 3A 4.10.2.4), so the engine may keep them under a tag
+ * that all roots of a family have in common: roots that differ only in CR3 and PCID.
  */
 #include <string.h>
 
@@ -35,22 +38,46 @@ void root_flush_tlb(struct mmu *mmu)
     mmu->huge_fill = 0;
 }
 
-/* Takes the flushes that concern the current root into its need and its tag. */
+static bool tag_is_valid(const struct mmu *mmu, unsigned asid, uint64_t made, uint64_t flushed)
+{
+    return asid && made >= later(mmu->asid_floor, flushed);
+}
+
+/* Takes the flushes that concern the current root into its need, its tag and its family's. */
 static void refresh_current(struct mmu *mmu)
 {
     struct root *r = mmu->cur;
+    struct root_family *f = mmu->family;
     uint64_t flushed = later(mmu->flushed_all, mmu->flushed_pcid[r->pcid]);
 
     r->need = later(r->need, flushed);
-    if (r->asid && r->asid_made >= later(mmu->asid_floor, flushed))
-        return;
-    if (mmu->next_asid == ASIDS) {
+    if (mmu->next_asid + 2 > ASIDS) { /* room for both, so that neither voids the other */
         root_flush_tlb(mmu);
         mmu->next_asid = 1;
         mmu->asid_floor = ++mmu->now;
     }
-    r->asid = mmu->next_asid++;
-    r->asid_made = mmu->now;
+    if (!tag_is_valid(mmu, r->asid, r->asid_made, flushed)) {
+        r->asid = mmu->next_asid++;
+        r->asid_made = mmu->now;
+    }
+    if (!tag_is_valid(mmu, f->asid, f->asid_made, mmu->flushed_global)) {
+        f->asid = mmu->next_asid++;
+        f->asid_made = mmu->now;
+    }
+}
+
+static struct root_family *find_family(struct mmu *mmu, const struct root *r)
+{
+    struct root_family *f;
+
+    for (unsigned i = 0; i < FAMILIES; i++) {
+        f = &mmu->families[i];
+        if (f->asid && f->role == r->role && f->view == r->view && f->pkru == r->pkru)
+            return f;
+    }
+    f = &mmu->families[mmu->next_family++ % FAMILIES];
+    *f = (struct root_family){.role = r->role, .view = r->view, .pkru = r->pkru};
+    return f;
 }
 
 /* The root's place in the cache; whoever else was there only loses its tag. */
@@ -79,6 +106,7 @@ void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_sw
         oracle_context(mmu->oracle, ctx, how);
     if (how == MMU_SWITCH_FLUSH_ALL) {
         mmu->flushed_all = ++mmu->now;
+        mmu->flushed_global = mmu->now;
         mmu->stats.flush_all++;
     } else if (how == MMU_SWITCH_FLUSH) {
         mmu->flushed_pcid[pcid] = ++mmu->now;
@@ -99,6 +127,7 @@ void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_sw
     }
     uint64_t before = mmu->cur ? mmu->cur->cr3 | mmu->cur->pcid : 0;
     mmu->cur = find_root(mmu, &key, &hit);
+    mmu->family = find_family(mmu, mmu->cur);
     mmu->stats.root_switches++;
     mmu->stats.root_hits += hit;
     /*
@@ -115,6 +144,11 @@ void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_sw
 unsigned mmu_asid(const struct mmu *mmu)
 {
     return mmu->cur->asid;
+}
+
+unsigned mmu_global_asid(const struct mmu *mmu)
+{
+    return mmu->family->asid;
 }
 
 struct shadow_page *root_page(struct mmu *mmu)
@@ -216,8 +250,10 @@ void mmu_invpcid(struct mmu *mmu, unsigned type, unsigned pcid, gva_t gva)
         mmu->stats.flush_context++;
         break;
     default:
-        /* Type 3 spares global translations; dropping them too is allowed (SDM 3A 4.10.4.1). */
+        /* Type 3 spares global translations, which the shadow nevertheless compares anew. */
         mmu->flushed_all = ++mmu->now;
+        if (type == 2)
+            mmu->flushed_global = mmu->now;
         mmu->stats.flush_all++;
         break;
     }

@@ -194,6 +194,12 @@ static void judge(struct test *t, const struct question *q, const struct mmu_res
 
 /* --- steps --- */
 
+static struct tlb_tags tags(const struct test *t)
+{
+    return (struct tlb_tags){.asid = mmu_asid(t->world.mmu),
+                             .global = mmu_global_asid(t->world.mmu)};
+}
+
 static void do_access(struct test *t)
 {
     struct guest *g = &t->guest;
@@ -217,8 +223,7 @@ static void do_access(struct test *t)
         q.ac, a.gva.v);
 
     bool smap_off = q.ac && !a.implicit && t->model.smap;
-    unsigned asid = mmu_asid(t->world.mmu);
-    const struct mmu_result *hit = tlb_find(&t->tlb, asid, &a, smap_off);
+    const struct mmu_result *hit = tlb_find(&t->tlb, tags(t), &a, smap_off);
     if (hit) {
         r = *hit;
         r.gpa = gpa_make(r.page_gpa.v + (a.gva.v & 0xfff));
@@ -230,7 +235,7 @@ static void do_access(struct test *t)
     t->faults += r.kind == MMU_GUEST_FAULT;
     judge(t, &q, &r, hit != NULL);
     if (!hit && r.kind == MMU_MAPPED)
-        tlb_fill(&t->tlb, mmu_asid(t->world.mmu), &a, smap_off, &r);
+        tlb_fill(&t->tlb, tags(t), &a, smap_off, &r);
     for (n = 0; n < g->slots; n++)
         g->memory[n] = world_load(&t->world, guest_slot_gpa(g, n), g->entry_bytes);
     note_history(t);

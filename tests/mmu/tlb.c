@@ -62,34 +62,34 @@ struct mmu_tlb_ops tlb_ops(struct tlb *tlb)
                                 .write_protect_frame = on_write_protect};
 }
 
-static bool is_at(const struct tlb_entry *e, unsigned asid, const struct mmu_access *a,
+static bool is_at(const struct tlb_entry *e, struct tlb_tags tags, const struct mmu_access *a,
                   bool smap_off)
 {
-    return e->used && e->asid == asid && e->page == (a->gva.v & PAGE_MASK) && e->user == a->user &&
-           e->smap_off == smap_off;
+    return e->used && (e->asid == tags.asid || e->asid == tags.global) &&
+           e->page == (a->gva.v & PAGE_MASK) && e->user == a->user && e->smap_off == smap_off;
 }
 
-const struct mmu_result *tlb_find(const struct tlb *tlb, unsigned asid, const struct mmu_access *a,
-                                  bool smap_off)
+const struct mmu_result *tlb_find(const struct tlb *tlb, struct tlb_tags tags,
+                                  const struct mmu_access *a, bool smap_off)
 {
     for (unsigned i = 0; i < tlb->used; i++) {
         const struct mmu_result *r = &tlb->entry[i].result;
         bool may = a->kind == MMU_READ    ? r->may_read
                    : a->kind == MMU_WRITE ? r->may_write || r->may_note
                                           : r->may_exec;
-        if (may && is_at(&tlb->entry[i], asid, a, smap_off))
+        if (may && is_at(&tlb->entry[i], tags, a, smap_off))
             return r;
     }
     return NULL;
 }
 
-void tlb_fill(struct tlb *tlb, unsigned asid, const struct mmu_access *a, bool smap_off,
+void tlb_fill(struct tlb *tlb, struct tlb_tags tags, const struct mmu_access *a, bool smap_off,
               const struct mmu_result *r)
 {
     struct tlb_entry *e = NULL;
 
     for (unsigned i = 0; !e && i < tlb->used; i++) {
-        if (is_at(&tlb->entry[i], asid, a, smap_off))
+        if (is_at(&tlb->entry[i], tags, a, smap_off))
             e = &tlb->entry[i];
     }
     if (!e && tlb->used < TLB_SIZE)
@@ -99,7 +99,7 @@ void tlb_fill(struct tlb *tlb, unsigned asid, const struct mmu_access *a, bool s
     *e = (struct tlb_entry){.used = true,
                             .user = a->user,
                             .smap_off = smap_off,
-                            .asid = asid,
+                            .asid = r->global ? tags.global : tags.asid,
                             .page = a->gva.v & PAGE_MASK,
                             .result = *r};
 }

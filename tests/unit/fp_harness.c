@@ -350,7 +350,7 @@ int setup(void **state)
     memset(cpu, 0, sizeof *cpu);
     for (int i = 0; i < TLB_ENTRIES; i++)
         cpu->tlb[i].rtag = cpu->tlb[i].wtag = TLB_NO_TAG;
-    cpu->view = 4;
+    cpu->view[0] = cpu->view[1] = 4;
     cpu->mode = CODE_64;
     cpu->s.cr0 = CR0_PE | CR0_NE | CR0_MP | CR0_ET | CR0_PG;
     cpu->s.cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;

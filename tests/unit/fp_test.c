@@ -26,8 +26,8 @@ static void fill_tlb(void)
     for (unsigned i = 0; i < DATA_BYTES / PAGE_SIZE; i++) {
         uint64_t page = (uint64_t)(uintptr_t)data + i * PAGE_SIZE;
         struct tlb_entry *e = tlb_slot(cpu, page);
-        e->rtag = rnd() & 1 ? page | cpu->view : TLB_NO_TAG;
-        e->wtag = rnd() & 1 ? page | cpu->view : TLB_NO_TAG;
+        e->rtag = rnd() & 1 ? tlb_want(cpu, page) : TLB_NO_TAG;
+        e->wtag = rnd() & 1 ? tlb_want(cpu, page) : TLB_NO_TAG;
         e->addend = 0;
     }
 }

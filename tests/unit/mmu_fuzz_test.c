@@ -242,16 +242,44 @@ static void toggle_view(struct fuzz *f)
     enter(&f->g, MMU_SWITCH_KEEP);
 }
 
+static struct line *line_at(struct fuzz *f, unsigned asid, unsigned view, uint64_t page)
+{
+    unsigned tag = asid << 2 | view;
+
+    return &f->tlb[(page >> 12 ^ page >> 22 ^ page >> 31 ^ tag) % LINES];
+}
+
+/* Global translations are kept for all address spaces. */
+static struct line *line_find(struct fuzz *f, unsigned view, uint64_t page)
+{
+    const unsigned asids[] = {mmu_asid(f->g.mmu), mmu_global_asid(f->g.mmu)};
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct line *line = line_at(f, asids[i], view, page);
+        if (line->valid && line->tag == (asids[i] << 2 | view) && line->page == page)
+            return line;
+    }
+    return NULL;
+}
+
+static void line_fill(struct fuzz *f, unsigned view, uint64_t page, const struct mmu_result *r)
+{
+    unsigned asid = r->global ? mmu_global_asid(f->g.mmu) : mmu_asid(f->g.mmu);
+
+    *line_at(f, asid, view, page) =
+        (struct line){.valid = true, .tag = asid << 2 | view, .page = page, .result = *r};
+}
+
 static void access_once(struct fuzz *f)
 {
     struct mmu_access a = {
         .gva = gva_make(any_gva(f)), .kind = (enum mmu_access_kind)rnd(f, 3), .user = rnd(f, 2)};
     bool ac = rnd(f, 2);
     a.implicit = !a.user && !rnd(f, 4);
-    unsigned tag = mmu_asid(f->g.mmu) << 2 | (ac && !a.implicit) << 1 | a.user;
+    unsigned view = (unsigned)(ac && !a.implicit) << 1 | a.user;
     uint64_t page = a.gva.v & PAGE_MASK;
-    struct line *line = &f->tlb[(page >> 12 ^ page >> 22 ^ page >> 31 ^ tag) % LINES];
-    if (line->valid && line->tag == tag && line->page == page) {
+    const struct line *line = line_find(f, view, page);
+    if (line) {
         const struct mmu_result *r = &line->result;
         if (a.kind == MMU_READ ? r->may_read : a.kind == MMU_WRITE ? r->may_write : r->may_exec) {
             struct mmu_result again = *r;
@@ -278,7 +306,7 @@ static void access_once(struct fuzz *f)
     } while (r.kind == MMU_HOST_ERROR);
     f->pressure.fails = 0;
     if (r.kind == MMU_MAPPED)
-        *line = (struct line){.valid = true, .tag = tag, .page = page, .result = r};
+        line_fill(f, view, page, &r);
     if (r.kind == MMU_MAPPED && a.kind == MMU_WRITE && (page >> 12) % 3 && r.page_gpa.v >= MIB) {
         ((uint8_t *)hva_ptr(r.hva))[a.gva.v & 0xfff] = (uint8_t)page;
         if (r.tracked)

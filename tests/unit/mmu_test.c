@@ -305,6 +305,47 @@ static void mode_changes_find_other_roots(void **state)
     guest_close(&g);
 }
 
+/* One tag for global translations in all address spaces, until a flush that they do not outlive. */
+static void global_translations_have_one_tag(void **state)
+{
+    struct guest g;
+    (void)state;
+
+    guest_open(&g, 16 * MIB, true);
+    guest_long_mode(&g);
+    const uint64_t first = g.ctx.cr3;
+    unsigned tag = mmu_global_asid(g.mmu);
+    assert_int_not_equal(tag, mmu_asid(g.mmu));
+    for (unsigned i = 0; i < 8; i++) {
+        g.ctx.cr3 = first + (i & 1 ? 0x1000 : 0);
+        enter(&g, MMU_SWITCH_FLUSH);
+        assert_int_equal(mmu_global_asid(g.mmu), tag);
+        assert_int_not_equal(mmu_asid(g.mmu), tag);
+    }
+    mmu_invpcid(g.mmu, 1, 0, gva_make(0));
+    mmu_invpcid(g.mmu, 3, 0, gva_make(0));
+    assert_int_equal(mmu_global_asid(g.mmu), tag);
+    g.ctx.cr0 = CR0_PG_ONLY; /* without WP rights are others */
+    enter(&g, MMU_SWITCH_KEEP);
+    assert_int_not_equal(mmu_global_asid(g.mmu), tag);
+    g.ctx.cr0 = CR0_PG_WP;
+    enter(&g, MMU_SWITCH_KEEP);
+    assert_int_equal(mmu_global_asid(g.mmu), tag);
+    mmu_invpcid(g.mmu, 2, 0, gva_make(0));
+    assert_int_not_equal(mmu_global_asid(g.mmu), tag);
+    tag = mmu_global_asid(g.mmu);
+    enter(&g, MMU_SWITCH_FLUSH_ALL);
+    assert_int_not_equal(mmu_global_asid(g.mmu), tag);
+    tag = mmu_global_asid(g.mmu);
+    for (unsigned i = 0; i < 3000; i++) { /* tags run out, and begin again */
+        enter(&g, MMU_SWITCH_FLUSH);
+        assert_in_range(mmu_asid(g.mmu), 1, 1023);
+        assert_in_range(mmu_global_asid(g.mmu), 1, 1023);
+        assert_int_not_equal(mmu_asid(g.mmu), mmu_global_asid(g.mmu));
+    }
+    guest_close(&g);
+}
+
 static void smap_knows_implicit_accesses(void **state)
 {
     struct guest g;
@@ -433,6 +474,7 @@ int main(void)
         cmocka_unit_test(large_page_takes_memory_by_4_kib),
         cmocka_unit_test(pcids),
         cmocka_unit_test(mode_changes_find_other_roots),
+        cmocka_unit_test(global_translations_have_one_tag),
         cmocka_unit_test(smap_knows_implicit_accesses),
         cmocka_unit_test(tracked_frames_are_not_writable),
         cmocka_unit_test(reset_forgets_all),

@@ -209,11 +209,11 @@ void block_link(const struct uop *from, const struct uop *to)
 const struct uop *op_cross(struct interp *c, const struct uop *u)
 {
     uint64_t next = page_behind(c, GPR64(GPR_PAGE));
-    const struct fetch_entry *e = &c->fetch[fetch_index(next, c->mix)];
+    const struct fetch_entry *e = &c->fetch[fetch_index(next, c->mix[half_of(next)])];
     const uint8_t *now;
     struct block *b;
 
-    if (unlikely(e->tag != (next ^ c->fetch_view))) {
+    if (unlikely(e->tag != (next ^ c->fetch_view[half_of(next)]))) {
         c->rip = insn_rip(c, u);
         /* A page for it may need the room: never drop everything under a running block. */
         if (!c->cache->free_pages && c->cache->pool_used == CODE_PAGES_MAX)

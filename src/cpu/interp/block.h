@@ -84,10 +84,10 @@ void block_link(const struct uop *from, const struct uop *to);
  */
 static inline const struct uop *block_lookup(struct interp *c, uint64_t lin)
 {
-    const struct fetch_entry *e = &c->fetch[fetch_index(lin, c->mix)];
+    const struct fetch_entry *e = &c->fetch[fetch_index(lin, c->mix[half_of(lin)])];
     uint32_t slot;
 
-    if (unlikely(e->tag != ((lin & PAGE_MASK) ^ c->fetch_view)))
+    if (unlikely(e->tag != ((lin & PAGE_MASK) ^ c->fetch_view[half_of(lin)])))
         return NULL;
     slot = e->page->slot[lin & (PAGE_SIZE - 1)];
     if (unlikely(!slot))

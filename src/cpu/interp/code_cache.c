@@ -69,8 +69,8 @@ static struct code_page *page_get(struct interp *c, gfn_t gfn, const uint8_t *ho
 
 struct code_page *fetch_page(struct interp *c, uint64_t lin)
 {
-    struct fetch_entry *e = &c->fetch[fetch_index(lin, c->mix)];
-    uint64_t want = (lin & PAGE_MASK) ^ c->fetch_view;
+    struct fetch_entry *e = &c->fetch[fetch_index(lin, c->mix[half_of(lin)])];
+    uint64_t want = (lin & PAGE_MASK) ^ c->fetch_view[half_of(lin)];
     struct mmu_access a = {.gva = gva_make(lin), .kind = MMU_FETCH, .user = c->cpl == 3};
     struct mmu_result r;
 
@@ -86,6 +86,8 @@ struct code_page *fetch_page(struct interp *c, uint64_t lin)
     if (r.kind == MMU_DEVICE)
         exc_raise(c, NULL, VEC_UD);
     fetch_set(c, (unsigned)(e - c->fetch), want, page_get(c, gpa_gfn(r.page_gpa), hva_ptr(r.hva)));
+    if (!r.global && half_of(lin))
+        fetch_note_local(c, (unsigned)(e - c->fetch));
     return e->page;
 }
 

@@ -75,8 +75,9 @@ static void set_ac(struct interp *c, const struct uop *u, uint64_t ac)
     if (!(c->identity.features & CPU_FEATURE_SMAP) || c->cpl != 0)
         exc_raise(c, u, VEC_UD);
     c->s.rflags = (c->s.rflags & ~(uint64_t)RFLAGS_AC) | ac;
-    if (c->view != VIEW_SLOW && (c->s.cr4 & CR4_SMAP))
-        c->view = (c->view & ~VIEW_AC) | (ac ? VIEW_AC : 0);
+    for (unsigned h = 0; h < HALVES; h++)
+        if (c->view[h] != VIEW_SLOW && (c->s.cr4 & CR4_SMAP))
+            c->view[h] = (c->view[h] & ~VIEW_AC) | (ac ? VIEW_AC : 0);
     if (c->tier)
         c->tier->view(c);
 }

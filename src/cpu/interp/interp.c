@@ -284,6 +284,7 @@ enum err interp_init(struct interp *c, const struct vcpu_config *config)
     c->mmu_oracle = config->mmu_oracle;
     c->budgeted = config->budgeted;
     c->hot_runs = config->at_once ? 1 : HOT_RUNS;
+    c->upper.shares = true;
     return create_parts(c, config);
 }
 

@@ -113,6 +113,8 @@ struct fetch_entry {
  * view       = asid << 2 | AC << 1 | user   (data; AC only where SMAP is on)
  * fetch_view = asid << 2 | user | code mode in bits 57..59, which no canonical address has alone
  *
+ * Both for each half of the address space (half_of), each with an asid of its own (tlb.c).
+ *
  * VIEW_SLOW is never in a tag: every data access takes the slow path (alignment checks, data
  * breakpoints, the shadow oracle).
  */
@@ -120,6 +122,7 @@ struct fetch_entry {
 #define VIEW_AC               2u
 #define VIEW_USER             1u
 #define FETCH_VIEW_MODE_SHIFT 57
+#define HALVES                2u
 
 enum leave_why { LEAVE_NOT, LEAVE_RAISED, LEAVE_HOST_ERROR };
 
@@ -129,6 +132,25 @@ struct interp_exception {
     bool has_error;
     uint32_t error;
     uint64_t cr2;
+};
+
+/*
+ * The upper half of the address space, where kernels live (tlb.c). Its entries have one tag for all
+ * address spaces; those of translations that are not global are listed and go at each switch.
+ *
+ * shares:   it is so, and the tag is the MMU's for global translations; else that of the address
+ *           space
+ * asid:     the address space that the listed entries belong to
+ * local, local_fetch: places in tlb and fetch; counts beyond LOCALS: everything of the half goes
+ * switches, dropped:  what says whether sharing pays
+ */
+#define LOCALS 64u
+struct upper_half {
+    bool shares;
+    uint32_t asid;
+    unsigned local_count, local_fetch_count;
+    uint16_t local[LOCALS], local_fetch[LOCALS];
+    unsigned switches, dropped;
 };
 
 /* The second half of a task switch, in the new task (task.c). */
@@ -149,11 +171,13 @@ struct interp {
 
     /* --- hot --- */
     uint64_t gpr[GPR_SLOTS];
-    uint16_t flags16;    /* arithmetic flags: see flags.h */
-    bool cs_limited;     /* CS ends below 4 GiB (not in 64-bit mode): checked before each block */
-    uint32_t view;       /* low 12 bits of data TLB tags: asid and privilege, or VIEW_SLOW */
-    uint64_t fetch_view; /* XORed into fetch tags: asid, privilege and code mode */
-    unsigned mix;        /* of the asid: address spaces that look alike do not share entries */
+    uint16_t flags16; /* arithmetic flags: see flags.h */
+    bool cs_limited;  /* CS ends below 4 GiB (not in 64-bit mode): checked before each block */
+    /* low 12 bits of data TLB tags: asid and privilege, or VIEW_SLOW */
+    uint32_t view[HALVES] __attribute__((aligned(8)));
+    uint64_t fetch_view[HALVES]; /* XORed into fetch tags: asid, privilege and code mode */
+    /* of the asid: address spaces that look alike do not share entries */
+    uint32_t mix[HALVES];
     char *arena; /* block.c: uops of all blocks; slots hold offsets into it in units of 8 bytes */
     uint64_t icount;                  /* retired, all finished blocks */
     uint64_t mem_operands;            /* of the retired ones, for statistics */
@@ -174,6 +198,7 @@ struct interp {
     const struct tier_ops *tier;
     unsigned hot_runs; /* runs of a block before it is offered to the tier */
     bool tier_full;    /* it has no room left: drop everything */
+    struct upper_half upper;
 
     /* --- architectural state; gpr, rip and arithmetic flags live above while running --- */
     struct x86_state s; /* s.rflags holds all but RFLAGS_ARITH */
@@ -254,6 +279,12 @@ struct interp {
 
 #define CANONICAL_SHIFT_48 16
 #define CANONICAL_SHIFT_57 7
+
+/* 1: an address with its sign bit set; in 32-bit modes there is none. */
+static inline unsigned half_of(uint64_t lin)
+{
+    return (unsigned)(lin >> 63);
+}
 
 /* Places of a linear address in tlb and fetch, in the address space of this mix. */
 static inline unsigned tlb_index(uint64_t lin, unsigned mix)
@@ -357,9 +388,13 @@ extern const struct mmu_tlb_ops interp_tlb_ops;
 void tlb_flush_all(struct interp *c);
 /*
  * Recomputes view and fetch_view from cpl, mode, cs_limited, RFLAGS.AC, CR0, CR4, DR7 and the
- * MMU's asid.
+ * MMU's asids; in another address space than before, the upper half's local entries go.
  */
 void tlb_update_views(struct interp *c);
+
+/* c->tlb[i] or c->fetch[i], of the upper half, has been filled with what is not global. */
+void tlb_note_local(struct interp *c, unsigned i);
+void fetch_note_local(struct interp *c, unsigned i);
 
 /* Whole RFLAGS: arithmetic part from flags16, the rest from s.rflags; set splits again. */
 uint64_t interp_rflags(const struct interp *c);

@@ -151,7 +151,7 @@ static unsigned resolve(struct interp *c, const struct uop *u, uint64_t lin, uns
             raise_address(c, u);
         next = (uint32_t)next;
     }
-    if (unlikely(c->view == VIEW_SLOW) && as == AS_CPL)
+    if (unlikely(c->view[0] == VIEW_SLOW) && as == AS_CPL)
         check_slow_view(c, u, lin, bytes, kind);
     out[0].bytes = first;
     out[1].bytes = bytes - first;
@@ -340,7 +340,7 @@ void *lin_span(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_acc
     const struct tlb_entry *e = tlb_slot(c, lin);
     struct piece p[2];
 
-    if (c->view == VIEW_SLOW)
+    if (c->view[0] == VIEW_SLOW)
         return NULL;
     if (likely((kind == MMU_WRITE ? e->wtag : e->rtag) == tlb_want(c, lin)))
         return (void *)(uintptr_t)(lin + e->addend);
@@ -362,7 +362,7 @@ void *lin_try_span(struct interp *c, uint64_t lin, gfn_t *gfn)
     struct mmu_access a = access_of(c, lin, MMU_READ);
     struct mmu_result r;
 
-    if (c->view == VIEW_SLOW)
+    if (c->view[0] == VIEW_SLOW)
         return NULL;
     if (e->rtag != tlb_want(c, lin)) {
         if (c->mode == CODE_64 ? !is_canonical(c, lin) : lin > UINT32_MAX)
@@ -387,7 +387,7 @@ void *lin_span_overwrite(struct interp *c, const struct uop *u, uint64_t lin, co
     struct mmu_access a = access_of(c, lin, MMU_WRITE);
     struct mmu_result r;
 
-    if (c->view == VIEW_SLOW)
+    if (c->view[0] == VIEW_SLOW)
         return NULL;
     if (lin_knows_write(c, lin)) {
         gfn_t gfn = gpa_gfn(gpa_make(tlb_slot(c, lin)->note));

@@ -55,19 +55,19 @@ static inline uint64_t uop_lin(struct interp *c, const struct uop *u, unsigned b
 /* Privilege and AC have places of their own, so that a kernel that copies does not evict. */
 static inline struct tlb_entry *tlb_view_slot(struct interp *c, uint64_t lin, uint32_t view)
 {
-    return &c->tlb[tlb_index(lin, c->mix) ^
+    return &c->tlb[tlb_index(lin, c->mix[half_of(lin)]) ^
                    (view & (VIEW_AC | VIEW_USER)) * (TLB_ENTRIES / TLB_VIEWS)];
 }
 
 static inline struct tlb_entry *tlb_slot(struct interp *c, uint64_t lin)
 {
-    return tlb_view_slot(c, lin, c->view);
+    return tlb_view_slot(c, lin, c->view[half_of(lin)]);
 }
 
 /* Tag that answers for lin now. */
 static inline uint64_t tlb_want(const struct interp *c, uint64_t lin)
 {
-    return (lin & PAGE_MASK) | c->view;
+    return (lin & PAGE_MASK) | c->view[half_of(lin)];
 }
 
 /* mem.c: slow paths. bytes 1..8; the value is zero-extended. */

@@ -12,20 +12,22 @@
 /* IMPLICIT: supervisor, whatever AC says. */
 enum mem_as { AS_CPL, AS_USER, AS_SUPERVISOR, AS_IMPLICIT };
 
-/* The view of such an access; slow views have no others. */
-static inline uint32_t view_as(const struct interp *c, enum mem_as as)
+/* The view of such an access to lin; slow views have no others. */
+static inline uint32_t view_as(const struct interp *c, uint64_t lin, enum mem_as as)
 {
-    if (c->view == VIEW_SLOW)
+    uint32_t view = c->view[half_of(lin)];
+
+    if (view == VIEW_SLOW)
         return VIEW_SLOW;
     switch (as) {
     case AS_USER:
-        return c->view | VIEW_USER;
+        return view | VIEW_USER;
     case AS_SUPERVISOR:
-        return c->view & ~VIEW_USER;
+        return view & ~VIEW_USER;
     case AS_IMPLICIT:
-        return c->view & ~(VIEW_USER | VIEW_AC);
+        return view & ~(VIEW_USER | VIEW_AC);
     default:
-        return c->view;
+        return view;
     }
 }
 
@@ -33,7 +35,7 @@ static inline uint32_t view_as(const struct interp *c, enum mem_as as)
 static inline void *known_host(struct interp *c, uint64_t lin, unsigned bytes,
                                enum mmu_access_kind kind, enum mem_as as)
 {
-    uint32_t view = view_as(c, as);
+    uint32_t view = view_as(c, lin, as);
     const struct tlb_entry *e = tlb_view_slot(c, lin, view);
 
     if ((kind == MMU_WRITE ? e->wtag : e->rtag) != ((lin & PAGE_MASK) | view) ||
@@ -46,7 +48,7 @@ static inline void *known_host(struct interp *c, uint64_t lin, unsigned bytes,
 static inline void tlb_fill(struct interp *c, uint64_t lin, enum mem_as as,
                             const struct mmu_result *r)
 {
-    uint32_t view = view_as(c, as);
+    uint32_t view = view_as(c, lin, as);
     struct tlb_entry *e = tlb_view_slot(c, lin, view);
     uint64_t tag = (lin & PAGE_MASK) | view;
 
@@ -58,6 +60,8 @@ static inline void tlb_fill(struct interp *c, uint64_t lin, enum mem_as as,
     e->addend = r->hva.v - (lin & PAGE_MASK);
     e->note = r->page_gpa.v | (r->may_note ? TLB_NOTED : 0);
     c->tlb_frame[e - c->tlb] = (uint32_t)(r->page_gpa.v >> PAGE_SHIFT);
+    if (!r->global && half_of(lin))
+        tlb_note_local(c, (unsigned)(e - c->tlb));
 }
 
 #endif

@@ -3,6 +3,12 @@
  * The engine's software TLBs as the shadow MMU sees them: data entries (linear page -> host page)
  * and fetch entries (linear page -> decoded page). Both are direct-mapped by linear page alone, so
  * one page has one slot whatever its address space.
+ *
+ * All address spaces have the upper half of theirs in common, as far as it is global: its entries
+ * have the MMU's tag for global translations, and no CR3 load takes them away. What is filled there
+ * and is not global is listed and dropped when another address space becomes the present one, as
+ * its tag would have made unreachable. A guest with many such pages (page table isolation) is
+ * better served by a tag for each address space in both halves; it is noticed by their number.
  */
 #include <string.h>
 
@@ -140,20 +146,101 @@ static void op_write_protect_frame(void *arg, gfn_t gfn)
     each_of_frame(arg, gfn, entry_write_protect);
 }
 
-void tlb_update_views(struct interp *c)
+/* --- the upper half --- */
+
+#define SHARING_JUDGED  256u   /* switches after which sharing is judged */
+#define SHARING_RETRIED 16384u /* switches after which it is tried again */
+#define SHARING_LOCALS  16u    /* entries dropped at each switch that are too many */
+
+static void note_local(uint16_t *list, unsigned *count, unsigned i)
+{
+    if (*count && *count <= LOCALS && list[*count - 1] == i)
+        return;
+    if (*count < LOCALS)
+        list[*count] = (uint16_t)i;
+    if (*count <= LOCALS)
+        ++*count;
+}
+
+void tlb_note_local(struct interp *c, unsigned i)
+{
+    if (c->upper.shares)
+        note_local(c->upper.local, &c->upper.local_count, i);
+}
+
+void fetch_note_local(struct interp *c, unsigned i)
+{
+    if (c->upper.shares)
+        note_local(c->upper.local_fetch, &c->upper.local_fetch_count, i);
+}
+
+/* A fetch tag's sign bit is the address's own, too. */
+static void drop_upper(struct interp *c)
+{
+    for (unsigned i = 0; i < TLB_ENTRIES; i++)
+        if (half_of(c->tlb[i].rtag) || half_of(c->tlb[i].wtag))
+            data_forget(c, &c->tlb[i]);
+    for (unsigned i = 0; i < FETCH_ENTRIES; i++)
+        if (half_of(c->fetch[i].tag))
+            fetch_set(c, i, TLB_NO_TAG, NULL);
+}
+
+static void drop_locals(struct interp *c)
+{
+    struct upper_half *h = &c->upper;
+
+    if (h->local_count > LOCALS || h->local_fetch_count > LOCALS) {
+        drop_upper(c);
+    } else {
+        for (unsigned n = 0; n < h->local_count; n++)
+            data_forget(c, &c->tlb[h->local[n]]);
+        for (unsigned n = 0; n < h->local_fetch_count; n++)
+            fetch_set(c, h->local_fetch[n], TLB_NO_TAG, NULL);
+    }
+    h->dropped += h->local_count + h->local_fetch_count;
+    h->local_count = 0;
+    h->local_fetch_count = 0;
+}
+
+/* Another address space is the present one. */
+static void upper_switch(struct interp *c, uint32_t asid)
+{
+    struct upper_half *h = &c->upper;
+
+    drop_locals(c);
+    h->asid = asid;
+    if (++h->switches < (h->shares ? SHARING_JUDGED : SHARING_RETRIED))
+        return;
+    h->shares = !h->shares || h->dropped < SHARING_LOCALS * SHARING_JUDGED;
+    h->switches = 0;
+    h->dropped = 0;
+}
+
+/* --- views --- */
+
+static void half_update(struct interp *c, unsigned half, uint32_t asid)
 {
     bool user = c->cpl == 3;
     bool ac = (c->s.rflags & RFLAGS_AC) != 0;
-    uint32_t asid = mmu_asid(c->mmu);
     uint64_t key = (uint64_t)c->mode + 1 + (c->cs_limited ? CODE_MODES : 0);
 
-    c->mix = asid % TLB_MIXES;
-    c->fetch_view = asid << 2 | (user ? 1u : 0u) | key << FETCH_VIEW_MODE_SHIFT;
-    c->view = asid << 2 | (user ? 1u : 0u);
+    c->mix[half] = asid % TLB_MIXES;
+    c->fetch_view[half] = asid << 2 | (user ? 1u : 0u) | key << FETCH_VIEW_MODE_SHIFT;
+    c->view[half] = asid << 2 | (user ? 1u : 0u);
     if (ac && (c->s.cr4 & CR4_SMAP))
-        c->view |= VIEW_AC;
+        c->view[half] |= VIEW_AC;
     if ((ac && user && (c->s.cr0 & CR0_AM)) || (c->s.dr[7] & 0xffu) || c->mmu_oracle)
-        c->view = VIEW_SLOW;
+        c->view[half] = VIEW_SLOW;
+}
+
+void tlb_update_views(struct interp *c)
+{
+    uint32_t asid = mmu_asid(c->mmu);
+
+    if (unlikely(asid != c->upper.asid))
+        upper_switch(c, asid);
+    half_update(c, 0, asid);
+    half_update(c, 1, c->upper.shares ? mmu_global_asid(c->mmu) : asid);
     if (c->tier)
         c->tier->view(c);
 }

@@ -64,14 +64,19 @@ static void drop(struct jumps *j, struct jump_entry *table, unsigned window, uns
     table[i].lin = no_address(i);
 }
 
+void jumps_drop(struct jumps *j, struct jump_entry *table, unsigned window, unsigned i)
+{
+    if (is_used(j, window, i))
+        drop(j, table, window, i);
+}
+
 void jumps_add(struct jumps *j, struct jump_entry *table, unsigned window, uint64_t lin,
                const uint8_t *code, unsigned fetch)
 {
     unsigned i = jump_index(lin);
     int32_t self = (int32_t)(window * JUMPS + i);
 
-    if (is_used(j, window, i))
-        drop(j, table, window, i);
+    jumps_drop(j, table, window, i);
     j->node[self] = (struct node){.prev = NONE, .next = j->head[fetch], .fetch = (uint16_t)fetch};
     if (j->head[fetch] != NONE)
         j->node[j->head[fetch]].prev = self;

@@ -44,6 +44,9 @@ void jumps_init(struct jump_entry *table);
 void jumps_add(struct jumps *j, struct jump_entry *table, unsigned window, uint64_t lin,
                const uint8_t *code, unsigned fetch);
 
+/* Drops one entry of a window if it is used. */
+void jumps_drop(struct jumps *j, struct jump_entry *table, unsigned window, unsigned i);
+
 /* Drops all entries of a window, or all that were made under a fetch entry. */
 void jumps_drop_window(struct jumps *j, struct jump_entry *table, unsigned window);
 void jumps_drop_fetch(struct jumps *j, struct jump_entry *const *tables, unsigned fetch);

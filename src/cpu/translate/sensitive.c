@@ -92,7 +92,8 @@ static bool put_ac(struct compile *k, unsigned n, bool on)
     emit_u32(&k->e, on ? RFLAGS_AC : ~RFLAGS_AC);
     emit_load(&k->e, HOST_T0, ABS(v->base));
     emit_store(&k->e, HOST_T0, ABS(k->t->window_base));
-    put_move32(k, ABS(v->view), ABS(k->t->c.view));
+    emit_load(&k->e, HOST_T0, ABS(v->view));
+    emit_store(&k->e, HOST_T0, ABS(k->t->c.view));
     put_move32(k, ABS(v->window), ABS(k->t->windows.current));
     return true;
 }

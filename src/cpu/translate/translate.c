@@ -36,14 +36,14 @@ static void view(struct interp *c)
 
     t->window_base = windows_choose(&t->windows, c);
     for (unsigned on = 0; on < 2; on++) {
-        uint32_t wanted = (c->view & ~VIEW_AC) | (on ? VIEW_AC : 0);
-        int window = windows_find(&t->windows, c->s.cr4 & CR4_SMAP ? wanted : c->view);
+        const struct window_view v = windows_view(c, on);
+        int window = windows_find(&t->windows, c, &v);
 
         t->ac[on].is_known = window >= 0 && c->cpl == 0;
         if (!t->ac[on].is_known)
             continue;
         t->ac[on] = (struct ac_view){.base = (uint64_t)(uintptr_t)&t->windows.window[window],
-                                     .view = t->windows.view[window],
+                                     .view = v.half[0] | (uint64_t)v.half[1] << 32,
                                      .window = (uint32_t)window,
                                      .is_known = true};
     }

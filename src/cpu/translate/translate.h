@@ -92,10 +92,13 @@ enum vectors_where { VECTORS_IN_HOST, VECTORS_IN_IMAGE };
 
 typedef const struct uop *native_enter_fn(const void *entry);
 
-/* The present view with or without AC, for STAC and CLAC; is_known: it has a window. */
+/*
+ * The present view with or without AC, for STAC and CLAC. view: as c->view has it; is_known: it has
+ * a window.
+ */
 struct ac_view {
-    uint64_t base;
-    uint32_t view, window;
+    uint64_t base, view;
+    uint32_t window;
     bool is_known;
 };
 

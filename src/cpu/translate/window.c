@@ -77,39 +77,98 @@ static void window_empty(struct windows *w, struct interp *c, unsigned window)
     jumps_drop_window(w->jumps, w->window[window].jump, window);
 }
 
+/* --- views --- */
+
+struct window_view windows_view(const struct interp *c, bool ac)
+{
+    bool smap = c->s.cr4 & CR4_SMAP;
+    struct window_view v = {.half = {c->view[0], c->view[1]},
+                            .is_shared = smap && !ac && c->cpl == 0 && c->upper.shares};
+
+    for (unsigned h = 0; smap && v.half[0] != VIEW_SLOW && h < HALVES; h++)
+        v.half[h] = (v.half[h] & ~VIEW_AC) | (ac ? VIEW_AC : 0);
+    return v;
+}
+
+/* What tells windows apart: tags are given once, so that of the upper half is no lower one's. */
+static uint32_t key_of(const struct window_view *v)
+{
+    return v->half[v->is_shared ? 1 : 0];
+}
+
+/* W2: another address space is about to use the window. */
+static void lower_set(struct windows *w, struct interp *c, unsigned window, uint32_t view)
+{
+    struct window_lower *l = &w->lower[window];
+
+    if (l->view == view)
+        return;
+    if (l->entries > LOCALS || l->jumps > LOCALS) {
+        window_empty(w, c, window);
+    } else {
+        for (unsigned n = 0; n < l->entries; n++)
+            entry_clear(w, window, l->entry[n]);
+        for (unsigned n = 0; n < l->jumps; n++)
+            jumps_drop(w->jumps, w->window[window].jump, window, l->jump[n]);
+    }
+    *l = (struct window_lower){.view = view};
+}
+
+/* A place of the present window has something of the lower half from now on. */
+static void lower_note(struct windows *w, const struct interp *c, uint64_t lin, uint16_t *list,
+                       unsigned *count, unsigned i)
+{
+    if (half_of(lin) || w->view[w->current] == c->view[0])
+        return;
+    if (*count < LOCALS)
+        list[*count] = (uint16_t)i;
+    if (*count <= LOCALS)
+        ++*count;
+}
+
 uint64_t windows_choose(struct windows *w, struct interp *c)
 {
+    const struct window_view v = windows_view(c, c->s.rflags & RFLAGS_AC);
+    const uint32_t key = key_of(&v);
     unsigned oldest = 0;
 
-    if (c->view == VIEW_SLOW) {
+    if (key == VIEW_SLOW) {
         w->current = WINDOWS;
         return (uint64_t)(uintptr_t)&w->window[WINDOWS];
     }
     w->clock++;
     for (unsigned i = 0; i < WINDOWS; i++) {
-        if (w->view[i] == c->view) {
+        if (w->view[i] == key) {
             oldest = i;
             break;
         }
         if (w->used[i] < w->used[oldest])
             oldest = i;
     }
-    if (w->view[oldest] != c->view) {
+    if (w->view[oldest] != key) {
         window_empty(w, c, oldest);
-        w->view[oldest] = c->view;
+        w->view[oldest] = key;
     }
+    lower_set(w, c, oldest, v.half[0]);
     w->used[oldest] = w->clock;
     w->current = oldest;
     return (uint64_t)(uintptr_t)&w->window[oldest];
 }
 
-int windows_find(const struct windows *w, uint32_t view)
+int windows_find(struct windows *w, struct interp *c, const struct window_view *view)
 {
-    for (unsigned i = 0; view != VIEW_SLOW && i < WINDOWS; i++)
-        if (w->view[i] == view)
-            return (int)i;
+    const uint32_t key = key_of(view);
+
+    for (unsigned i = 0; key != VIEW_SLOW && i < WINDOWS; i++) {
+        if (w->view[i] != key)
+            continue;
+        lower_set(w, c, i, view->half[0]);
+        return (int)i;
+    }
     return -1;
 }
+
+/* --- learning and forgetting --- */
 
 void windows_learn(struct windows *w, struct interp *c, uint64_t lin)
 {
@@ -125,6 +184,7 @@ void windows_learn(struct windows *w, struct interp *c, uint64_t lin)
     to->write_tag = e->wtag == want ? page : no_tag(at);
     to->host = page + e->addend;
     c->tlb_copies[i] |= (uint8_t)(1u << w->current);
+    lower_note(w, c, lin, w->lower[w->current].entry, &w->lower[w->current].entries, at);
 }
 
 void windows_forget(struct windows *w, struct interp *c, unsigned i)
@@ -138,14 +198,16 @@ void windows_forget(struct windows *w, struct interp *c, unsigned i)
 void windows_learn_jump(struct windows *w, const struct interp *c, uint64_t lin,
                         const uint8_t *code)
 {
-    unsigned fetch = fetch_index(lin, c->mix);
+    unsigned fetch = fetch_index(lin, c->mix[half_of(lin)]);
     struct jump_entry *table = w->window[w->current].jump;
     const struct jump_entry *e = &table[jump_index(lin)];
 
-    if (w->current == WINDOWS || c->fetch[fetch].tag != ((lin & PAGE_MASK) ^ c->fetch_view) ||
+    if (w->current == WINDOWS ||
+        c->fetch[fetch].tag != ((lin & PAGE_MASK) ^ c->fetch_view[half_of(lin)]) ||
         (e->lin == lin && e->code == code))
         return;
     jumps_add(w->jumps, table, w->current, lin, code, fetch);
+    lower_note(w, c, lin, w->lower[w->current].jump, &w->lower[w->current].jumps, jump_index(lin));
 }
 
 void windows_forget_fetch(struct windows *w, unsigned i)

@@ -8,8 +8,15 @@
  *   x > 0x1000 - bytes                 miss
  *   x + entry[index].host              the host address
  *
- * Invariant W1: a window's entry is a copy of the rights in the c->tlb[i] of its page and view;
- * whoever changes c->tlb[i] clears the copies (c->tlb_copies says which windows have one).
+ * The kernel's view under SMAP reaches no user page, so what it uses lies in the upper half, which
+ * all address spaces have in common (cpu/interp/tlb.c): they share one window. A page of the lower
+ * half that it uses nevertheless is listed there, and goes when another address space uses it.
+ *
+ * Invariants
+ *   W1  a window's entry is a copy of the rights in the c->tlb[i] of its page and view; whoever
+ *       changes c->tlb[i] clears the copies (c->tlb_copies says which windows have one)
+ *   W2  what a window that is shared has of the lower half belongs to w->lower[window]; it is the
+ *       present address space's in each window that native code may get to
  */
 #ifndef UMBRA_CPU_TRANSLATE_WINDOW_H
 #define UMBRA_CPU_TRANSLATE_WINDOW_H
@@ -33,10 +40,21 @@ struct window {
     struct jump_entry jump[JUMPS];
 };
 
-/* window: WINDOWS + 1; the last one stays empty and serves slow views. */
+/* Places of a shared window that hold something of the lower half; more than LOCALS: anywhere. */
+struct window_lower {
+    uint32_t view; /* whose they are */
+    unsigned entries, jumps;
+    uint16_t entry[LOCALS], jump[LOCALS];
+};
+
+/*
+ * window: WINDOWS + 1; the last one stays empty and serves slow views. view: of the lower half, or
+ * of the upper where the window is shared.
+ */
 struct windows {
     struct window *window;
     struct jumps *jumps;
+    struct window_lower lower[WINDOWS];
     uint32_t view[WINDOWS];
     uint64_t used[WINDOWS], clock;
     unsigned current;
@@ -45,11 +63,23 @@ struct windows {
 enum err windows_create(struct windows *w) MUST_USE;
 void windows_destroy(struct windows *w);
 
-/* The window of c->view from now on; answers its address. */
+/*
+ * A view as c->view has it, for both halves. is_shared: it uses nothing of the lower half that is
+ * worth a window for each address space.
+ */
+struct window_view {
+    uint32_t half[HALVES];
+    bool is_shared;
+};
+
+/* The view of c with or without AC. */
+struct window_view windows_view(const struct interp *c, bool ac);
+
+/* The window of the present view from now on; answers its address. */
 uint64_t windows_choose(struct windows *w, struct interp *c);
 
-/* The window that a view has now, -1: none. */
-int windows_find(const struct windows *w, uint32_t view);
+/* The window that a view has now, ready to be used (W2), -1: none. */
+int windows_find(struct windows *w, struct interp *c, const struct window_view *view);
 
 /* Takes the TLB's answer for lin, if it has one, into the present window. */
 void windows_learn(struct windows *w, struct interp *c, uint64_t lin);
