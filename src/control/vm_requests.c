@@ -15,6 +15,7 @@ void vm_set_end(struct vm *vm, enum vm_end_kind kind, uint32_t code, const char 
     }
     pthread_cond_broadcast(&vm->cond);
     pthread_mutex_unlock(&vm->lock);
+    mem_end(vm->mem);
     vm->engine->kick(vm->vcpu);
     vm_poke(vm);
 }

@@ -16,6 +16,8 @@
 #ifndef UMBRA_MEM_INTERNAL_H
 #define UMBRA_MEM_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "base/invariant.h"
 #include "base/log.h"
 #include "mem/balloon.h"
@@ -195,6 +197,7 @@ struct guest_mem {
     void (*pressure_hook)(void *arg);
     void *pressure_arg;
     struct stall stall;
+    atomic_bool has_ended; /* mem_end */
 };
 
 /* The low bits of an age: see age.c; the mark says "read ahead and not used yet". */

@@ -83,6 +83,12 @@ void mem_set_pressure_hook(struct guest_mem *mem, void (*hook)(void *arg), void 
 uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns);
 
 /*
+ * The guest will not run again, so no limit is worth waiting for: service that is at it, perhaps
+ * for many seconds on a slow disk, returns soon. By any thread.
+ */
+void mem_end(struct guest_mem *mem);
+
+/*
  * Host memory that the guest's pages and stores hold now: resident, pinned, shared copies,
  * compressed store, pages on their way to or from files.
  */

@@ -83,6 +83,16 @@ void mem_set_pressure_hook(struct guest_mem *mem, void (*hook)(void *arg), void 
     mem->pressure_arg = arg;
 }
 
+void mem_end(struct guest_mem *mem)
+{
+    atomic_store(&mem->has_ended, true);
+}
+
+static bool has_ended(struct guest_mem *mem)
+{
+    return atomic_load_explicit(&mem->has_ended, memory_order_relaxed);
+}
+
 /* Waits until something has been written. False: it fails, or nothing is on its way. */
 static bool wait_for(struct swap *file)
 {
@@ -102,7 +112,8 @@ static bool wait_for(struct swap *file)
 
 static bool wait_for_file(struct guest_mem *mem)
 {
-    return wait_for(mem->smart.file) || smart_gives_way(mem) || wait_for(mem->swap);
+    return !has_ended(mem) &&
+           (wait_for(mem->smart.file) || smart_gives_way(mem) || wait_for(mem->swap));
 }
 
 static void work_on_files(struct guest_mem *mem, enum swap_flush flush)
@@ -145,7 +156,7 @@ static enum reclaimed reclaim(struct guest_mem *mem, uint64_t goal, uint64_t dea
             if (deadline_ns != NO_DEADLINE || !wait_for_file(mem))
                 return RECLAIM_END;
         }
-        if (deadline_ns != NO_DEADLINE && mem_clock_ns() > deadline_ns)
+        if (has_ended(mem) || (deadline_ns != NO_DEADLINE && mem_clock_ns() > deadline_ns))
             return RECLAIM_LATER;
     }
     return RECLAIM_DONE;
@@ -194,7 +205,7 @@ static void keep_limit(struct guest_mem *mem)
         continue;
     while (mem_host_bytes(mem) > limit && wait_for_file(mem))
         continue;
-    if (mem_host_bytes(mem) > limit)
+    if (mem_host_bytes(mem) > limit && !has_ended(mem))
         stall_for_space(mem);
     else
         stall_clear(mem, STALL_SPACE);

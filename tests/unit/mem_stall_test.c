@@ -141,6 +141,25 @@ static void no_place_left(void **state)
     world_close(&w);
 }
 
+/* Nobody waits for the limit of a guest that will not run again; nothing is lost all the same. */
+static void a_guest_that_has_ended(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    world_open(&w, 4096, 4096, 0, NULL);
+    fill_frames(&w, 0, 4000);
+    mem_end(w.mem);
+    order(&w, 64, ANY, MEM_MEANS_SWAP);
+    serve(&w);
+    assert_null(mem_stall(w.mem));
+    assert_true(mem_host_bytes(w.mem) > 2048 * PAGE); /* it would have gone down to 64 */
+    world_check(&w);
+    for (uint64_t g = 0; g < 4000; g++)
+        assert_true(reads_as(&w, g, g));
+    world_close(&w);
+}
+
 static void a_file_that_cannot_be_made(void **state)
 {
     const struct mem_store_config config = {
@@ -158,9 +177,9 @@ static void a_file_that_cannot_be_made(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_room_on_the_disk),        cmocka_unit_test(a_file_that_cannot_be_read),
-        cmocka_unit_test(a_file_that_was_changed),    cmocka_unit_test(no_place_left),
-        cmocka_unit_test(a_file_that_cannot_be_made),
+        cmocka_unit_test(no_room_on_the_disk),     cmocka_unit_test(a_file_that_cannot_be_read),
+        cmocka_unit_test(a_file_that_was_changed), cmocka_unit_test(no_place_left),
+        cmocka_unit_test(a_guest_that_has_ended),  cmocka_unit_test(a_file_that_cannot_be_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

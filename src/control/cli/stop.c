@@ -35,8 +35,10 @@ int command_stop(int count, char *const *words)
             ended = qmp_link_wait_end(&link, STOP_SECONDS);
         qmp_link_close(&link);
         if (!err && !ended)
-            err = err_new(ERR_IO, "VM '%s' has not ended within %d seconds", given.name,
-                          STOP_SECONDS);
+            err = err_new(ERR_IO,
+                          "VM '%s' was told to end and has not within %d seconds: the host may be "
+                          "slow; umbra ps shows when it is gone",
+                          given.name, STOP_SECONDS);
     }
     return err ? cli_fail(err) : STATUS_OK;
 }
