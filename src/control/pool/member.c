@@ -104,8 +104,8 @@ static uint64_t demand_bytes(struct member *m, uint64_t held, uint64_t now)
             m->step = 0;
         return max_u64(2 * band_bytes(m), m->step);
     }
-    if (only_gave_back(m, now))
-        return 0;
+    if (only_gave_back(m, now)) /* what it gave beyond its lease it may have again */
+        return m->lease > held ? m->lease - held : 0;
     if (m->lease > m->met_lease || !m->step)
         m->step = m->step ? 2 * m->step : STEP_BYTES;
     m->met_lease = m->lease;
