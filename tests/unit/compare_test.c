@@ -130,6 +130,9 @@ static void figures_of_a_run(void **state)
     assert_true(isnan(f.value[FIGURE_of_enough]));
     compare_figures_make(&run, SHORTAGE_NONE, &f);
     assert_true(isnan(f.value[FIGURE_time_to_target_s]));
+    compare_figures_make(&run, SHORTAGE_POOL, &f); /* which never gave it away */
+    assert_true(isnan(f.value[FIGURE_time_to_target_s]));
+    assert_true(isnan(f.value[FIGURE_reclaim_bytes_per_s]));
     run.marks.is_reached = false;
     compare_figures_make(&run, SHORTAGE_LIMIT, &f);
     assert_true(isnan(f.value[FIGURE_reclaim_bytes_per_s]));
@@ -248,6 +251,11 @@ static void a_table(void **state)
     char *table = printed(compare_print_table, &w.result);
     assert_non_null(strstr(table, "enough memory           20,000     100 %"));
     assert_non_null(strstr(table, "Round 2 failed: in the guest: <it> & more"));
+    assert_null(strstr(table, "says more"));
+    free(table);
+    w.result.columns[0].figures.value[FIGURE_accesses_per_s] = 3; /* for a second */
+    table = printed(compare_print_table, &w.result);
+    assert_non_null(strstr(table, "That is of 3 accesses only: a longer --seconds says more."));
     free(table);
     free_world(&w);
 }

@@ -141,8 +141,8 @@ void compare_figures_make(const struct compare_run *run, enum compare_shortage s
         return;
     measured_means(run, out);
     since_shortage(run, out);
-    if (shortage != SHORTAGE_NONE)
-        way_to_target(run, out);
+    if (shortage == SHORTAGE_LIMIT || shortage == SHORTAGE_BALLOON)
+        way_to_target(run, out); /* a pool never gave it away */
     if (run->marks.live_again > run->marks.reset)
         of_restart(run, out);
 }

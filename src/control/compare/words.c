@@ -7,6 +7,8 @@
 #include "control/size.h"
 
 #define MIB 1048576.0
+/* Of less than this, medians and percentiles are hardly any. */
+#define FEW 9.5
 
 const char *compare_bytes(char buf[COMPARE_TEXT], double bytes)
 {
@@ -216,6 +218,7 @@ static void tell_cost(const struct compare_plan *plan, const struct compare_colu
 {
     const double *v = c->figures.value;
     char a[COMPARE_TEXT], b[COMPARE_TEXT], n[COMPARE_TEXT];
+    double count = v[FIGURE_accesses_per_s] * v[FIGURE_measured_s];
 
     fprintf(out, "%s %s a second", compare_count(n, v[FIGURE_accesses_per_s]), compare_unit(plan));
     if (c->means->shortage == SHORTAGE_NONE)
@@ -224,6 +227,9 @@ static void tell_cost(const struct compare_plan *plan, const struct compare_colu
         fprintf(out, ", %s of what enough memory allowed", compare_part(a, v[FIGURE_of_enough]));
     fprintf(out, ". Half of them took less than %s, 99 of 100 less than %s.",
             compare_time(a, v[FIGURE_median_ns]), compare_time(b, v[FIGURE_p99_ns]));
+    if (count < FEW)
+        fprintf(out, " That is of %.0f %s only: a longer --seconds says more.", count,
+                compare_unit(plan));
     if (!isnan(v[FIGURE_restart_s]))
         fprintf(out, " The restart took %s until the workload ran again.",
                 compare_time(a, v[FIGURE_restart_s] * 1e9));
