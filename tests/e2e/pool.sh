@@ -19,6 +19,8 @@ END
 
 filled() { said_by "$1" "owner: filled"; }
 
+has_room() { [ "$(watched pool state)" = high ]; }
+
 peak=0
 sample() { # COUNT: what both hold together, in KiB
     local now
@@ -71,6 +73,7 @@ wait "$a"
 check "the first ends well" [ $? = 0 ]
 check "the manager sees it leave" wait_for 10 left a
 sample 20
+check "one that is left has room in the pool" wait_for 60 has_room
 press_key b
 wait "$b"
 check "the second ends well" [ $? = 0 ]
