@@ -32,7 +32,7 @@ struct clock {
     size_t capacity;
 };
 
-static uint64_t monotonic_ns(void)
+uint64_t host_ns(void)
 {
     struct timespec ts;
 
@@ -60,11 +60,11 @@ static uint64_t told_tsc_khz(void)
 static uint64_t measured_tsc_khz(void)
 {
     struct timespec pause = {.tv_nsec = MEASURE_NS};
-    uint64_t ns = monotonic_ns();
+    uint64_t ns = host_ns();
     uint64_t tsc = __rdtsc();
 
     nanosleep(&pause, NULL);
-    ns = monotonic_ns() - ns;
+    ns = host_ns() - ns;
     tsc = __rdtsc() - tsc;
     return tsc * 1000000 / ns;
 }
@@ -105,7 +105,7 @@ enum err clock_create(struct clock **out, const struct clock_config *config)
             clock->tsc_khz = config->host_tsc_khz ? config->host_tsc_khz : host_tsc_khz();
             clock->start = __rdtsc();
         } else {
-            clock->start = monotonic_ns();
+            clock->start = host_ns();
         }
     }
     *out = clock;
@@ -132,7 +132,7 @@ uint64_t clock_now(const struct clock *clock)
                clock->skipped;
     if (clock->by_tsc)
         return clock_ns_from_ticks(__rdtsc() - clock->start, clock->tsc_khz);
-    return monotonic_ns() - clock->start;
+    return host_ns() - clock->start;
 }
 
 uint64_t clock_tsc(const struct clock *clock, uint64_t tsc_khz)

@@ -66,6 +66,9 @@ uint64_t clock_tsc(const struct clock *clock, uint64_t tsc_khz);
  */
 uint64_t host_tsc_khz(void);
 
+/* The host's CLOCK_MONOTONIC in ns, for what is measured or waited for on the host. */
+uint64_t host_ns(void);
+
 /* Exact (floor) without leaving 64 bits, for any khz below 2^43. */
 static inline uint64_t clock_ticks_from_ns(uint64_t ns, uint64_t khz)
 {

@@ -10,7 +10,6 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -22,14 +21,6 @@
  */
 #define CODE_SHARE 32
 #define CODE_LEAST (UINT64_C(8) << 20)
-
-uint64_t vm_host_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
 
 /* Makes wake_fd readable. A full eventfd counter is readable already. */
 void vm_poke(struct vm *vm)
@@ -297,7 +288,7 @@ enum err vm_create(struct vm **out, const struct vm_config *config)
     vm->user_resident = vm->user_balloon = VM_ANY;
     vm->limit_bytes = vm->config.limit_bytes;
     vm->host_state = POOL_LOW;
-    vm->boot_ns = vm_host_ns();
+    vm->boot_ns = host_ns();
     vm->engine = engine_find(config->engine);
     if (!vm->engine) {
         free(vm);
@@ -356,7 +347,7 @@ void vm_destroy(struct vm *vm)
 
 enum err vm_start(struct vm *vm)
 {
-    vm->start_ns = vm_host_ns();
+    vm->start_ns = host_ns();
     errno = pthread_create(&vm->thread, NULL, vm_cpu_main, vm);
     if (errno)
         return err_errno(ERR_NOMEM, "cannot start the vCPU's thread");

@@ -159,7 +159,7 @@ static bool gate(struct vm *vm)
 static void idle_sleep(struct vm *vm, uint64_t due_ns)
 {
     uint64_t now = clock_now(vm->clock);
-    uint64_t until = vm_host_ns() + (due_ns > now ? due_ns - now : 0);
+    uint64_t until = host_ns() + (due_ns > now ? due_ns - now : 0);
     struct timespec ts = {.tv_sec = (time_t)(until / UINT64_C(1000000000)),
                           .tv_nsec = (long)(until % UINT64_C(1000000000))};
     int rc = 0;

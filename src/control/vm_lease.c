@@ -70,7 +70,7 @@ static bool may_wait(struct vm *vm)
 
 bool vm_wait_for_lease(struct vm *vm)
 {
-    uint64_t until = vm_host_ns() + WAIT_NS;
+    uint64_t until = host_ns() + WAIT_NS;
     struct timespec ts = {.tv_sec = (time_t)(until / SECOND_NS),
                           .tv_nsec = (long)(until % SECOND_NS)};
     bool has_news;

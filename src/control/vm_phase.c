@@ -24,7 +24,7 @@ const char *vm_phase_name(enum vm_phase phase)
 void vm_phase_restarts(struct vm *vm)
 {
     vm->phase = VM_RESTARTING;
-    vm->boot_ns = vm_host_ns();
+    vm->boot_ns = host_ns();
 }
 
 void vm_set_restarting(struct vm *vm)
@@ -62,7 +62,7 @@ enum vm_phase vm_phase(struct vm *vm)
     enum vm_phase phase;
 
     pthread_mutex_lock(&vm->lock);
-    look(vm, false, vm_host_ns());
+    look(vm, false, host_ns());
     phase = vm->phase;
     pthread_mutex_unlock(&vm->lock);
     return phase;

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/clock.h"
 #include "control/vm.h"
 #include "control/vm_folder.h"
 #include "machine/board.h"
@@ -100,7 +101,6 @@ struct vm {
 /* vm.c */
 enum err vm_load(struct vm *vm) MUST_USE;
 void vm_poke(struct vm *vm);
-uint64_t vm_host_ns(void);
 
 /* vm_requests.c */
 void vm_set_end(struct vm *vm, enum vm_end_kind kind, uint32_t code, const char *text);

@@ -11,7 +11,7 @@ void vm_set_end(struct vm *vm, enum vm_end_kind kind, uint32_t code, const char 
         vm->end.kind = kind;
         vm->end.code = code;
         snprintf(vm->end.text, sizeof(vm->end.text), "%s", text);
-        vm->end_ns = vm_host_ns();
+        vm->end_ns = host_ns();
     }
     pthread_cond_broadcast(&vm->cond);
     pthread_mutex_unlock(&vm->lock);
@@ -152,7 +152,7 @@ uint64_t vm_wall_ns(struct vm *vm)
 
     if (!vm->start_ns)
         return 0;
-    return (end ? end : vm_host_ns()) - vm->start_ns;
+    return (end ? end : host_ns()) - vm->start_ns;
 }
 
 uint64_t vm_guest_ns(struct vm *vm)

@@ -76,7 +76,7 @@ void vm_want_resident(struct vm *vm, uint64_t bytes, uint64_t within_ns)
 {
     pthread_mutex_lock(&vm->lock);
     vm->user_resident = bytes;
-    vm->user_deadline_ns = within_ns ? vm_host_ns() + within_ns : 0;
+    vm->user_deadline_ns = within_ns ? host_ns() + within_ns : 0;
     pthread_mutex_unlock(&vm->lock);
     vm_ask_service(vm, &vm->policy_wanted);
 }
@@ -352,7 +352,7 @@ static bool is_late(const struct vm *vm)
 static bool serve_memory(struct vm *vm, const struct wants *w, uint64_t budget_ns)
 {
     bool has_news = vm_wait_for_lease(vm);
-    uint64_t now = vm_host_ns();
+    uint64_t now = host_ns();
     bool decides = w->policy || has_news || now >= vm->next_policy_ns;
     bool serves = decides || w->memory || now >= vm->next_memory_ns;
 
@@ -365,7 +365,7 @@ static bool serve_memory(struct vm *vm, const struct wants *w, uint64_t budget_n
             budget_ns = SERVICE_HASTE_NS;
         vm->next_memory_ns = mem_service(vm->mem, now, budget_ns);
         forget_told(vm, VM_IO_SWAP);
-        arm_timer(vm, vm_host_ns());
+        arm_timer(vm, host_ns());
     }
     return serves;
 }
@@ -418,7 +418,7 @@ static void set_stall(struct vm *vm, const char *why)
 bool vm_wait_out_stall(struct vm *vm)
 {
     const char *why = mem_stall(vm->mem);
-    uint64_t until = vm_host_ns() + STALL_RETRY_NS;
+    uint64_t until = host_ns() + STALL_RETRY_NS;
     struct timespec ts = {.tv_sec = (time_t)(until / SECOND_NS),
                           .tv_nsec = (long)(until % SECOND_NS)};
     int rc = 0;

@@ -13,17 +13,8 @@
  *   C2  after a failure its host page is given back and its place is kept
  */
 #include <string.h>
-#include <time.h>
 
 #include "mem/internal.h"
-
-uint64_t mem_clock_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
 
 void latency_note(struct guest_mem *mem, enum mem_latency which, uint64_t ns)
 {
@@ -92,7 +83,7 @@ static void arrived(struct guest_mem *mem, uint64_t index, bool is_ahead, enum a
 
 static void from_zstore(struct guest_mem *mem, uint64_t index)
 {
-    uint64_t begin = mem_clock_ns();
+    uint64_t begin = host_ns();
 
     own_page_take(mem, index);
     zstore_get(mem->zstore, mem->place[index], mem_index_ptr(mem, index));
@@ -101,7 +92,7 @@ static void from_zstore(struct guest_mem *mem, uint64_t index)
     if (image_has(mem, index))
         image_note_back(mem);
     mem->stats.came_from_compressed++;
-    uint64_t ns = mem_clock_ns() - begin;
+    uint64_t ns = host_ns() - begin;
     latency_note(mem, MEM_LATENCY_COMPRESSED, ns);
     mem->stats.fault_ns += ns;
 }
@@ -154,7 +145,7 @@ static bool from_file(struct guest_mem *mem, uint64_t index)
     uint32_t slots[AHEAD_SWAP_MAX];
     void *pages[AHEAD_SWAP_MAX];
     bool ok[AHEAD_SWAP_MAX] = {false};
-    uint64_t begin = mem_clock_ns();
+    uint64_t begin = host_ns();
     bool staged = swap_is_staged(file, mem->place[index]);
     unsigned count = 1;
 
@@ -183,7 +174,7 @@ static bool from_file(struct guest_mem *mem, uint64_t index)
     }
     discard_settle(mem);
     stores_sync_stats(mem);
-    uint64_t ns = mem_clock_ns() - begin;
+    uint64_t ns = host_ns() - begin;
     mem->stats.fault_ns += ns;
     if (mem->state[index] != PAGE_RESIDENT)
         return swap_failed(mem, index, was_read);
@@ -227,7 +218,7 @@ static bool image_failed(struct guest_mem *mem, uint64_t index)
 static bool from_image(struct guest_mem *mem, uint64_t index)
 {
     uint64_t frames[AHEAD_MAX] = {index};
-    uint64_t begin = mem_clock_ns();
+    uint64_t begin = host_ns();
     uint64_t block;
     unsigned disk, count = 1;
     int step;
@@ -256,7 +247,7 @@ static bool from_image(struct guest_mem *mem, uint64_t index)
     mem->ahead[AHEAD_IMAGE].last = image_key(disk, block) + count - 1;
     mem->stats.came_from_image++;
     image_note_back(mem);
-    uint64_t ns = mem_clock_ns() - begin;
+    uint64_t ns = host_ns() - begin;
     latency_note(mem, MEM_LATENCY_IMAGE, ns);
     mem->stats.fault_ns += ns;
     return true;

@@ -124,7 +124,7 @@ void equal_scan(struct guest_mem *mem, uint64_t now_ns, uint64_t deadline_ns)
     if (due > mem->total_pages)
         due = mem->total_pages;
     for (uint64_t n = 0; n < due; n++) {
-        if (n % 64 == 63 && mem_clock_ns() > deadline_ns)
+        if (n % 64 == 63 && host_ns() > deadline_ns)
             break;
         scan_one(mem, mem->scan_at);
         mem->scan_at = mem->scan_at + 1 < mem->total_pages ? mem->scan_at + 1 : 0;

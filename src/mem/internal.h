@@ -18,6 +18,7 @@
 
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "base/invariant.h"
 #include "base/log.h"
 #include "mem/balloon.h"
@@ -386,7 +387,6 @@ uint64_t stores_staged_pages(const struct guest_mem *mem);
 /* Host memory without what is on its way to files. */
 uint64_t stores_held_bytes(const struct guest_mem *mem);
 
-uint64_t mem_clock_ns(void);
 void latency_note(struct guest_mem *mem, enum mem_latency which, uint64_t ns);
 
 void mem_notify_unmap(struct guest_mem *mem, gfn_t gfn);

@@ -156,7 +156,7 @@ static enum reclaimed reclaim(struct guest_mem *mem, uint64_t goal, uint64_t dea
             if (deadline_ns != NO_DEADLINE || !wait_for_file(mem))
                 return RECLAIM_END;
         }
-        if (has_ended(mem) || (deadline_ns != NO_DEADLINE && mem_clock_ns() > deadline_ns))
+        if (has_ended(mem) || (deadline_ns != NO_DEADLINE && host_ns() > deadline_ns))
             return RECLAIM_LATER;
     }
     return RECLAIM_DONE;
@@ -220,7 +220,7 @@ static uint64_t keep_target(struct guest_mem *mem, uint64_t now_ns, uint64_t dea
     switch (reclaim(mem, mem->orders.target_bytes, deadline_ns)) {
     case RECLAIM_LATER:
         work_on_files(mem, SWAP_WHEN_DUE);
-        return mem_clock_ns() > deadline_ns ? now_ns : now_ns + MS;
+        return host_ns() > deadline_ns ? now_ns : now_ns + MS;
     case RECLAIM_END:
         work_on_files(mem, SWAP_ALL_NOW);
         return now_ns + STALL_POLL_NS;
@@ -254,7 +254,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
 {
-    uint64_t begin = mem_clock_ns();
+    uint64_t begin = host_ns();
     uint64_t deadline = begin + budget_ns;
 
     mem->pressure_told = false;
@@ -278,6 +278,6 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
     if (mem->stall.kind != STALL_NONE)
         next = earlier(next, now_ns + STALL_POLL_NS);
     stores_sync_stats(mem);
-    mem->stats.service_ns += mem_clock_ns() - begin;
+    mem->stats.service_ns += host_ns() - begin;
     return next;
 }

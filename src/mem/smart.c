@@ -58,7 +58,7 @@ static bool open_file(struct guest_mem *mem)
         smart_close(mem);
         return false;
     }
-    s->begun_ns = mem_clock_ns();
+    s->begun_ns = host_ns();
     s->cursor = s->retry_ns = 0;
     mem->stats.smart_files++;
     return true;
@@ -72,7 +72,7 @@ void smart_close(struct guest_mem *mem)
         struct swap_info info;
         smart_info(mem, &info);
         s->past = info;
-        mem->stats.smart_file_ns += mem_clock_ns() - s->begun_ns;
+        mem->stats.smart_file_ns += host_ns() - s->begun_ns;
         swap_close(s->file);
     }
     if (s->pages)
@@ -196,7 +196,7 @@ static void drain(struct guest_mem *mem, uint64_t now_ns, uint64_t deadline_ns)
             mem->smart.retry_ns = now_ns + (swap_trouble(mem->smart.file) ? RETRY_NS : WORK_NS);
             return;
         }
-        if (mem_clock_ns() > deadline_ns)
+        if (host_ns() > deadline_ns)
             return;
     }
 }

@@ -19,7 +19,7 @@ void stall_set(struct guest_mem *mem, enum stall_kind kind, uint64_t index, cons
         mem->stats.stalls++;
     stall->kind = kind;
     stall->index = index;
-    stall->tried_ns = mem_clock_ns();
+    stall->tried_ns = host_ns();
     va_start(args, fmt);
     (void)vsnprintf(stall->text, sizeof stall->text, fmt, args);
     va_end(args);

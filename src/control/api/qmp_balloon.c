@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "mem/balloon.h"
 #include "mem/reclaim.h"
 
@@ -19,14 +20,6 @@
 #define DEVICE_NAME "balloon0"
 
 #define INTERVAL "guest-stats-polling-interval"
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * SECOND_NS + (uint64_t)ts.tv_nsec;
-}
 
 /* The guest's size as it is after what is in the balloon. */
 static uint64_t actual_bytes(struct vm *vm, const struct balloon_info *info)
@@ -84,7 +77,7 @@ bool qmp_balloon_due(struct qmp_balloon *balloon, struct vm *vm, json_t **data)
     (void)n; /* only so that it is not readable any more */
     if (!balloon->poll_s && !balloon->event_waits && changes == balloon->changes_seen)
         return false;
-    now = now_ns();
+    now = host_ns();
     poll_guest(balloon, vm, now);
     balloon->event_waits |= changes != balloon->changes_seen;
     balloon->changes_seen = changes;
@@ -161,7 +154,7 @@ static int64_t last_update(const struct balloon_guest_stats *stats)
     if (!stats->updates)
         return 0;
     clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec - (int64_t)((now_ns() - stats->updated_ns) / SECOND_NS);
+    return (int64_t)ts.tv_sec - (int64_t)((host_ns() - stats->updated_ns) / SECOND_NS);
 }
 
 /*
@@ -245,7 +238,7 @@ json_t *qmp_balloon_qom_set(struct qmp_call *call)
         return qmp_fail(call, QMP_GENERIC, "timer value %s",
                         seconds < 0 ? "must be greater than zero" : "is too big");
     call->balloon->poll_s = (uint64_t)seconds;
-    call->balloon->next_poll_ns = now_ns();
+    call->balloon->next_poll_ns = host_ns();
     poll_guest(call->balloon, call->vm, call->balloon->next_poll_ns);
     arm(call->balloon);
     return json_object();
@@ -281,7 +274,7 @@ static json_t *figure(const struct balloon_guest_stats *stats, unsigned tag)
 json_t *qmp_balloon_state(struct qmp_call *call)
 {
     struct vm *vm = call->vm;
-    uint64_t memory = mem_size_bytes(vm_mem(vm)), now = now_ns();
+    uint64_t memory = mem_size_bytes(vm_mem(vm)), now = host_ns();
     struct balloon_info info;
     struct vm_decision decision = vm_decision(vm);
     uint64_t in_balloon, host;

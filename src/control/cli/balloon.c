@@ -11,9 +11,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "control/api/qmp_client.h"
 #include "control/cli/command.h"
 #include "control/duration.h"
@@ -96,14 +96,6 @@ static void print_help(void)
     puts("\nExit status: 0 reached, 1 not reached, 2 usage, 4 the host failed.");
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
-
 /* ---- looking ---- */
 
 static uint64_t number(const json_t *object, const char *key)
@@ -130,7 +122,7 @@ static enum err look_at(struct balloon_run *run, struct look *l)
         .paused = flag(state, "paused"),
         .stalled = flag(state, "stalled"),
         .hinting_now = flag(state, "hinting_now"),
-        .now_ns = now_ns(),
+        .now_ns = host_ns(),
         .guest = number(state, "guest_bytes"),
         .target = number(state, "target_bytes"),
         .actual = number(state, "actual_bytes"),
@@ -194,7 +186,7 @@ static void end_line(struct balloon_run *run)
 /* A line rewritten on a terminal; elsewhere one a second, when something has changed. */
 static void tell_progress(struct balloon_run *run, uint64_t bytes, const char *what)
 {
-    uint64_t now = now_ns();
+    uint64_t now = host_ns();
 
     if (!run->on_terminal && (now < run->printed_ns + PLAIN_LINE_NS || bytes == run->printed_bytes))
         return;
@@ -277,7 +269,7 @@ static enum err show(struct balloon_run *run)
 static bool wait_a_moment(struct balloon_run *run)
 {
     struct pollfd fd = {.fd = run->signal_fd, .events = POLLIN};
-    bool early = now_ns() - run->began_ns < PLAIN_LINE_NS;
+    bool early = host_ns() - run->began_ns < PLAIN_LINE_NS;
 
     run->interrupted = poll(&fd, 1, early ? LOOK_EARLY_MS : LOOK_MS) > 0;
     return !run->interrupted;
@@ -347,7 +339,7 @@ static enum err use_next_means(struct balloon_run *run, struct look *l, int *sta
 {
     uint64_t before = l->host;
     enum watch_end end = WATCH_REACHED;
-    uint64_t began = now_ns();
+    uint64_t began = host_ns();
     enum err err;
 
     fprintf(stderr, "umbra: %s: the rest is taken without the guest, as umbra swap does\n",
@@ -382,7 +374,7 @@ static enum err resize(struct balloon_run *run, int *status)
                        SIZE_TEXT(l.guest), run->size_text);
     run->size &= ~(PAGE_BYTES - 1);
     run->from_bytes = l.actual;
-    run->began_ns = now_ns();
+    run->began_ns = host_ns();
     /* what was to be held without the guest is not to stand in the way of a guest that grows */
     if (l.resident_wish != UINT64_MAX && l.resident_wish < run->size)
         err = ask_resident(run, UINT64_MAX);
@@ -412,7 +404,7 @@ static enum err hint(struct balloon_run *run, int *status)
     enum err err = look_at(run, &l);
 
     before = l.host;
-    run->began_ns = now_ns();
+    run->began_ns = host_ns();
     if (!err)
         err = qmp_link_call(&run->link, "x-umbra-balloon-hint", &result);
     json_decref(result);

@@ -3,8 +3,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "control/api/qmp_client.h"
 #include "control/cli/command.h"
 
@@ -14,10 +14,7 @@ static const struct option_spec no_options[] = {{NULL, NULL, NULL}};
 
 static int64_t now_ms(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return (int64_t)(host_ns() / 1000000);
 }
 
 static bool is_event(const json_t *message, const char *name)

@@ -4,9 +4,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "control/api/qmp_client.h"
 #include "control/cli/command.h"
 #include "control/duration.h"
@@ -77,14 +77,6 @@ static void print_help(void)
     puts("\nExit status: 0 reached, 1 not reached within the time, 2 usage, 4 the host failed.");
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
-
 static uint64_t held(const json_t *memory)
 {
     return (uint64_t)json_integer_value(json_object_get(memory, "host_bytes"));
@@ -146,7 +138,7 @@ static enum err follow(struct swap_run *run, struct qmp_link *link)
     uint64_t told = run->begin_ns;
     enum err err = look(run, link);
 
-    while (!err && !is_reached(run) && now_ns() < run->begin_ns + run->within_ns) {
+    while (!err && !is_reached(run) && host_ns() < run->begin_ns + run->within_ns) {
         struct pollfd fd = {.fd = run->signal_fd, .events = POLLIN};
 
         if (poll(&fd, 1, LOOK_MS) > 0) {
@@ -154,12 +146,12 @@ static enum err follow(struct swap_run *run, struct qmp_link *link)
             break;
         }
         err = look(run, link);
-        if (!err && now_ns() >= told + TELL_NS) {
-            told = now_ns();
+        if (!err && host_ns() >= told + TELL_NS) {
+            told = host_ns();
             tell(run, told);
         }
     }
-    run->end_ns = now_ns();
+    run->end_ns = host_ns();
     return err;
 }
 
@@ -238,7 +230,7 @@ static enum err swap_vm(struct swap_run *run)
         return err;
     err = look(run, &link);
     run->before = json_incref(run->after);
-    run->begin_ns = run->end_ns = now_ns();
+    run->begin_ns = run->end_ns = host_ns();
     if (!err)
         err = order(run, &link);
     if (!err && run->target_bytes != UINT64_MAX) {

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "control/api/qmp_client.h"
 #include "control/api/qmp_trace.h"
 #include "control/cli/command.h"
@@ -217,10 +217,7 @@ static enum err take_message(struct trace_run *run, const json_t *message)
 
 static uint64_t now_ms(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+    return host_ns() / 1000000;
 }
 
 static int wait_ms(const struct trace_run *run, uint64_t end_ms, uint64_t now)

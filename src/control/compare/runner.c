@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "control/api/qmp_client.h"
 #include "control/compare/child.h"
 #include "control/compare/statistics.h"
@@ -50,10 +51,7 @@ struct runner {
 
 static double now_s(void)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return (double)host_ns() * 1e-9;
 }
 
 static void fail(struct runner *r, const char *why)

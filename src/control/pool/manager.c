@@ -10,23 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/addr.h"
+#include "base/clock.h"
 #include "control/pool/manager_private.h"
 
 #define GRACE_NS (2 * SECOND_NS)
 /* A VM may grow by so much before it has to ask. */
 #define SLACK_PAGES (4 * MIB_PAGES)
-
-static uint64_t host_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * SECOND_NS + (uint64_t)ts.tv_nsec;
-}
 
 /* ---- members ---- */
 

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "control/listen.h"
 #include "control/paths.h"
 #include "control/pool/link.h"
@@ -40,14 +40,6 @@ struct member {
     bool is_told_lost;
     char refused[240];
 };
-
-static uint64_t host_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {

@@ -10,9 +10,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "control/top/gather.h"
 #include "control/top/plain.h"
 #include "control/top/view.h"
@@ -33,14 +33,6 @@ struct top {
     uint64_t asked_ns, shown, count;
     bool is_first, is_shown;
 };
-
-static uint64_t host_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 * MS + (uint64_t)ts.tv_nsec;
-}
 
 /* ---- showing ---- */
 

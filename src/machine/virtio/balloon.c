@@ -13,20 +13,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "machine/virtio/balloon_private.h"
 #include "mem/balloon.h"
 
 #define QUEUE_SIZE 128
-
-uint64_t balloon_host_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
 
 enum err balloon_create(struct balloon **out, const struct balloon_config *config)
 {
@@ -136,7 +127,7 @@ static void driver_ok(void *arg, uint64_t features)
     struct balloon *b = arg;
 
     b->poison_val = features & BALLOON_F_PAGE_POISON ? b->reg.poison_val : 0;
-    b->moved_ns = balloon_host_ns();
+    b->moved_ns = host_ns();
     if (b->reg.num_pages)
         virtio_config_changed(b->dev);
 }

@@ -50,7 +50,7 @@ static enum outcome serve_pfns(struct balloon *b, enum balloon_queue index, stru
             b->held_pages += mem_balloon_inflate_many(b->config.mem, gfns, n);
         else
             mem_balloon_deflate_many(b->config.mem, gfns, n);
-        b->moved_ns = balloon_host_ns();
+        b->moved_ns = host_ns();
         w->done += n;
         *budget -= n;
     }

@@ -3,6 +3,7 @@
 #ifndef UMBRA_MACHINE_VIRTIO_BALLOON_PRIVATE_H
 #define UMBRA_MACHINE_VIRTIO_BALLOON_PRIVATE_H
 
+#include "base/clock.h"
 #include "machine/virtio/balloon.h"
 
 /* Feature bits (VIRTIO 1.2 5.5.3). */
@@ -68,9 +69,6 @@ struct balloon {
     uint32_t hint_last_id; /* the newest id that was given out */
     bool hint_started;     /* the driver has begun with hint_cmd_id */
 };
-
-/* balloon.c */
-uint64_t balloon_host_ns(void);
 
 /* A driver that inflates sends 1 MiB a chain: several of them make runs worth giving back. */
 #define BALLOON_HOLD_PAGES 1024

@@ -45,7 +45,7 @@ static bool take_figures(struct balloon *b, const struct virtq_chain *chain)
     }
     if (count) {
         b->stats.updates++;
-        b->stats.updated_ns = balloon_host_ns();
+        b->stats.updated_ns = host_ns();
     }
     return true;
 }

@@ -7,19 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <xxhash.h>
 
 #include "base/invariant.h"
 #include "mem/store/swap_private.h"
-
-uint64_t swap_now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* ---- opening ---- */
 
@@ -74,7 +65,7 @@ enum err swap_open(struct swap **out, enum swap_use use, const char *path, uint6
         return err;
     }
     sw->hole_cursor = slots;
-    sw->tick = (uint32_t)(swap_now_ns() >> SWAP_TICK_SHIFT);
+    sw->tick = (uint32_t)(host_ns() >> SWAP_TICK_SHIFT);
     *out = sw;
     return ERR_OK;
 }
@@ -122,7 +113,7 @@ enum swap_put swap_put(struct swap *sw, uint64_t index, const void *page, uint32
     swap_encrypt(sw->crypt, *slot, page, swap_entry_page(sw, entry));
     sw->staged_count++;
     if (!sw->waiting_count++)
-        sw->oldest_ns = swap_now_ns();
+        sw->oldest_ns = host_ns();
     return SWAP_OK;
 }
 

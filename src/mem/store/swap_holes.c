@@ -26,7 +26,7 @@ static void punch_done(struct aio_request *request, int result)
         return;
     }
     sw->errors++; /* no trouble for the guest */
-    sw->punch_retry_ns = swap_now_ns() + SWAP_RETRY_NS;
+    sw->punch_retry_ns = host_ns() + SWAP_RETRY_NS;
 }
 
 /* Remains of nobody, from slot on: the first one; slots: none. */
@@ -136,6 +136,6 @@ void swap_holes_work(struct swap *sw, uint64_t now)
 
 void swap_punch(struct swap *sw)
 {
-    hunt_begin(sw, swap_now_ns(), true);
+    hunt_begin(sw, host_ns(), true);
     swap_work(sw, SWAP_WHEN_DUE);
 }

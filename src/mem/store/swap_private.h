@@ -24,6 +24,7 @@
 #include <sys/types.h>
 
 #include "base/addr.h"
+#include "base/clock.h"
 #include "mem/store/swap.h"
 
 /* ---- the file (swap_file.c) ---- */
@@ -193,7 +194,6 @@ static inline uint8_t *swap_read_buffer(const struct swap *sw, unsigned op)
     return sw->memory + (SWAP_STAGING_PAGES + (uint64_t)op * SWAP_CLUSTER_PAGES) * PAGE_SIZE;
 }
 
-uint64_t swap_now_ns(void);
 /* error: errno */
 void swap_note_failure(struct swap *sw, enum swap_way way, int error);
 void swap_free_entry(struct swap *sw, uint16_t entry);

@@ -54,7 +54,7 @@ static void wait_again(struct swap *sw, uint16_t entry)
 {
     sw->entry[entry].state = ENTRY_WAITING;
     if (!sw->waiting_count++)
-        sw->oldest_ns = swap_now_ns();
+        sw->oldest_ns = host_ns();
 }
 
 static void write_done(struct aio_request *request, int result)
@@ -84,7 +84,7 @@ static void write_done(struct aio_request *request, int result)
     }
     if (result) {
         sw->round_count = sw->round_next = 0; /* the next one begins with these again */
-        sw->retry_ns = swap_now_ns() + SWAP_RETRY_NS;
+        sw->retry_ns = host_ns() + SWAP_RETRY_NS;
         swap_note_failure(sw, SWAP_WRITING, -result);
         return;
     }
@@ -186,7 +186,7 @@ void swap_work(struct swap *sw, enum swap_flush flush)
     uint64_t now;
 
     aio_reap(sw->aio);
-    now = swap_now_ns();
+    now = host_ns();
     sw->tick = (uint32_t)(now >> SWAP_TICK_SHIFT);
     /* On a full disk holes make room for the writes. */
     if (sw->failed[SWAP_WRITING])
