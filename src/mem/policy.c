@@ -26,6 +26,7 @@
 #include <stdio.h>
 
 #include "base/addr.h"
+#include "base/u64.h"
 
 #define MIB            (UINT64_C(1) << 20)
 #define ROOM_MIN       (8 * MIB)
@@ -37,16 +38,6 @@
 #define STEP_PART 32
 /* 64 MiB a second: all of 1 GiB in a quarter of a minute. */
 #define SHARE_SCAN_PACE UINT64_C(16384)
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t sub(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
 
 const char *policy_rung_name(enum policy_rung rung)
 {
@@ -61,7 +52,7 @@ uint64_t policy_room(uint64_t limit, uint64_t overhead)
 {
     if (limit == UINT64_MAX)
         return UINT64_MAX;
-    uint64_t room = sub(limit, overhead);
+    uint64_t room = left_u64(limit, overhead);
     return room > ROOM_MIN ? room : ROOM_MIN;
 }
 
@@ -89,7 +80,7 @@ static uint64_t worth_taking(const struct policy_input *in)
 {
     uint64_t untouched = in->ledger.pages[PAGE_ABSENT] + in->ledger.pages[PAGE_ZERO];
 
-    return sub(guest_can_give(in), untouched * PAGE_SIZE);
+    return left_u64(guest_can_give(in), untouched * PAGE_SIZE);
 }
 
 /* Pages that the balloon should hold for the limit's sake. */
@@ -107,18 +98,18 @@ static uint64_t balloon_for_limit(const struct policy_state *state, const struct
         reserve *= 2;
     can = guest_can_give(in);
     if (can < reserve / 2)
-        return sub(now, (reserve - can) / PAGE_SIZE);
+        return left_u64(now, (reserve - can) / PAGE_SIZE);
     if (in->host_state < POOL_SOFT)
         return min_u64(asked, now);
     if (held > soft) {
         /* What is asked already stays asked: other means hide how much is missing meanwhile. */
         uint64_t need = (held - soft) / PAGE_SIZE, step = most / STEP_PART;
-        uint64_t give = min_u64(sub(can, reserve), worth_taking(in)) / PAGE_SIZE;
+        uint64_t give = min_u64(left_u64(can, reserve), worth_taking(in)) / PAGE_SIZE;
 
         return min_u64(asked > now ? asked : now + min_u64(min_u64(need, step), give), now + give);
     }
     if (held < relaxed && can < 2 * reserve)
-        return sub(now, (relaxed - held) / PAGE_SIZE);
+        return left_u64(now, (relaxed - held) / PAGE_SIZE);
     return asked;
 }
 
@@ -128,7 +119,7 @@ static uint64_t wanted_balloon(const struct policy_state *state, const struct po
     uint64_t wanted = 0;
 
     if (in->user_balloon != UINT64_MAX)
-        wanted = sub(in->memory, in->user_balloon) / PAGE_SIZE;
+        wanted = left_u64(in->memory, in->user_balloon) / PAGE_SIZE;
     if (room != UINT64_MAX && !(in->forbidden & POLICY_MEANS_BALLOON)) {
         uint64_t limit_pages = balloon_for_limit(state, in, room);
 
@@ -140,7 +131,7 @@ static uint64_t wanted_balloon(const struct policy_state *state, const struct po
 
 static bool differs(uint64_t a, uint64_t b)
 {
-    return sub(a, b) > DEAD_BAND_PAGES || sub(b, a) > DEAD_BAND_PAGES;
+    return left_u64(a, b) > DEAD_BAND_PAGES || left_u64(b, a) > DEAD_BAND_PAGES;
 }
 
 static bool wants_more(const struct policy_state *state, const struct policy_input *in)
@@ -194,7 +185,7 @@ static void decide_balloon(struct policy_state *state, const struct policy_input
 static uint64_t reclaimable_bytes(const struct policy_input *in, const struct policy_output *out)
 {
     bool helps = in->has_balloon && in->guest_available != UINT64_MAX && !out->balloon_stuck;
-    uint64_t by_balloon = helps ? sub(in->guest_available, reserve_of(in)) : 0;
+    uint64_t by_balloon = helps ? left_u64(in->guest_available, reserve_of(in)) : 0;
 
     return by_balloon > in->idle_bytes ? by_balloon : in->idle_bytes;
 }
@@ -207,7 +198,7 @@ static uint64_t smart_limit(const struct policy_state *state, const struct polic
                             const struct policy_output *out)
 {
     bool is_asked =
-        sub(out->balloon_target_pages, in->balloon_pages) ||
+        left_u64(out->balloon_target_pages, in->balloon_pages) ||
         (in->guest_available == UINT64_MAX && in->now_ns < state->asked_ns + POLICY_STUCK_NS);
     bool moves = in->has_balloon && is_asked && !out->balloon_stuck;
 

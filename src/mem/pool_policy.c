@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/invariant.h"
+#include "base/u64.h"
 
 /* Kept free, per mille of the pool: in "hard", whether it is reached from above or from below. */
 #define RESERVE_PER_MILLE 17u
@@ -20,21 +21,6 @@
 static const unsigned threshold_per_mille[POOL_STATES] = {
     [POOL_HIGH] = 60, [POOL_CLEAR] = 40, [POOL_SOFT] = 20, [POOL_HARD] = 10, [POOL_LOW] = 0,
 };
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static uint64_t sub(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
 
 static const char *const state_names[POOL_STATES] = {"high", "clear", "soft", "hard", "low"};
 
@@ -136,7 +122,7 @@ static uint64_t entitle_at(const struct pool *pool, struct pool_vm *vms, size_t 
 
 static void entitle(const struct pool *pool, struct pool_vm *vms, size_t count)
 {
-    uint64_t have = sub(pool->config.pages, pool_reserve(pool));
+    uint64_t have = left_u64(pool->config.pages, pool_reserve(pool));
     double low = 0, high = 1;
 
     if (entitle_at(pool, vms, count, INFINITY) <= have)
@@ -159,7 +145,7 @@ static void entitle(const struct pool *pool, struct pool_vm *vms, size_t count)
 /* What a VM holds over its entitlement, and may be asked for. */
 static uint64_t excess(const struct pool_vm *vm)
 {
-    uint64_t over = sub(vm->held, vm->entitled);
+    uint64_t over = left_u64(vm->held, vm->entitled);
 
     return over > vm->held / 1000 * TOLERANCE_PER_MILLE ? over : 0;
 }
@@ -200,7 +186,7 @@ static uint64_t keep(const struct pool *pool, const struct pool_vm *vm)
 
 static uint64_t missing_of(const struct pool_vm *vm)
 {
-    return sub(vm->entitled, max_u64(vm->held, vm->lease));
+    return left_u64(vm->entitled, max_u64(vm->held, vm->lease));
 }
 
 /*
@@ -212,14 +198,14 @@ static uint64_t grant(const struct pool *pool, struct pool_vm *vms, size_t count
     uint64_t missing = 0, spare;
 
     for (size_t i = 0; i < count; i++) {
-        uint64_t by_right = min_u64(sub(right(&vms[i]), vms[i].lease), free);
+        uint64_t by_right = min_u64(left_u64(right(&vms[i]), vms[i].lease), free);
 
         vms[i].lease += by_right;
         free -= by_right;
     }
     for (size_t i = 0; i < count; i++)
         missing += missing_of(&vms[i]);
-    spare = sub(free, pool_reserve(pool));
+    spare = left_u64(free, pool_reserve(pool));
     free -= spare;
     double part = missing ? fmin(1.0, (double)spare / (double)missing) : 0;
     for (size_t i = 0; i < count; i++) {
@@ -229,11 +215,11 @@ static uint64_t grant(const struct pool *pool, struct pool_vm *vms, size_t count
         spare -= more;
     }
     free += spare;
-    spare = sub(free, threshold_up(pool, POOL_HIGH)); /* slack leaves the state as it is */
+    spare = left_u64(free, threshold_up(pool, POOL_HIGH)); /* slack leaves the state as it is */
     for (size_t i = 0; i < count; i++) {
         uint64_t top =
             min_u64(max_u64(vms[i].held, vms[i].entitled) + slack_pages(pool), vms[i].maximum);
-        uint64_t slack = min_u64(spare / (count - i), sub(top, vms[i].lease));
+        uint64_t slack = min_u64(spare / (count - i), left_u64(top, vms[i].lease));
 
         if (vms[i].lease < vms[i].held)
             continue;
@@ -253,15 +239,15 @@ void pool_decide(struct pool *pool, struct pool_vm *vms, size_t count, struct po
     for (size_t i = 0; i < count; i++) {
         held += vms[i].held;
         taken += max_u64(vms[i].held, vms[i].lease);
-        missing += sub(vms[i].entitled, vms[i].held);
+        missing += left_u64(vms[i].entitled, vms[i].held);
     }
-    answer->free = sub(pool->config.pages, held);
-    answer->shortage = sub(missing + pool_reserve(pool), answer->free);
+    answer->free = left_u64(pool->config.pages, held);
+    answer->shortage = left_u64(missing + pool_reserve(pool), answer->free);
     for (size_t i = 0; i < count; i++)
         vms[i].lease = keep(pool, &vms[i]);
     if (answer->shortage)
         answer->asked = ask_back(vms, count, answer->shortage);
-    answer->unleased = grant(pool, vms, count, sub(pool->config.pages, taken));
+    answer->unleased = grant(pool, vms, count, left_u64(pool->config.pages, taken));
     pool->state = answer->state = next_state(pool, answer->unleased);
 }
 
@@ -272,7 +258,7 @@ bool pool_admits(const struct pool *pool, const struct pool_vm *vms, size_t coun
 
     for (size_t i = 0; i < count; i++)
         sum += vms[i].minimum;
-    return sum <= sub(pool->config.pages, pool_reserve(pool));
+    return sum <= left_u64(pool->config.pages, pool_reserve(pool));
 }
 
 /* ---- smart paging ---- */
@@ -283,7 +269,7 @@ static uint64_t reclaimable_elsewhere(const struct pool_vm *vms, size_t count, s
     uint64_t sum = 0;
 
     for (size_t i = 0; i < count; i++) {
-        uint64_t above = sub(vms[i].held, max_u64(vms[i].minimum, vms[i].entitled));
+        uint64_t above = left_u64(vms[i].held, max_u64(vms[i].minimum, vms[i].entitled));
 
         if (i != which)
             sum += min_u64(vms[i].reclaimable, above);
@@ -298,7 +284,7 @@ static uint64_t grantable(const struct pool *pool, const struct pool_vm *vms, si
 
     for (size_t i = 0; i < count; i++)
         taken += max_u64(vms[i].held, vms[i].lease);
-    return sub(pool->config.pages, taken);
+    return left_u64(pool->config.pages, taken);
 }
 
 void pool_smart_look(const struct pool *pool, const struct pool_vm *vms, size_t count, size_t which,
@@ -310,7 +296,7 @@ void pool_smart_look(const struct pool *pool, const struct pool_vm *vms, size_t 
         .is_restarting = vm->is_restarting,
         .free = grantable(pool, vms, count),
         .reclaimable = reclaimable_elsewhere(vms, count, which),
-        .missing = sub(vm->startup, max_u64(vm->held, vm->lease)),
+        .missing = left_u64(vm->startup, max_u64(vm->held, vm->lease)),
     };
 }
 

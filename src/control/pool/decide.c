@@ -5,12 +5,8 @@
 #include <string.h>
 
 #include "base/addr.h"
+#include "base/u64.h"
 #include "control/pool/manager_private.h"
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
 
 void manager_collect(struct manager *m)
 {

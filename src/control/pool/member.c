@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/u64.h"
 #include "control/listen.h"
 #include "control/paths.h"
 #include "control/pool/link.h"
@@ -40,16 +41,6 @@ struct member {
     bool is_told_lost;
     char refused[240];
 };
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
 
 /* ---- what is reported ---- */
 
