@@ -21,6 +21,9 @@
 
 #define MEASURE_NS INT64_C(20000000)
 
+/* A counter of this frequency counts nanoseconds. */
+#define NS_KHZ 1000000
+
 struct clock {
     struct clock_config config;
     bool by_tsc;
@@ -140,6 +143,18 @@ uint64_t clock_tsc(const struct clock *clock, uint64_t tsc_khz)
     if (clock->by_tsc && clock->tsc_khz == tsc_khz)
         return __rdtsc() - clock->start;
     return clock_ticks_from_ns(clock_now(clock), tsc_khz);
+}
+
+bool clock_get_tsc_scale(const struct clock *clock, uint64_t tsc_khz, struct clock_tsc_scale *out)
+{
+    bool is_same = clock->tsc_khz == tsc_khz;
+
+    /* Two divisions that round are one only where the second is by 1. */
+    if (!clock->by_tsc || (!is_same && tsc_khz != NS_KHZ))
+        return false;
+    *out = (struct clock_tsc_scale){
+        .start = clock->start, .mul = is_same ? 1 : NS_KHZ, .div = is_same ? 1 : clock->tsc_khz};
+    return true;
 }
 
 void clock_skip_to(struct clock *clock, uint64_t now_ns)

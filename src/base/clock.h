@@ -61,6 +61,15 @@ uint64_t clock_now(const struct clock *clock);
 uint64_t clock_tsc(const struct clock *clock, uint64_t tsc_khz);
 
 /*
+ * The same counter as (host's TSC - start) * mul / div, rounded down, for who reads it in code of
+ * its own. False: it is not made of the host's TSC.
+ */
+struct clock_tsc_scale {
+    uint64_t start, mul, div;
+};
+bool clock_get_tsc_scale(const struct clock *clock, uint64_t tsc_khz, struct clock_tsc_scale *out);
+
+/*
  * Frequency of this host's TSC: from CPUID (0x15, or a hypervisor's 0x40000010), else measured for
  * 20 ms against CLOCK_MONOTONIC.
  */

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "base/clock.h"
 
 struct cpu_bus {
     void *arg;
@@ -42,6 +43,9 @@ struct cpu_bus {
 
     /* Time stamp counter, before the guest's TSC_ADJUST. */
     uint64_t (*tsc)(void *arg);
+
+    /* The same in terms of the host's TSC, for good; false: it has no such form. May be NULL. */
+    bool (*tsc_scale)(void *arg, struct clock_tsc_scale *out);
 
     /*
      * Runs what is due (timers) and answers how many instructions may retire before the next call.

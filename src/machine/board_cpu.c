@@ -227,6 +227,13 @@ static uint64_t cpu_tsc(void *arg)
     return clock_tsc(cpu->board->config.clock, cpu->board->config.tsc_khz);
 }
 
+static bool cpu_tsc_scale(void *arg, struct clock_tsc_scale *out)
+{
+    const struct board_cpu *cpu = arg;
+
+    return clock_get_tsc_scale(cpu->board->config.clock, cpu->board->config.tsc_khz, out);
+}
+
 static uint64_t budget(const struct clock *clock)
 {
     uint64_t now, due, ns;
@@ -287,6 +294,7 @@ void board_cpu_init(struct board *board, unsigned index, int64_t power_on_wall_n
         .cr8_read = cpu_cr8_read,
         .cr8_write = cpu_cr8_write,
         .tsc = cpu_tsc,
+        .tsc_scale = cpu_tsc_scale,
         .poll = cpu_poll,
         .poll_arg = cpu,
     };

@@ -225,9 +225,24 @@ static void put_system(struct writer *w)
 {
     static const uint8_t three[][3] = {{0x0f, 0x01, 0xca}, {0x0f, 0x01, 0xcb}, {0x0f, 0x01, 0xf8}};
 
-    switch (dice_below(w->d, 6)) {
+    switch (dice_below(w->d, 10)) {
     case 0:
         PUT(0xcd, 0x40);
+        break;
+    case 6: /* lock cmpxchg16b [rbx + 8 n] */
+        PUT(0xf0, 0x48, 0x0f, 0xc7, 0x4b, (uint8_t)(8 * dice_below(w->d, 8)));
+        break;
+    case 7: /* bt, bts, btr, btc [rsi + 8 n], rax or r10 */
+        PUT(dice_percent(w->d, 50) ? 0x48 : 0x4c, 0x0f, (uint8_t)(0xa3 + 8 * dice_below(w->d, 4)),
+            dice_percent(w->d, 50) ? 0x46 : 0x56, (uint8_t)(8 * dice_below(w->d, 8)));
+        break;
+    case 8: /* rdfsbase, rdgsbase rdx or r10 */
+        PUT(0xf3, dice_percent(w->d, 50) ? 0x48 : 0x49, 0x0f, 0xae,
+            (uint8_t)(0xc2 + 8 * dice_below(w->d, 2)));
+        break;
+    case 9: /* mov eax or r9, a selector */
+        PUT(dice_percent(w->d, 50) ? 0x40 : 0x49, 0x8c,
+            (uint8_t)(0xc0 | dice_below(w->d, 6) << 3 | dice_below(w->d, 2)));
         break;
     case 1:
         PUT(0x0f, 0x01, 0x3b); /* invlpg [rbx] */

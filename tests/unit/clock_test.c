@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include <x86intrin.h>
+
 #define TIMERS 300
 
 struct recorder {
@@ -130,6 +132,31 @@ static void test_earlier_is_told(void **state)
     clock_destroy(clock);
 }
 
+/* The counter by its scale lies between two readings of it. */
+static void test_tsc_scale(void **state)
+{
+    struct clock_config config = {.mode = CLOCK_HOST, .host_tsc_khz = 2450000};
+    const uint64_t khz[] = {2450000, 1000000};
+    struct clock_tsc_scale scale;
+    struct clock *clock;
+
+    (void)state;
+    assert_int_equal(clock_create(&clock, &config), ERR_OK);
+    assert_false(clock_get_tsc_scale(clock, 1000001, &scale));
+    for (unsigned i = 0; i < 2; i++) {
+        if (!clock_get_tsc_scale(clock, khz[i], &scale))
+            continue; /* the host's TSC is not invariant */
+        for (unsigned n = 0; n < 1000; n++) {
+            uint64_t before = clock_tsc(clock, khz[i]);
+            uint64_t ticks = __rdtsc() - scale.start;
+            uint64_t tsc = (uint64_t)((unsigned __int128)ticks * scale.mul / scale.div);
+
+            assert_true(before <= tsc && tsc <= clock_tsc(clock, khz[i]));
+        }
+    }
+    clock_destroy(clock);
+}
+
 static void test_host_time_agrees_with_tsc(void **state)
 {
     struct clock_config config = {.mode = CLOCK_HOST, .host_tsc_khz = host_tsc_khz()};
@@ -173,11 +200,9 @@ static void test_scaling(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_rearm_in_callback),
-        cmocka_unit_test(test_instructions),
-        cmocka_unit_test(test_earlier_is_told),
-        cmocka_unit_test(test_host_time_agrees_with_tsc),
+        cmocka_unit_test(test_order),        cmocka_unit_test(test_rearm_in_callback),
+        cmocka_unit_test(test_instructions), cmocka_unit_test(test_earlier_is_told),
+        cmocka_unit_test(test_tsc_scale),    cmocka_unit_test(test_host_time_agrees_with_tsc),
         cmocka_unit_test(test_scaling),
     };
 

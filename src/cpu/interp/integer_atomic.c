@@ -4,6 +4,8 @@
  * instruction: other vCPUs and device threads share the frame.
  */
 #define INTERP_HOT
+#include <stddef.h>
+
 #include "cpu/interp/integer.h"
 
 #define DEFINE_ATOMIC(bits, sfx)                                                                   \
@@ -113,6 +115,8 @@ HANDLER(cmpxchg8b)
     }
     NEXT;
 }
+
+_Static_assert(offsetof(struct interp, rmw_buf) % 16 == 0, "CMPXCHG16B may work in it");
 
 HANDLER(cmpxchg16b)
 {

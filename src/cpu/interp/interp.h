@@ -107,7 +107,7 @@ struct fetch_entry {
 #define FETCH_ENTRIES 4096
 #define TLB_MIXES     8u
 #define TLB_VIEWS     4u /* of an address space; a place of one is also a place of some mix */
-#define TLB_NO_TAG    1 /* never a real tag: low 12 bits of those are at least 4 (asid >= 1) */
+#define TLB_NO_TAG    1  /* never a real tag: low 12 bits of those are at least 4 (asid >= 1) */
 
 /*
  * view       = asid << 2 | AC << 1 | user   (data; AC only where SMAP is on)
@@ -246,7 +246,8 @@ struct interp {
     uint64_t stop_at; /* icount at which the bus wants to be polled; icount_stop is this or less */
     uint32_t msr_logged[16]; /* unknown MSRs that were reported already */
     unsigned msr_logged_count;
-    uint8_t rmw_buf[64]; /* bounce for read-modify-write that the TLB does not answer; see mem.h */
+    /* bounce for read-modify-write that the TLB does not answer, see mem.h; for CMPXCHG16B, too */
+    uint8_t rmw_buf[64] __attribute__((aligned(16)));
     uint64_t rmw_lin;
     unsigned rmw_bytes;
     uint8_t page_buf[PAGE_SIZE]; /* a page on its way to one that is overwritten */

@@ -12,12 +12,13 @@
 
 /* --- handlers --- */
 
-/* Tells native_fallback which addresses the window may learn: the operand's, one on the stack. */
+/* Tells native_fallback which addresses the window may learn, see there. */
 static void note_address(const struct compile *k, unsigned n, struct uop *pair)
 {
     struct uop *stop = &pair[1];
 
     stop->src = memory_operand(k, n) != NULL;
+    stop->base = 8 * RSP;
     switch (k->i[n].mnemonic) {
     case ZYDIS_MNEMONIC_LEAVE:
         pair->base = 8 * RBP;
@@ -30,7 +31,16 @@ static void note_address(const struct compile *k, unsigned n, struct uop *pair)
     case ZYDIS_MNEMONIC_POP:
         stop->src2 = 1;
         break;
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTC:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTS:
+        if (stop->src && k->op[n][1].type == ZYDIS_OPERAND_TYPE_REGISTER)
+            stop->index = (uint8_t)(dec_gpr(k->op[n][1].reg.value) + 1);
+        break;
     default:
+        if (string_is_native(k, n))
+            string_note_addresses(pair);
         break;
     }
 }
@@ -211,6 +221,12 @@ static void put_slow(struct compile *k, const struct slow_way *s)
     }
     put_call_fallback(k, s->uop, s->flags);
     emit_patch(emit_jump(&k->e), s->resume);
+}
+
+void put_slow_if(struct compile *k, unsigned condition, const struct uop *pair)
+{
+    k->slow[k->slow_count++] =
+        (struct slow_way){.from = emit_jcc(&k->e, condition), .uop = pair, .flags = k->flags};
 }
 
 /* --- instructions that are not plain --- */

@@ -81,7 +81,7 @@ struct compile {
     uint32_t live[BLOCK_MAX_INSNS + 1]; /* flags that count before instruction n */
     uint64_t looked_at;                 /* see struct tier_block */
     bool is_last;                       /* the block ends with its last instruction */
-    struct slow_way slow[6 * BLOCK_MAX_INSNS + 6];
+    struct slow_way slow[8 * BLOCK_MAX_INSNS + 6];
     unsigned slow_count;
     struct taken_way taken[2 * BLOCK_MAX_INSNS + 1];
     unsigned taken_count;
@@ -139,8 +139,23 @@ void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
 bool put_integer(struct compile *k, unsigned n);
 bool put_push_memory(struct compile *k, unsigned n);
 
-/* sensitive.c: false: by the handler. */
+/* bits.c, string.c: the same. BT and its kin with memory and a bit number in a register. */
+bool put_bit_beyond(struct compile *k, unsigned n);
+bool put_cmpxchg16b(struct compile *k, unsigned n);
+bool put_string(struct compile *k, unsigned n);
+bool string_is_native(const struct compile *k, unsigned n);
+/* Tells native_fallback what its handler reads and writes. */
+void string_note_addresses(struct uop *pair);
+
+/* sensitive.c, system.c: false: by the handler. */
 bool put_sensitive(struct compile *k, unsigned n);
+bool put_system(struct compile *k, unsigned n);
+/* 32 bits: an operation on what lies at an address; reg: a register, or the opcode's extension. */
+void put_abs(struct compile *k, unsigned op, unsigned reg, uint32_t address);
+/* To the handler at other levels than 0; answers the pair, for further reasons. */
+const struct uop *put_kernel_only(struct compile *k, unsigned n);
+/* By the handler, where a condition holds. */
+void put_slow_if(struct compile *k, unsigned condition, const struct uop *pair);
 
 void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write, bool aligned);
 

@@ -20,17 +20,34 @@ static uint64_t operand_address(const struct interp *c, const struct uop *u)
     return uop_ea(c, u) + (seg_is_flat(u->seg) ? 0 : c->s.seg[u->seg].base);
 }
 
+/* How far from its operand's address an instruction of the BT family reaches. */
+static uint64_t bit_distance(const struct interp *c, const struct uop *u, const struct uop *stop)
+{
+    if (likely(stop->index == 0))
+        return 0;
+    return (uint64_t)(u->opsize == 8 ? (int64_t)GPR64(stop->index - 1u) >> 6 << 3
+                                     : (int64_t)(int32_t)GPR32(stop->index - 1u) >> 5 << 2);
+}
+
+/* Where the second access of u was: below the stack's top, or where RSI points to. */
+static uint64_t second_address(const struct interp *c, const struct uop *stop)
+{
+    return GPR64(stop->base) - stop->dst;
+}
+
 /*
  * Does the one instruction u by its handler. u[1] is its stop: op_resume, or op_stale when the
- * block's code was written meanwhile. stop->src: u has a memory operand; stop->src2: it uses the
- * stack, stop->dst below RSP; imm and cond: what is counted.
+ * block's code was written meanwhile. stop->src: u has a memory operand, stop->index: and a bit
+ * number there; stop->src2: a second one, stop->dst below the register stop->base; imm and cond:
+ * what is counted.
  */
 const struct uop *native_fallback(struct interp *c, const struct uop *u)
 {
     struct translate *t = translate_of(c);
     const struct uop *stop = u + 1, *next;
     enum vectors_where vectors = t->vectors;
-    uint64_t operand = operand_address(c, u), stack = c->gpr[RSP] - stop->dst;
+    uint64_t operand = operand_address(c, u) + bit_distance(c, u, stop);
+    uint64_t second = second_address(c, stop);
 
     t->vectors = VECTORS_IN_IMAGE;
     c->stats.native_callouts++;
@@ -41,7 +58,7 @@ const struct uop *native_fallback(struct interp *c, const struct uop *u)
     if (stop->src)
         windows_learn(&t->windows, c, operand);
     if (stop->src2)
-        windows_learn(&t->windows, c, stack);
+        windows_learn(&t->windows, c, second);
     if (vectors == VECTORS_IN_HOST && !vectors_are_allowed(c)) {
         op_stale(c, stop);
         return LEAVE_TO_LOOP;

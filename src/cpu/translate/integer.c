@@ -22,12 +22,6 @@ static void put_op(struct compile *k, unsigned op, bool wide, unsigned reg, unsi
                                       .index = X_NONE});
 }
 
-static void put_slow_if(struct compile *k, unsigned condition, const struct uop *pair)
-{
-    k->slow[k->slow_count++] =
-        (struct slow_way){.from = emit_jcc(&k->e, condition), .uop = pair, .flags = k->flags};
-}
-
 /* --- division --- */
 
 /* The quotient fits when the upper half is less than the divisor, and only then. */
@@ -221,6 +215,22 @@ bool put_integer(struct compile *k, unsigned n)
     case ZYDIS_MNEMONIC_MFENCE:
         PUT(0x0f, 0xae, 0xf0);
         return true;
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTC:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTS:
+        return put_bit_beyond(k, n);
+    case ZYDIS_MNEMONIC_CMPXCHG16B:
+        return put_cmpxchg16b(k, n);
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSW:
+    case ZYDIS_MNEMONIC_MOVSD:
+    case ZYDIS_MNEMONIC_MOVSQ:
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSW:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_STOSQ:
+        return put_string(k, n);
     default:
         return k->i[n].encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && put_vex(k, n);
     }

@@ -30,7 +30,26 @@ static struct insn_flags flags_of(const ZydisDecodedInstruction *i, const ZydisD
     case ZYDIS_MNEMONIC_IDIV:
     case ZYDIS_MNEMONIC_SFENCE:
     case ZYDIS_MNEMONIC_MFENCE:
+    case ZYDIS_MNEMONIC_CLD:
+    case ZYDIS_MNEMONIC_RDTSC:
+    case ZYDIS_MNEMONIC_RDTSCP:
+    case ZYDIS_MNEMONIC_RDFSBASE:
+    case ZYDIS_MNEMONIC_RDGSBASE:
+    case ZYDIS_MNEMONIC_STD:
+    case ZYDIS_MNEMONIC_WRFSBASE:
+    case ZYDIS_MNEMONIC_WRGSBASE:
         return (struct insn_flags){0};
+    case ZYDIS_MNEMONIC_MOV: /* to a general register, from one that is not */
+        return (struct insn_flags){.reads = op[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                                                    dec_is_gpr(op[0].reg.value)
+                                                ? 0
+                                                : RFLAGS_ARITH};
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTC:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTS:
+    case ZYDIS_MNEMONIC_CMPXCHG16B:
+        return insn_flags(i, op);
     default:
         return (struct insn_flags){.reads = RFLAGS_ARITH};
     }

@@ -9,8 +9,7 @@
 
 #define PUT(...) EMIT(&k->e, __VA_ARGS__)
 
-/* Instructions that only the kernel may execute, as bytes of an operation on one field. */
-static void put_abs(struct compile *k, unsigned op, unsigned extension, uint32_t address)
+void put_abs(struct compile *k, unsigned op, unsigned extension, uint32_t address)
 {
     emit_form(&k->e, &(struct x_form){.op = (uint8_t)op,
                                       .reg = (uint8_t)extension,
@@ -23,11 +22,10 @@ static void put_guard(struct compile *k, const struct uop *pair, uint32_t addres
 {
     put_abs(k, 0x80, 7, address); /* cmp byte [address], 0 */
     emit_u8(&k->e, 0);
-    k->slow[k->slow_count++] = (struct slow_way){
-        .from = emit_jcc(&k->e, not_zero ? 5 : 4), .uop = pair, .flags = k->flags};
+    put_slow_if(k, not_zero ? 5 : 4, pair);
 }
 
-static const struct uop *put_kernel_only(struct compile *k, unsigned n)
+const struct uop *put_kernel_only(struct compile *k, unsigned n)
 {
     const struct uop *pair = fallback_pair(k, n, CALLOUT_STATE);
 
@@ -140,6 +138,6 @@ bool put_sensitive(struct compile *k, unsigned n)
     case ZYDIS_MNEMONIC_PUSHFQ:
         return put_pushf(k, n);
     default:
-        return false;
+        return put_system(k, n);
     }
 }

@@ -109,6 +109,8 @@ static enum err create_parts(struct translate *t, const struct vcpu_config *conf
         t->counts[n] = n;
     t->vectors = VECTORS_IN_IMAGE;
     t->host_mxcsr = FP_MXCSR_INIT;
+    if (config->bus->tsc_scale && !config->bus->tsc_scale(config->bus->arg, &t->tsc))
+        t->tsc = (struct clock_tsc_scale){0};
     thunks_write(t);
     /* Where stops must be exact, all is interpreted. */
     if (!config->budgeted)

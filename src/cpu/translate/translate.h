@@ -108,7 +108,8 @@ struct translate {
     uint64_t target;      /* of an indirect call, while its stack is looked at */
     uint64_t window_base; /* of the present view */
     uint64_t counts[BLOCK_MAX_INSNS + 1];
-    uint8_t vectors; /* enum vectors_where */
+    struct clock_tsc_scale tsc; /* mul 0: RDTSC is the handler's */
+    uint8_t vectors;            /* enum vectors_where */
     uint32_t host_mxcsr, present_mxcsr;
     uint64_t shared[SHARES]; /* host addresses, within one run (share.c) */
     struct code_memory code;
