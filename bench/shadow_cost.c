@@ -118,14 +118,14 @@ static void run_tlb(struct interp *c)
 
     for (unsigned i = 0; i < TLB_ENTRIES; i++) {
         c->tlb[i] = (struct tlb_entry){.rtag = 4, .wtag = 4, .note = (uint64_t)i << PAGE_SHIFT};
-        c->tlb_frame[i] = i;
+        tlb_frame_set(c, i, gfn_make(i));
     }
     for (unsigned i = 0; i < 64; i++)
         gfns[i] = gfn_make(0x100000 + i * 7);
     double t = cpu_ns();
     for (unsigned r = 0; r < ROUNDS * 100; r++)
         ops->drop_frames(c, gfns, 1);
-    report("a frame leaves: the TLB is searched", t, ROUNDS * 100);
+    report("a frame leaves that the TLB does not know", t, ROUNDS * 100);
 
     t = cpu_ns();
     for (unsigned r = 0; r < ROUNDS * 100; r++)

@@ -347,7 +347,7 @@ static unsigned check_windows(struct translate *t)
 
             for (unsigned a = 0; a < 2; a++) {
                 if (tlb_index(tags[a], 0) != i) { /* an empty one: no address of i meets it */
-                    assert_int_equal(tlb_index(tags[a], 0), ~i % TLB_ENTRIES);
+                    assert_int_equal(tags[a], i ? 0 : PAGE_SIZE);
                     continue;
                 }
                 assert_true(k < WINDOWS);

@@ -8,8 +8,8 @@
  */
 #include "cpu/interp/interp.h"
 
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cpu/interp/block.h"
 #include "cpu/interp/flags.h"
@@ -246,7 +246,7 @@ void interp_fini(struct interp *c)
 static void interp_destroy(struct vcpu *vcpu)
 {
     interp_fini(interp_of(vcpu));
-    free(vcpu);
+    munmap(vcpu, sizeof(struct interp));
 }
 
 static enum err create_parts(struct interp *c, const struct vcpu_config *config)
@@ -290,13 +290,13 @@ enum err interp_init(struct interp *c, const struct vcpu_config *config)
 
 static enum err interp_create(struct vcpu **out, const struct vcpu_config *config)
 {
-    size_t bytes = (sizeof(struct interp) + 63) & ~(size_t)63;
-    struct interp *c = aligned_alloc(64, bytes);
+    /* Zeroes, of which only what is used takes memory. */
+    struct interp *c =
+        mmap(NULL, sizeof *c, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     enum err err;
 
-    if (!c)
-        return err_new(ERR_NOMEM, "no memory for a vCPU");
-    memset(c, 0, bytes);
+    if (c == MAP_FAILED)
+        return err_errno(ERR_NOMEM, "no memory for a vCPU");
     c->base.ops = &engine_interp;
     err = interp_init(c, config);
     if (err) {

@@ -35,6 +35,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "cpu/engine.h"
+#include "cpu/interp/tlb_frames.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/state.h"
 #include "mmu/mmu.h"
@@ -103,7 +104,7 @@ struct fetch_entry {
     struct code_page *page;
 };
 
-#define TLB_ENTRIES   4096
+#define TLB_ENTRIES   16384 /* 64 MiB of pages */
 #define FETCH_ENTRIES 4096
 #define TLB_MIXES     8u
 #define TLB_VIEWS     4u /* of an address space; a place of one is also a place of some mix */
@@ -190,8 +191,8 @@ struct interp {
      */
     const struct uop *cur;
     struct tlb_entry tlb[TLB_ENTRIES];
-    /* low bits of the frame of each entry above, for who looks for a frame's entries */
-    uint32_t tlb_frame[TLB_ENTRIES] __attribute__((aligned(64)));
+    struct tlb_link tlb_link[TLB_ENTRIES];
+    uint16_t tlb_head[TLB_HEADS];
     struct fetch_entry fetch[FETCH_ENTRIES];
     /* of each entry of tlb, which copies a tier has (tier.h) */
     uint8_t tlb_copies[TLB_ENTRIES] __attribute__((aligned(8)));

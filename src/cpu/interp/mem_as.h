@@ -59,7 +59,7 @@ static inline void tlb_fill(struct interp *c, uint64_t lin, enum mem_as as,
     e->wtag = r->may_write && !r->tracked ? tag : TLB_NO_TAG;
     e->addend = r->hva.v - (lin & PAGE_MASK);
     e->note = r->page_gpa.v | (r->may_note ? TLB_NOTED : 0);
-    c->tlb_frame[e - c->tlb] = (uint32_t)(r->page_gpa.v >> PAGE_SHIFT);
+    tlb_frame_set(c, (unsigned)(e - c->tlb), gpa_gfn(r->page_gpa));
     if (!r->global && half_of(lin))
         tlb_note_local(c, (unsigned)(e - c->tlb));
 }

@@ -8,10 +8,13 @@
 
 #define WINDOWS_BYTES ((WINDOWS + 1) * sizeof(struct window))
 
-/* A tag that no address meets which looks into entry i: all bits of its index differ. */
+/*
+ * A tag that no address meets which looks into entry i: that of a page with another entry. It is 0
+ * for all but one, so that fresh memory is an empty window.
+ */
 static uint64_t no_tag(unsigned i)
 {
-    return (uint64_t)(~i % TLB_ENTRIES) << PAGE_SHIFT;
+    return i ? 0 : PAGE_SIZE;
 }
 
 /* The window entry that c->tlb[i] may have been copied to. */
@@ -42,8 +45,7 @@ enum err windows_create(struct windows *w)
         return err_new(ERR_NOMEM, "no memory for translation windows");
     for (unsigned window = 0; window <= WINDOWS; window++) {
         jumps_init(w->window[window].jump);
-        for (unsigned i = 0; i < TLB_ENTRIES; i++)
-            entry_clear(w, window, i);
+        entry_clear(w, window, 0);
     }
     for (unsigned i = 0; i < WINDOWS; i++)
         w->view[i] = VIEW_SLOW;
