@@ -262,7 +262,7 @@ void shadow_set_leaf(struct mmu *mmu, struct shadow_page *page, unsigned index, 
 void shadow_set_link(struct mmu *mmu, struct shadow_page *page, unsigned index, uint64_t raw,
                      struct shadow_page *child);
 void shadow_drop(struct mmu *mmu, struct shadow_page *page, unsigned index);
-enum zap_reason { ZAP_QUOTA, ZAP_UNSHADOW, ZAP_RESET };
+enum zap_reason { ZAP_QUOTA, ZAP_PLACES, ZAP_UNSHADOW, ZAP_RESET };
 void shadow_zap(struct mmu *mmu, struct shadow_page *page, enum zap_reason why);
 void shadow_zap_all(struct mmu *mmu);
 

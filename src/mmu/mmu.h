@@ -130,6 +130,7 @@ struct mmu_tlb_ops {
     X(shadow_pages_zapped,    "shadow pages dropped")                                              \
     X(shadow_bytes,           "bytes of shadow tables and reverse map now")                        \
     X(zaps_quota,             "of these, to keep the quota")                                       \
+    X(zaps_places,            "of these, because the frame is a table at many other places")       \
     X(zaps_unshadow,          "of these, because the frame is no table any more")                  \
     X(zaps_reset,             "of these, because guest memory was reset")                          \
     X(frames_unmapped,        "frames whose translations were dropped: they left, or moved")       \

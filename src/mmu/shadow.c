@@ -14,6 +14,7 @@
 #define QUOTA_DIVISOR 50u /* of guest frames: 2 % */
 #define FAULT_PAGES   LEVELS_MAX
 #define RECLAIM_BATCH 16u
+#define PLACES_MAX    16u
 
 enum err shadow_init(struct mmu *mmu)
 {
@@ -158,6 +159,28 @@ static void reset_block(struct shadow_page *page)
     memset(page->spte, 0, page->entries * sizeof *page->spte);
 }
 
+/*
+ * Frames of tables come back as tables of other processes, elsewhere, and what they were before
+ * lies in the way. So a frame is a table of one level at PLACES_MAX places at most; the one to go
+ * is the oldest, if possible one that was not used for a while. No table on the way down from the
+ * root is of the level below it.
+ */
+static void limit_places(struct mmu *mmu, gfn_t gfn, unsigned level)
+{
+    struct shadow_page *oldest = NULL;
+    unsigned places = 0;
+
+    for (struct shadow_page *p = *bucket_of(mmu, gfn); p; p = p->hash_next) {
+        if (p->gfn.v != gfn.v || p->level != level || p->is_root)
+            continue;
+        places++;
+        if (!oldest || !p->referenced || oldest->referenced)
+            oldest = p;
+    }
+    if (places >= PLACES_MAX)
+        shadow_zap(mmu, oldest, ZAP_PLACES);
+}
+
 struct shadow_page *shadow_get(struct mmu *mmu, gfn_t gfn, uint64_t gva, uint32_t role)
 {
     struct shadow_page **bucket = bucket_of(mmu, gfn);
@@ -168,6 +191,7 @@ struct shadow_page *shadow_get(struct mmu *mmu, gfn_t gfn, uint64_t gva, uint32_
     }
     const struct format *f = mmu->pg.format;
     unsigned level = role >> ROLE_LEVEL_SHIFT & 7;
+    limit_places(mmu, gfn, level);
     bool in_registers = f->root_in_registers && level == f->top;
     if (!in_registers && !mem_find_slot(mmu->mem, gfn))
         return NULL;
@@ -281,6 +305,7 @@ void shadow_zap(struct mmu *mmu, struct shadow_page *page, enum zap_reason why)
 {
     uint64_t *const counts[] = {
         [ZAP_QUOTA] = &mmu->stats.zaps_quota,
+        [ZAP_PLACES] = &mmu->stats.zaps_places,
         [ZAP_UNSHADOW] = &mmu->stats.zaps_unshadow,
         [ZAP_RESET] = &mmu->stats.zaps_reset,
     };

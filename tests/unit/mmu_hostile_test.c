@@ -59,6 +59,31 @@ static void quota_holds(void **state)
     assert_true(s->shadow_pages_peak <= 512);
     assert_true(s->shadow_pages_zapped > 10000);
     assert_true(s->shadow_bytes <= 512 * 16 * 1024);
+    assert_true(s->zaps_places > 10000);
+    assert_true(s->shadow_pages <= 4 * 16); /* of one frame */
+    guest_close(&g);
+}
+
+/* More tables than the quota allows, each in a frame of its own. */
+static void quota_holds_for_many_tables(void **state)
+{
+    const unsigned tables = 1000;
+    struct guest g;
+    (void)state;
+
+    guest_open(&g, 16 * MIB, true);
+    guest_long_mode(&g);
+    for (unsigned i = 0; i < tables; i++)
+        map4(&g, (uint64_t)i << 21, (i & 1 ? FRAME_A : FRAME_B) | PWU);
+    enter(&g, MMU_SWITCH_FLUSH);
+    for (unsigned i = 0; i < 20 * tables; i++) {
+        unsigned n = i * 7 % tables;
+        assert_page(go(&g, (uint64_t)n << 21, MMU_READ, SUP), n & 1 ? FRAME_A : FRAME_B);
+    }
+    const struct mmu_stats *s = mmu_stats(g.mmu);
+    assert_true(s->shadow_pages_peak <= 512);
+    assert_true(s->zaps_quota > 10000);
+    assert_int_equal(s->zaps_places, 0);
     guest_close(&g);
 }
 
@@ -159,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recursive_tables),
         cmocka_unit_test(quota_holds),
+        cmocka_unit_test(quota_holds_for_many_tables),
         cmocka_unit_test(one_frame_mapped_everywhere),
         cmocka_unit_test(tags_run_out),
         cmocka_unit_test(tables_change_under_the_walk),
