@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "cpu/interp/interp.h"
 
-#define JUMPS            16384u
+#define JUMPS            65536u
 #define JUMP_ENTRY_SHIFT 4
 #define JUMP_HASH_SHIFT  9
 
@@ -37,7 +37,7 @@ static inline unsigned jump_index(uint64_t lin)
     return (unsigned)((lin ^ lin >> JUMP_HASH_SHIFT) % JUMPS);
 }
 
-/* Empties a table that has never been used. */
+/* Empties a table in memory that reads as zeros. */
 void jumps_init(struct jump_entry *table);
 
 /* Takes lin, whose page's fetch entry is c->fetch[fetch], into the table of a window. */
