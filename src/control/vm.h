@@ -54,7 +54,7 @@ struct vm_disk {
  * guest time when the clock counts instructions; -1: input comes through vm_console_put only
  * limit_bytes:    host memory that the VM may hold, all of this process counted; VM_ANY
  * reservation_bytes: of guest memory, what the swap file need have no room for
- * compress_bytes: host memory that compressed pages may take; VM_ANY: a half of the limit, or a
+ * compress_bytes: host memory that compressed pages may take; VM_ANY: 5/8 of the limit, or a
  *                 quarter of guest memory
  * swap_dir:       where the swap file lies; NULL: the VM's own folder (vm_folder.h)
  * forbidden_means: POLICY_MEANS_*, MEM_MEANS_* not to be used, and without_cures (mem/reclaim.h):

@@ -52,7 +52,7 @@ static uint64_t compress_bytes(const struct vm_config *config)
     if (config->compress_bytes != VM_ANY)
         return config->compress_bytes;
     if (config->limit_bytes < config->memory_bytes)
-        return config->limit_bytes / 2;
+        return config->limit_bytes / 8 * 5;
     return config->memory_bytes / 4;
 }
 

@@ -150,7 +150,7 @@ struct stall {
  * Frames are numbered through all slots ("index") for the arrays: slot_first[s] + (gfn - base_gfn).
  *
  * state: enum page_state        track: MEM_TRACK_*        age: idle periods and AGE_AHEAD
- * last: the age when it was last used, 0: new
+ * interval: how long it was idle between its uses, in the mean (below)
  * flag: FLAG_*                  place: share_id, zstore_id or swap slot, by state
  */
 struct guest_mem {
@@ -161,7 +161,7 @@ struct guest_mem {
     uint8_t *state;
     uint8_t *track;
     uint8_t *age;
-    uint8_t *last;
+    uint8_t *interval;
     uint8_t *flag;
     uint32_t *place;
     hva_t zero_page;
@@ -211,6 +211,36 @@ static inline unsigned age_seconds(uint8_t age)
     unsigned a = age & AGE_MAX;
 
     return a < AGE_SECOND ? 0 : a - AGE_SECOND + 1;
+}
+
+/* In sixteenths. */
+static inline unsigned age_parts(uint8_t age)
+{
+    unsigned a = age & AGE_MAX;
+
+    return a < AGE_SECOND ? a : (a - AGE_SECOND + 1) * AGE_SECOND;
+}
+
+/*
+ * How long a frame was idle between its uses, in the mean: the last time counts for a quarter. In a
+ * byte: sixteenths up to four seconds, then seconds. 0: not known.
+ */
+#define INTERVAL_FINE   64u
+#define INTERVAL_WEIGHT 4u
+static inline unsigned interval_parts(uint8_t interval)
+{
+    return interval < INTERVAL_FINE ? interval
+                                    : INTERVAL_FINE + (interval - INTERVAL_FINE) * AGE_SECOND;
+}
+
+static inline uint8_t interval_next(uint8_t interval, uint8_t age)
+{
+    unsigned before = interval_parts(interval), parts = age_parts(age);
+
+    if (before)
+        parts = (before * (INTERVAL_WEIGHT - 1) + parts) / INTERVAL_WEIGHT;
+    return (uint8_t)(parts < INTERVAL_FINE ? parts
+                                           : INTERVAL_FINE + (parts - INTERVAL_FINE) / AGE_SECOND);
 }
 
 /* The host page waits in `discard`: what it holds is void. */

@@ -39,7 +39,7 @@ static void arrays_of(struct guest_mem *mem, struct array out[ARRAYS])
     out[2] = (struct array){(void **)&mem->age, mem->total_pages * sizeof *mem->age};
     out[3] = (struct array){(void **)&mem->flag, mem->total_pages * sizeof *mem->flag};
     out[4] = (struct array){(void **)&mem->place, mem->total_pages * sizeof *mem->place};
-    out[5] = (struct array){(void **)&mem->last, mem->total_pages * sizeof *mem->last};
+    out[5] = (struct array){(void **)&mem->interval, mem->total_pages * sizeof *mem->interval};
 }
 
 static enum err add_slot(struct guest_mem *mem, uint64_t base_gpa, uint64_t bytes)

@@ -98,7 +98,7 @@ void mem_release(struct guest_mem *mem, uint64_t index, enum page_state to)
         break;
     }
     mem->age[index] &= AGE_MAX;
-    mem->last[index] = 0;
+    mem->interval[index] = 0;
     mem_set_state(mem, index, to);
 }
 
@@ -107,7 +107,7 @@ void own_page_ready(struct guest_mem *mem, uint64_t index)
     if (mem->flag[index] & FLAG_DISCARD)
         discard_flush(mem);
     mem->flag[index] &= (uint8_t)~FLAG_AHEAD_IMAGE;
-    mem->last[index] = mem->age[index] & AGE_MAX;
+    mem->interval[index] = interval_next(mem->interval[index], mem->age[index]);
     mem->age[index] = 0;
 }
 
@@ -230,7 +230,7 @@ void mem_note_used(struct guest_mem *mem, gfn_t gfn)
     if (age & AGE_AHEAD)
         ahead_used(mem, index);
     else
-        mem->last[index] = age;
+        mem->interval[index] = interval_next(mem->interval[index], age);
     mem->age[index] = 0;
 }
 

@@ -191,14 +191,16 @@ static void keep_limit(struct guest_mem *mem)
 {
     uint64_t limit = mem->orders.limit_bytes;
     uint64_t allowance = allowance_bytes(mem), soft = limit - allowance;
-    uint64_t goal = soft - margin_bytes(soft) - (mem->discard.keep << PAGE_SHIFT);
+    uint64_t margin = margin_bytes(soft);
+    uint64_t goal = soft - margin - (mem->discard.keep << PAGE_SHIFT);
     enum reclaimed how = RECLAIM_DONE;
 
     if (limit == UINT64_MAX) {
         stall_clear(mem, STALL_SPACE);
         return;
     }
-    if (stores_held_bytes(mem) > soft)
+    /* As soon as a batch is worth it, so that host pages to be handed on do not run out. */
+    if (stores_held_bytes(mem) > goal + margin / 2)
         how = reclaim(mem, goal, NO_DEADLINE);
     /* A page that leaves is in the staging until it is written. */
     while (stores_staged_pages(mem) << PAGE_SHIFT > allowance && wait_for_file(mem))

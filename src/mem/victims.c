@@ -15,10 +15,11 @@
  * room, it must have been idle for POOR_FACTOR times as long. So must one that equals a disk block
  * if such pages come back again and again.
  *
- * A frame that was used now but not for five seconds before counts as idle for half of that: it
+ * A frame that is used now counts as idle for half of the time that is usual between its uses: it
  * will hardly be wanted again much sooner, while what is used every tenth of a second stays. So
  * pages that are used once in a while do not push out those in steady use, and a page that did not
- * compress is not weighed against some that only just came in.
+ * compress is not weighed against some that only just came in. The usual time is a mean of several:
+ * one short interval among long ones says nothing.
  *
  * A frame that is used after the list was made loses its rank and is passed over. Within a rank,
  * the next list goes on where the last one ended, and neighbours stay neighbours.
@@ -29,37 +30,31 @@
 
 #define RANK_OLD_CODE (2 + 2 * AGE_SECOND)
 #define RANKS         (RANK_OLD_CODE + 2 + 2 * (AGE_MAX - AGE_SECOND + 1) + 2)
-#define POOR_FACTOR   16
+#define POOR_FACTOR   12
+#define AGE_PARTS_MAX ((AGE_MAX - AGE_SECOND + 1) * AGE_SECOND)
 #define TRACKED_OLD   30
 #define LIST_MIN      1024
 #define LIST_MAX      65536
 #define LIST_FRACTION 16
 
-/* An age of a part of the time. */
-static unsigned age_divided(unsigned age, unsigned by)
-{
-    unsigned sixteenths = age < AGE_SECOND ? age : (age - AGE_SECOND + 1) * AGE_SECOND;
-
-    sixteenths /= by;
-    return sixteenths < AGE_SECOND ? sixteenths : sixteenths / AGE_SECOND + AGE_SECOND - 1;
-}
-
 static unsigned rank_of(const struct guest_mem *mem, const struct victims *v, uint64_t index)
 {
-    unsigned age = mem->age[index] & AGE_MAX, last = mem->last[index];
+    unsigned idle = age_parts(mem->age[index]), usual = interval_parts(mem->interval[index]) / 2;
     bool is_file = image_has(mem, index);
     bool is_spared =
         v->spares_poor && (!is_file || v->spares_files) && mem->flag[index] & FLAG_POOR;
 
     if (mem->track[index] & (MEM_TRACK_CODE | MEM_TRACK_TABLE))
-        return age_seconds((uint8_t)age) >= TRACKED_OLD ? RANK_OLD_CODE : 0;
-    if (!(mem->age[index] & AGE_AHEAD) && age < age_divided(last, 2))
-        age = age_divided(last, 2);
+        return idle / AGE_SECOND >= TRACKED_OLD ? RANK_OLD_CODE : 0;
+    if (!(mem->age[index] & AGE_AHEAD) && idle < usual)
+        idle = usual;
     if (is_spared)
-        age = age_divided(age, POOR_FACTOR);
-    if (age < AGE_SECOND)
-        return !age && is_spared ? 1 : 2 + 2 * age + is_file;
-    return RANK_OLD_CODE + 2 + 2 * (age - AGE_SECOND + 1) + is_file;
+        idle /= POOR_FACTOR;
+    if (idle < AGE_SECOND)
+        return !idle && is_spared ? 1 : 2 + 2 * idle + is_file;
+    if (idle > AGE_PARTS_MAX)
+        idle = AGE_PARTS_MAX;
+    return RANK_OLD_CODE + 2 + 2 * (idle / AGE_SECOND) + is_file;
 }
 
 bool store_has_room(const struct guest_mem *mem)

@@ -228,6 +228,36 @@ static void old_code_before_hot_data(void **state)
     world_close(&w);
 }
 
+static void use_each(struct mem_world *w, uint64_t first, unsigned seconds)
+{
+    while (seconds--)
+        age_once(w);
+    for (uint64_t g = first; g < first + 50; g++)
+        mem_note_used(w->mem, gfn_make(g));
+}
+
+/* Used every ten seconds, and once soon again, says less than used every five seconds. */
+static void one_short_interval_says_nothing(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    world_open(&w, 512, 512, 0, NULL);
+    fill_frames(&w, 0, 100);
+    for (int i = 0; i < 4; i++) {
+        use_each(&w, 50, 5);
+        use_each(&w, 50, 5);
+        use_each(&w, 0, 0);
+    }
+    use_each(&w, 0, 1);
+    use_each(&w, 50, 0);
+    order(&w, ANY, 50, MEM_MEANS_SWAP);
+    serve(&w);
+    for (uint64_t g = 0; g < 100; g++)
+        assert_int_equal(state_of(&w, g), g < 50 ? PAGE_SWAPPED : PAGE_RESIDENT);
+    world_close(&w);
+}
+
 /* A page that turns out not to compress stays while others of its age do. */
 static void noise_is_known_at_once(void **state)
 {
@@ -308,6 +338,7 @@ int main(void)
         cmocka_unit_test(file_pages_before_others_of_their_age),
         cmocka_unit_test(tables_and_code_last_and_pinned_never),
         cmocka_unit_test(old_code_before_hot_data),
+        cmocka_unit_test(one_short_interval_says_nothing),
         cmocka_unit_test(noise_is_known_at_once),
         cmocka_unit_test(what_does_not_compress_stays_longer),
     };
