@@ -33,7 +33,7 @@ enum err code_memory_create(struct code_memory *m, size_t bytes)
 
     if (fd < 0)
         return err_errno(ERR_UNSUPPORTED, "cannot make a file for translated code");
-    *m = (struct code_memory){.size = bytes, .data_size = 2 * bytes};
+    *m = (struct code_memory){.size = bytes, .cold_used = bytes / 2, .data_size = 2 * bytes};
     err = map_code(m, fd);
     close(fd);
     if (err)
@@ -62,6 +62,7 @@ void code_memory_reset(struct code_memory *m)
     size_t keep = (m->keep + PAGE_SIZE - 1) & PAGE_MASK;
 
     m->used = m->keep;
+    m->cold_used = m->size / 2;
     m->data_used = 0;
     madvise(m->rw + keep, m->size - keep, MADV_REMOVE);
     madvise(m->data, m->data_size, MADV_DONTNEED);

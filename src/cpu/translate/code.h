@@ -12,11 +12,14 @@
 
 #include "base/err.h"
 
-/* keep: bytes at the beginning that a reset leaves (the thunks) */
+/*
+ * keep: bytes at the beginning that a reset leaves (the thunks). What runs rarely lies in the upper
+ * half, beginning at size / 2, so that what runs often is close together.
+ */
 struct code_memory {
     uint8_t *rw;
     const uint8_t *rx;
-    size_t size, used, keep;
+    size_t size, used, keep, cold_used;
     uint8_t *data;
     size_t data_size, data_used;
 };
@@ -31,7 +34,7 @@ void *code_memory_data(struct code_memory *m, size_t bytes);
 /* Host memory that it takes, as the host counts it: code for each of its mappings. */
 static inline uint64_t code_memory_held(const struct code_memory *m)
 {
-    return 2 * m->used + m->data_used;
+    return 2 * (m->used + m->cold_used - m->size / 2) + m->data_used;
 }
 
 /* Where code written at p runs, and back. */

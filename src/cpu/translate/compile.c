@@ -86,6 +86,25 @@ static void put_fallback(struct compile *k, unsigned n)
 
 /* --- leaving --- */
 
+void go_back(struct compile *k, bool to_cold)
+{
+    struct emit e = k->e;
+
+    if (k->is_cold == to_cold)
+        return;
+    k->e = k->other;
+    k->other = e;
+    k->is_cold = to_cold;
+}
+
+bool go_cold(struct compile *k)
+{
+    bool was_cold = k->is_cold;
+
+    go_back(k, true);
+    return was_cold;
+}
+
 static void put_leave(struct compile *k, const struct uop *u, enum flags_where flags)
 {
     const uint8_t *thunk = flags == FLAGS_IN_PLACE ? k->t->to_exit : k->t->to_exit_flags_away;
@@ -134,6 +153,21 @@ static bool is_in_page(int64_t off)
     return off >= 0 && off < (int64_t)PAGE_SIZE;
 }
 
+struct native_exit *new_exit(struct compile *k, const struct uop *u)
+{
+    struct native_exit *x = code_memory_data(&k->t->code, sizeof *x);
+
+    if (!x) {
+        k->failed = true;
+        return NULL;
+    }
+    x->u = *u;
+    x->u.fn = op_direct_exit;
+    x->u.link = NULL;
+    x->u.extra = NULL;
+    return x;
+}
+
 /* A direct branch taken: u->imm is its target. from: the conditional jump, NULL: falls in. */
 static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
 {
@@ -145,15 +179,9 @@ static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
         k->taken_count++;
         return;
     }
-    x = code_memory_data(&k->t->code, sizeof *x);
-    if (!x) {
-        k->failed = true;
+    x = new_exit(k, u);
+    if (!x)
         return;
-    }
-    x->u = *u;
-    x->u.fn = op_direct_exit;
-    x->u.link = NULL;
-    x->u.extra = NULL;
     *w = (struct taken_way){
         .from = from, .exit = x, .polls = u->imm <= (int64_t)u->off, .flags = k->flags};
     if (w->polls || k->flags == FLAGS_AWAY)
@@ -182,6 +210,17 @@ uint8_t *put_poll(struct compile *k)
     return emit_jcc(&k->e, 3); /* above or equal */
 }
 
+void put_exit_way(struct compile *k, struct native_exit *x, uint8_t *place)
+{
+    bool was_cold = go_cold(k);
+
+    x->place = place;
+    x->self = k->e.at;
+    emit_patch(place, x->self);
+    put_leave(k, &x->u, k->flags);
+    go_back(k, was_cold);
+}
+
 static void put_taken(struct compile *k, const struct taken_way *w)
 {
     struct native_exit *x = w->exit;
@@ -202,14 +241,9 @@ static void put_taken(struct compile *k, const struct taken_way *w)
     }
     if (w->flags_live)
         flags_in_place(k);
-    x->place = emit_jump(&k->e);
-    x->self = k->e.at;
-    emit_patch(x->place, x->self);
-    put_leave(k, &x->u, k->flags);
-    if (leave) {
-        emit_patch(leave, k->e.at);
-        put_leave(k, &x->u, k->flags);
-    }
+    put_exit_way(k, x, emit_jump(&k->e));
+    if (leave)
+        emit_patch(leave, x->self);
 }
 
 static void put_slow(struct compile *k, const struct slow_way *s)
@@ -365,16 +399,22 @@ static void put_ways_out(struct compile *k)
 {
     /* The one that the code falls into comes first. */
     unsigned last = k->taken_count;
+    bool was_cold;
 
     if (last && !k->taken[last - 1].from)
         put_taken(k, &k->taken[--k->taken_count]);
+    last = k->taken_count;
+    for (unsigned n = 0; n < last; n++)
+        put_taken(k, &k->taken[n]);
+    was_cold = go_cold(k);
     put_careful_copies(k);
-    for (unsigned n = 0; n < k->taken_count; n++)
+    for (unsigned n = last; n < k->taken_count; n++)
         put_taken(k, &k->taken[n]);
     put_refusals(k);
     for (unsigned n = 0; n < k->slow_count; n++)
         put_slow(k, &k->slow[n]);
     put_gate_way(k);
+    go_back(k, was_cold);
 }
 
 /* Comes from another page, with the linear address in r10 and the flags away. */
@@ -439,15 +479,16 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     uint64_t held = code_memory_held(m);
     uint8_t *entry;
 
-    if (m->size - m->used < BLOCK_ROOM)
+    if (m->size / 2 - m->used < BLOCK_ROOM || m->size - m->cold_used < BLOCK_ROOM)
         return NULL;
     k->b = b;
-    k->e = (struct emit){.at = m->rw + m->used, .end = m->rw + m->size};
+    k->e = (struct emit){.at = m->rw + m->used, .end = m->rw + m->size / 2};
+    k->other = (struct emit){.at = m->rw + m->cold_used, .end = m->rw + m->size};
     k->slow_count = k->taken_count = k->stop_count = k->immediate_count = k->fallbacks = 0;
     memset(k->is_move, 0, sizeof k->is_move);
     memset(k->slow, 0, sizeof k->slow);
     k->gate = (struct vector_gate){0};
-    k->failed = false;
+    k->failed = k->is_cold = false;
     k->flags = FLAGS_IN_PLACE;
     k->in_run = false;
     k->run_count = k->refusal_count = k->looked_up_to = 0;
@@ -458,7 +499,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     entry = k->e.at;
     put_block(k);
     nb = code_memory_data(m, sizeof *nb);
-    if (!nb || k->failed || k->e.full || !is_worth_it(k))
+    if (!nb || k->failed || k->e.full || k->other.full || !is_worth_it(k))
         return NULL;
     nb->stops = keep(m, k->stop, k->stop_count * sizeof k->stop[0]);
     nb->immediate = keep(m, k->immediate, k->immediate_count * sizeof k->immediate[0]);
@@ -472,10 +513,15 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     b->looked_at = k->looked_at;
     perf_map_add(t->perf_map, nb->entry, (size_t)(k->e.at - nb->entry_rw),
                  t->c.gpr[GPR_PAGE / 8] + uop_of(k, 0)->off);
+    perf_map_add(t->perf_map, code_rx(m, m->rw + m->cold_used),
+                 (size_t)(k->other.at - (m->rw + m->cold_used)),
+                 t->c.gpr[GPR_PAGE / 8] + uop_of(k, 0)->off);
     t->c.stats.native_blocks++;
     t->c.stats.native_guest_bytes += guest_bytes(k);
     t->c.stats.native_bytes += (uint64_t)(k->e.at - nb->far_entry);
+    t->c.stats.native_bytes += (uint64_t)(k->other.at - (m->rw + m->cold_used));
     m->used = ((size_t)(k->e.at - m->rw) + 15) & ~(size_t)15;
+    m->cold_used = (size_t)(k->other.at - m->rw);
     mem_note_beside(t->c.mem, code_memory_held(m) - held);
     return nb;
 }

@@ -72,7 +72,8 @@ struct refusal {
 
 struct compile {
     struct translate *t;
-    struct emit e;
+    struct emit e, other; /* is_cold: e is for what runs rarely, other for what runs often */
+    bool is_cold;
     struct dec dec;
     const struct tier_block *b;
     unsigned n; /* instructions */
@@ -172,6 +173,16 @@ bool plain_is_possible(struct compile *k, unsigned n);
 bool lea_is_possible(const struct compile *k, unsigned n);
 
 /* compile.c */
+
+/* From here on to where the code lies that runs rarely; answers if it went there already. */
+bool go_cold(struct compile *k);
+void go_back(struct compile *k, bool to_cold);
+
+/* A way out by a direct branch to an offset of the page; NULL (and failed): no room. */
+struct native_exit *new_exit(struct compile *k, const struct uop *u);
+/* The jump (or call) at `place` leaves by x until that is linked. */
+void put_exit_way(struct compile *k, struct native_exit *x, uint8_t *place);
+
 void put_instruction(struct compile *k, unsigned n);
 
 /* share.c: around each instruction; the second copies, and the ways to them. */

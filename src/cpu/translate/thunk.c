@@ -129,7 +129,7 @@ static const uint8_t *put_fallback(struct emit *e, struct translate *t, const ui
 void thunks_write(struct translate *t)
 {
     struct code_memory *m = &t->code;
-    struct emit emitter = {.at = m->rw, .end = m->rw + m->size}, *e = &emitter;
+    struct emit emitter = {.at = m->rw, .end = m->rw + m->size / 2}, *e = &emitter;
     const uint8_t *to_return;
 
     vectors_write_routines(e, t);
