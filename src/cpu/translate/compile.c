@@ -333,18 +333,6 @@ static bool put_pop(struct compile *k, unsigned n)
     return true;
 }
 
-static void put_direct_call(struct compile *k, unsigned n)
-{
-    const struct uop *u = uop_of(k, n);
-    struct x_form f = at_t0(0x89, HOST_T1);
-
-    put_stack_address(k, n, true);
-    emit_load(&k->e, HOST_T1, ABS(k->t->c.gpr[GPR_PAGE / 8]));
-    emit_lea(&k->e, HOST_T1, HOST_T1, u->off + u->len);
-    emit_form(&k->e, &f);
-    emit_lea(&k->e, HOST_SP, HOST_SP, -8);
-}
-
 static bool put_special(struct compile *k, unsigned n)
 {
     switch (k->i[n].mnemonic) {
@@ -371,8 +359,7 @@ static bool put_end(struct compile *k, unsigned n)
     if (compile_goes_to(k, n) && k->i[n].mnemonic == ZYDIS_MNEMONIC_JMP) {
         add_taken(k, u, NULL);
     } else if (compile_goes_to(k, n) && is_in_page(u->imm)) {
-        put_direct_call(k, n);
-        add_taken(k, u, NULL);
+        put_near_call(k, n);
     } else if (!put_far_end(k, n)) {
         put_leave_by_handler(k, u);
     }

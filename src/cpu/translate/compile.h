@@ -208,6 +208,7 @@ void put_gate_way(struct compile *k);
 bool vector_is_aligned(const struct compile *k, unsigned n);
 
 /* far.c: near branches whose target may be anywhere. False: by the handler. */
+void put_near_call(struct compile *k, unsigned n);
 bool put_far_end(struct compile *k, unsigned n);
 /* Goes to u->imm from the present page, which is in another page; flags are live. */
 void put_far_direct(struct compile *k, const struct uop *u);

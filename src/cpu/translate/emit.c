@@ -119,6 +119,16 @@ void emit_store(struct emit *e, unsigned reg, uint32_t address)
             .op = 0x89, .w = true, .reg = (uint8_t)reg, .rm = XRM_ABS, .disp = (int32_t)address});
 }
 
+void emit_push_at(struct emit *e, uint32_t address)
+{
+    emit_form(e, &(struct x_form){.op = 0xff, .reg = 6, .rm = XRM_ABS, .disp = (int32_t)address});
+}
+
+void emit_pop_at(struct emit *e, uint32_t address)
+{
+    emit_form(e, &(struct x_form){.op = 0x8f, .rm = XRM_ABS, .disp = (int32_t)address});
+}
+
 void emit_move(struct emit *e, unsigned to, unsigned from)
 {
     emit_form(e,

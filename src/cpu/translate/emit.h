@@ -51,6 +51,8 @@ void emit_u64(struct emit *e, uint64_t v);
 /* Whole instructions; addresses as 32-bit absolute. None touches flags. */
 void emit_load(struct emit *e, unsigned reg, uint32_t address);  /* 64 bits */
 void emit_store(struct emit *e, unsigned reg, uint32_t address); /* 64 bits */
+void emit_push_at(struct emit *e, uint32_t address);
+void emit_pop_at(struct emit *e, uint32_t address);
 void emit_move(struct emit *e, unsigned to, unsigned from);
 void emit_lea(struct emit *e, unsigned to, unsigned base, int32_t disp);
 void emit_imm32(struct emit *e, unsigned reg, uint32_t value); /* zero-extended */

@@ -35,6 +35,15 @@ static uint64_t second_address(const struct interp *c, const struct uop *stop)
     return GPR64(stop->base) - stop->dst;
 }
 
+/* P2 of pairs.h. */
+static bool page_is_known(const struct interp *c)
+{
+    uint64_t page = c->gpr[GPR_PAGE / 8];
+
+    return c->fetch[fetch_index(page, c->mix[half_of(page)])].tag ==
+           (page ^ c->fetch_view[half_of(page)]);
+}
+
 /*
  * Does the one instruction u by its handler. u[1] is its stop: op_resume, or op_stale when the
  * block's code was written meanwhile. stop->src: u has a memory operand, stop->index: and a bit
@@ -59,7 +68,7 @@ const struct uop *native_fallback(struct interp *c, const struct uop *u)
         windows_learn(&t->windows, c, operand);
     if (stop->src2)
         windows_learn(&t->windows, c, second);
-    if (vectors == VECTORS_IN_HOST && !vectors_are_allowed(c)) {
+    if ((vectors == VECTORS_IN_HOST && !vectors_are_allowed(c)) || unlikely(!page_is_known(c))) {
         op_stale(c, stop);
         return LEAVE_TO_LOOP;
     }
@@ -88,6 +97,10 @@ const struct uop *op_native(struct interp *c, const struct uop *u)
     const struct native_block *b = u->extra;
     const struct uop *next;
 
+    if (unlikely(!page_is_known(c))) {
+        c->rip = GPR64(GPR_PAGE) + u->off;
+        return NULL;
+    }
     c->stats.native_entries++;
     windows_learn_jump(&translate_of(c)->windows, c, GPR64(GPR_PAGE) + u->off,
                        code_rx(&translate_of(c)->code, b->far_entry));

@@ -27,7 +27,7 @@ static void put_index(struct compile *k)
 
 static void add_leave(struct compile *k, uint8_t *from, const struct uop *copy)
 {
-    k->slow[k->slow_count++] = (struct slow_way){.from = from, .uop = copy, .flags = FLAGS_AWAY};
+    k->slow[k->slow_count++] = (struct slow_way){.from = from, .uop = copy, .flags = k->flags};
 }
 
 /* Leaves where r10 has no native code or the outer loop has something to do. */
@@ -92,29 +92,92 @@ static void put_operand(struct compile *k, unsigned n)
 static void put_ret(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
+    bool was_cold;
+    uint8_t *other;
 
     put_stack_address(k, n, false);
     put_load_t0(k);
+    other = put_pair_question(k);
+    emit_lea(&k->e, HOST_SP, HOST_SP, 8 + (int32_t)u->imm);
+    put_count(k, u->n);
+    PUT(0xc3); /* ret */
+    was_cold = go_cold(k);
+    emit_patch(other, k->e.at);
     put_find(k, leaving_copy(k, u));
+    put_pair_lost(k);
     emit_lea(&k->e, HOST_SP, HOST_SP, 8 + (int32_t)u->imm);
     put_go(k, u->n);
+    go_back(k, was_cold);
+}
+
+/* Not where the next instruction is in another page, whose mapping is not this one's (P1). */
+static bool makes_pair(const struct uop *u)
+{
+    return u->off + u->len < PAGE_SIZE;
+}
+
+/* The guest's return address onto its stack. It is in r11 then. */
+static void put_push_return(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n);
+    struct x_form f = at_t0(0x89, HOST_T1);
+
+    put_stack_address(k, n, true);
+    if (makes_pair(u))
+        put_pair_room(k);
+    emit_load(&k->e, HOST_T1, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+    emit_lea(&k->e, HOST_T1, HOST_T1, u->off + u->len);
+    emit_form(&k->e, &f);
+    emit_lea(&k->e, HOST_SP, HOST_SP, -8);
 }
 
 /* r10 is the target, which is found already. */
 static void put_push_and_go(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
-    struct x_form f = at_t0(0x89, HOST_T1);
+    struct x_form code = at_t0(0x8b, HOST_T1);
 
+    code.base = HOST_T1;
+    code.disp = (int32_t)JUMP_OFFSET(code);
+    emit_form(&k->e, &code);
+    emit_store(&k->e, HOST_T1, ABS(k->t->target_code));
     emit_store(&k->e, HOST_T0, ABS(k->t->target));
-    put_stack_address(k, n, true);
-    emit_load(&k->e, HOST_T1, ABS(k->t->c.gpr[GPR_PAGE / 8]));
-    emit_lea(&k->e, HOST_T1, HOST_T1, u->off + u->len);
-    emit_form(&k->e, &f);
-    emit_lea(&k->e, HOST_SP, HOST_SP, -8);
+    put_push_return(k, n);
     emit_load(&k->e, HOST_T0, ABS(k->t->target));
-    put_index(k);
-    put_go(k, u->n);
+    put_count(k, u->n);
+    if (makes_pair(u))
+        put_pair_up(k);
+    emit_form(&k->e, &(struct x_form){.op = 0xff,
+                                      .reg = makes_pair(u) ? 2 : 4, /* call or jmp */
+                                      .rm = XRM_ABS,
+                                      .disp = (int32_t)ABS(k->t->target_code)});
+    if (makes_pair(u))
+        put_pair_return(k, n);
+}
+
+void put_near_call(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n);
+    struct native_exit *x = new_exit(k, u);
+
+    if (!x)
+        return;
+    flags_before(k, k->live[n]);
+    add_leave(k, put_poll(k), leaving_copy(k, u));
+    put_push_return(k, n);
+    if (k->live[n]) {
+        flags_in_place(k);
+        emit_load(&k->e, HOST_T1, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+        emit_lea(&k->e, HOST_T1, HOST_T1, u->off + u->len);
+    }
+    put_count(k, u->n);
+    if (!makes_pair(u)) {
+        put_exit_way(k, x, emit_jump(&k->e));
+        return;
+    }
+    put_pair_up(k);
+    put_exit_way(k, x, emit_call(&k->e));
+    put_pair_return(k, n);
 }
 
 static bool is_possible(const struct compile *k, unsigned n)

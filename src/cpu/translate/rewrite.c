@@ -39,6 +39,7 @@ void native_stale(struct interp *c, struct uop *head)
         x->to = NULL;
     }
     b->in = NULL;
+    pairs_empty(&translate_of(c)->pairs);
     set_stops(b, op_stale);
 }
 

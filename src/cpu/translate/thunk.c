@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ways between C and native code. enter is a C function; native code reaches to_fallback by a
- * call, with the uop in r10, and to_exit by a jump, with the uop in r10 that C goes on with.
- *
- * While native code runs rsp is a multiple of 16, so that a thunk that was called finds 8 more.
+ * call, with the uop in r10, and to_exit by a jump, with the uop in r10 that C goes on with. Each has
+ * a stack of its own (pairs.h).
  */
 #include "cpu/translate/translate.h"
 
@@ -56,6 +55,12 @@ static void put_state_out(struct emit *e, struct translate *t, bool flags)
     put_vectors_out(e, t);
 }
 
+static void put_c_stack(struct emit *e, struct translate *t)
+{
+    emit_store(e, X_RSP, ABS(t->pairs.rsp));
+    emit_load(e, X_RSP, ABS(t->c_rsp));
+}
+
 /* rdi: c, rsi: the uop, rax: the function; calls it with rsp a multiple of 16. */
 static void put_c_call(struct emit *e, struct translate *t,
                        const struct uop *(*function)(struct interp *, const struct uop *))
@@ -89,8 +94,10 @@ static void put_enter(struct emit *e, struct translate *t)
 
     PUT(0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57); /* push rbx rbp r12..r15 */
     PUT(0x48, 0x83, 0xec, 0x08);                                     /* sub rsp, 8 */
+    emit_store(e, X_RSP, ABS(t->c_rsp));
     emit_move(e, HOST_T1, X_RDI);
     put_state_in(e, t);
+    emit_load(e, X_RSP, ABS(t->pairs.rsp));
     PUT(0x41, 0xff, 0xe3); /* jmp r11 */
     t->enter = (native_enter_fn *)(uintptr_t)code_rx(&t->code, at);
 }
@@ -100,6 +107,7 @@ static const uint8_t *put_exit(struct emit *e, struct translate *t, const uint8_
 {
     const uint8_t *at = align(e);
 
+    put_c_stack(e, t);
     put_state_out(e, t, flags);
     put_vectors_are(e, t, VECTORS_IN_IMAGE);
     emit_move(e, X_RAX, X_R10);
@@ -113,15 +121,17 @@ static const uint8_t *put_fallback(struct emit *e, struct translate *t, const ui
     const uint8_t *at = align(e);
     uint8_t *leave;
 
+    emit_pop_at(e, ABS(t->resume));
+    put_c_stack(e, t);
     put_state_out(e, t, flags);
-    PUT(0x48, 0x83, 0xec, 0x08); /* sub rsp, 8 */
     put_c_call(e, t, native_fallback);
-    PUT(0x48, 0x83, 0xc4, 0x08, 0x48, 0x85, 0xc0); /* add rsp, 8; test rax, rax */
-    leave = emit_jcc(e, 5);                        /* jnz */
+    PUT(0x48, 0x85, 0xc0);  /* test rax, rax */
+    leave = emit_jcc(e, 5); /* jnz */
     put_state_in(e, t);
+    emit_load(e, X_RSP, ABS(t->pairs.rsp));
+    emit_push_at(e, ABS(t->resume));
     PUT(0xc3); /* ret */
     emit_patch(leave, align(e));
-    PUT(0x48, 0x83, 0xc4, 0x08); /* add rsp, 8: the return address */
     emit_patch(emit_jump(e), code_rw(&t->code, to_return));
     return code_rx(&t->code, at);
 }
@@ -143,6 +153,8 @@ void thunks_write(struct translate *t)
     emit_patch(emit_jump(e), code_rw(m, t->to_exit_flags_away));
     t->to_fallback = put_fallback(e, t, to_return, true);
     t->to_fallback_flags_away = put_fallback(e, t, to_return, false);
+    align(e);
+    pairs_write_routines(e, t);
     align(e);
     vectors_write_gates(e, t);
     m->used = (size_t)(e->at - m->rw);

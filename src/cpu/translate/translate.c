@@ -27,6 +27,7 @@ static bool offer(struct interp *c, struct uop *head, struct tier_block *block)
 static void drop_all(struct interp *c)
 {
     windows_forget_jumps(&translate_of(c)->windows);
+    pairs_empty(&translate_of(c)->pairs);
     code_memory_reset(&translate_of(c)->code);
 }
 
@@ -35,6 +36,7 @@ static void view(struct interp *c)
     struct translate *t = translate_of(c);
 
     t->window_base = windows_choose(&t->windows, c);
+    pairs_view(&t->pairs, c->fetch_view);
     for (unsigned on = 0; on < 2; on++) {
         const struct window_view v = windows_view(c, on);
         int window = windows_find(&t->windows, c, &v);
@@ -57,6 +59,7 @@ static void forget(struct interp *c, unsigned i)
 static void fetch(struct interp *c, unsigned i)
 {
     windows_forget_fetch(&translate_of(c)->windows, i);
+    pairs_empty(&translate_of(c)->pairs);
 }
 
 static const struct tier_ops translate_tier = {.offer = offer,

@@ -7,8 +7,8 @@
  *   guest register   rax rcx rdx rbx rbp rsi rdi r8 r12..r15   rsp   r9 r10 r11
  *   while native     the same                                  r9    in c.gpr
  *
- * r10 and r11 are scratch, rsp is the host's stack, arithmetic flags are in RFLAGS, MM0 counts
- * retired instructions. struct translate lies below 2 GiB so that native code addresses it by
+ * r10 and r11 are scratch, rsp is the stack of pairs (pairs.h), arithmetic flags are in RFLAGS, MM0
+ * counts retired instructions. struct translate lies below 2 GiB so that native code addresses it by
  * 32-bit displacements.
  *
  * Invariants
@@ -26,6 +26,7 @@
 #include "cpu/interp/tier.h"
 #include "cpu/translate/code.h"
 #include "cpu/translate/emit.h"
+#include "cpu/translate/pairs.h"
 #include "cpu/translate/perf_map.h"
 #include "cpu/translate/window.h"
 
@@ -105,7 +106,11 @@ struct ac_view {
 struct translate {
     struct interp c;      /* first */
     struct ac_view ac[2]; /* without, with */
-    uint64_t target;      /* of an indirect call, while its stack is looked at */
+    /* of a call whose stack is looked at: the address, its code */
+    uint64_t target;
+    const uint8_t *target_code;
+    uint64_t c_rsp, resume; /* rsp of C while native code runs; where a routine comes back to */
+    struct pairs pairs;
     uint64_t window_base; /* of the present view */
     uint64_t counts[BLOCK_MAX_INSNS + 1];
     struct clock_tsc_scale tsc; /* mul 0: RDTSC is the handler's */
