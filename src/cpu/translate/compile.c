@@ -86,62 +86,6 @@ static void put_fallback(struct compile *k, unsigned n)
 
 /* --- leaving --- */
 
-void go_back(struct compile *k, bool to_cold)
-{
-    struct emit e = k->e;
-
-    if (k->is_cold == to_cold)
-        return;
-    k->e = k->other;
-    k->other = e;
-    k->is_cold = to_cold;
-}
-
-bool go_cold(struct compile *k)
-{
-    bool was_cold = k->is_cold;
-
-    go_back(k, true);
-    return was_cold;
-}
-
-static void put_leave(struct compile *k, const struct uop *u, enum flags_where flags)
-{
-    const uint8_t *thunk = flags == FLAGS_IN_PLACE ? k->t->to_exit : k->t->to_exit_flags_away;
-
-    emit_imm32(&k->e, HOST_T0, ABS(*u));
-    emit_patch(emit_jump(&k->e), code_rw(&k->t->code, thunk));
-}
-
-const struct uop *leaving_copy(struct compile *k, const struct uop *u)
-{
-    struct uop *copy = code_memory_data(&k->t->code, sizeof *copy);
-
-    if (!copy) {
-        k->failed = true;
-        return NULL;
-    }
-    *copy = *u;
-    copy->link = NULL;
-    return copy;
-}
-
-const struct uop *learning_copy(struct compile *k, unsigned n)
-{
-    const struct uop *u = uop_of(k, n);
-    struct uop *copy = code_memory_data(&k->t->code, 2 * sizeof *copy);
-
-    if (!copy) {
-        k->failed = true;
-        return NULL;
-    }
-    copy[0] = *u;
-    copy[0].fn = op_learn_and_leave;
-    copy[0].link = NULL;
-    copy[1] = (struct uop){.fn = u->fn, .src = memory_operand(k, n) != NULL};
-    return copy;
-}
-
 /* The last instruction by its handler in the loop. */
 static void put_leave_by_handler(struct compile *k, const struct uop *u)
 {
@@ -151,21 +95,6 @@ static void put_leave_by_handler(struct compile *k, const struct uop *u)
 static bool is_in_page(int64_t off)
 {
     return off >= 0 && off < (int64_t)PAGE_SIZE;
-}
-
-struct native_exit *new_exit(struct compile *k, const struct uop *u)
-{
-    struct native_exit *x = code_memory_data(&k->t->code, sizeof *x);
-
-    if (!x) {
-        k->failed = true;
-        return NULL;
-    }
-    x->u = *u;
-    x->u.fn = op_direct_exit;
-    x->u.link = NULL;
-    x->u.extra = NULL;
-    return x;
 }
 
 /* A direct branch taken: u->imm is its target. from: the conditional jump, NULL: falls in. */
@@ -208,17 +137,6 @@ uint8_t *put_poll(struct compile *k)
                                       .rm = XRM_ABS,
                                       .disp = (int32_t)ABS(k->t->c.icount_stop)});
     return emit_jcc(&k->e, 3); /* above or equal */
-}
-
-void put_exit_way(struct compile *k, struct native_exit *x, uint8_t *place)
-{
-    bool was_cold = go_cold(k);
-
-    x->place = place;
-    x->self = k->e.at;
-    emit_patch(place, x->self);
-    put_leave(k, &x->u, k->flags);
-    go_back(k, was_cold);
 }
 
 static void put_taken(struct compile *k, const struct taken_way *w)

@@ -173,16 +173,6 @@ bool plain_is_possible(struct compile *k, unsigned n);
 bool lea_is_possible(const struct compile *k, unsigned n);
 
 /* compile.c */
-
-/* From here on to where the code lies that runs rarely; answers if it went there already. */
-bool go_cold(struct compile *k);
-void go_back(struct compile *k, bool to_cold);
-
-/* A way out by a direct branch to an offset of the page; NULL (and failed): no room. */
-struct native_exit *new_exit(struct compile *k, const struct uop *u);
-/* The jump (or call) at `place` leaves by x until that is linked. */
-void put_exit_way(struct compile *k, struct native_exit *x, uint8_t *place);
-
 void put_instruction(struct compile *k, unsigned n);
 
 /* share.c: around each instruction; the second copies, and the ways to them. */
@@ -221,6 +211,20 @@ void put_stack_address(struct compile *k, unsigned n, bool push);
 
 /* The uop of instruction n and its stop; NULL (and failed) when there is no room. */
 const struct uop *fallback_pair(struct compile *k, unsigned n, enum callout_why why);
+
+/* ways.c */
+
+/* From here on to where the code lies that runs rarely; answers if it went there already. */
+bool go_cold(struct compile *k);
+void go_back(struct compile *k, bool to_cold);
+
+/* A way out by a direct branch to an offset of the page; NULL (and failed): no room. */
+struct native_exit *new_exit(struct compile *k, const struct uop *u);
+/* The jump (or call) at `place` leaves by x until that is linked. */
+void put_exit_way(struct compile *k, struct native_exit *x, uint8_t *place);
+
+/* Leaves native code; C goes on with u. */
+void put_leave(struct compile *k, const struct uop *u, enum flags_where flags);
 
 /* A copy of a uop that branches; one whose window learns first. */
 const struct uop *leaving_copy(struct compile *k, const struct uop *u);

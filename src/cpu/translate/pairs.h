@@ -70,7 +70,7 @@ void put_pair_up(struct compile *k);
 /* Where the host's RET arrives: goes on behind the call n. */
 void put_pair_return(struct compile *k, unsigned n);
 
-/* Is the top pair that of the address in r10? Answers the place of the jump that is taken if not. */
+/* Is the top pair that of the address in r10? Answers the place of the jump taken if not. */
 uint8_t *put_pair_question(struct compile *k);
 
 /* It was not: takes down pairs up to that of r10, or one. r10, r11 stay; RFLAGS are lost. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ways between C and native code. enter is a C function; native code reaches to_fallback by a
- * call, with the uop in r10, and to_exit by a jump, with the uop in r10 that C goes on with. Each has
- * a stack of its own (pairs.h).
+ * call, with the uop in r10, and to_exit by a jump, with the uop in r10 that C goes on with. Each
+ * has a stack of its own (pairs.h).
  */
 #include "cpu/translate/translate.h"
 

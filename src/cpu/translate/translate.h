@@ -7,9 +7,9 @@
  *   guest register   rax rcx rdx rbx rbp rsi rdi r8 r12..r15   rsp   r9 r10 r11
  *   while native     the same                                  r9    in c.gpr
  *
- * r10 and r11 are scratch, rsp is the stack of pairs (pairs.h), arithmetic flags are in RFLAGS, MM0
- * counts retired instructions. struct translate lies below 2 GiB so that native code addresses it by
- * 32-bit displacements.
+ * r10 and r11 are scratch, rsp is the stack of pairs (pairs.h), arithmetic flags are in RFLAGS,
+ * MM0 counts retired instructions. struct translate lies below 2 GiB so that native code addresses
+ * it by 32-bit displacements.
  *
  * Invariants
  *   T1  guest code and state meet only in the fields of struct translate and through windows: a
