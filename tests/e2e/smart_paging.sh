@@ -15,12 +15,13 @@ file=$tmp/bridge/a.smart
 
 # start_pool MIB MINIMUM RECLAIMABLE: a manager, and a VM beside ours that holds 300 MiB of it
 start_pool() {
-    "$umbra" host --name p --memory "$1M" 2> "$tmp/host" &
+    : > "$tmp/host"
+    "$umbra" host --name p --memory "$1M" 2>> "$tmp/host" &
     manager=$!
-    wait_for 10 test -S "$XDG_RUNTIME_DIR/umbra/p.pool"
+    wait_for 20 grep -q "for all VMs" "$tmp/host" # a socket may be left from one that was killed
     "$member" "$XDG_RUNTIME_DIR/umbra/p.pool" other 300 "$2" "$3" > "$tmp/other" &
     other=$!
-    wait_for 10 grep -q lease "$tmp/other"
+    wait_for 20 grep -q lease "$tmp/other"
 }
 
 end_pool() {
@@ -161,6 +162,8 @@ before=0
 start_vm
 check "the next one of the name removes it" gone
 check "a guest on its limit" wait_for 60 pressed
+stat_now
+check "who died alone starts cold: no smart paging" [ "$(value evicted_smart)" = 0 ]
 restart_vm
 check "smart paging once more" wait_for 60 smart_now
 kill -9 "$manager"
@@ -168,7 +171,22 @@ wait "$manager" 2> /dev/null
 check "a manager that dies ends smart paging" wait_for 30 gone
 check "and the guest runs on" wait_for 60 pressed
 end_vm
+
+# All die at once, as with their host: what is started anew restarts, too.
+wait "$other" 2> /dev/null
+start_pool 400 300 0
+start_vm
+check "a VM joins the next manager" wait_for 60 pressed
+kill -9 "$manager" "$vm" "$other"
+wait "$manager" "$vm" "$other" 2> /dev/null
+before=0
+start_pool 400 300 0
+start_vm --smart-paging-limit 16s
+check "a restart of the manager is one of its VMs" grep -q "a has joined; it was here before" "$tmp/host"
+check "which does smart paging" wait_for 60 smart_now
+check "its file is gone at the limit" wait_for 60 gone
+end_vm
+end_pool
 check "nothing is left" [ -z "$(ls -A "$tmp/bridge" "$tmp/vm" | grep -v ':$')" ]
-kill "$other" 2> /dev/null
 [ "$failed" = 0 ] || tail -n 5 "$tmp"/host "$tmp"/messages "$tmp"/console "$tmp"/other
 finish
