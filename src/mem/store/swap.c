@@ -59,6 +59,7 @@ enum err swap_open(struct swap **out, enum swap_use use, const char *path, uint6
     err = err ? err : swap_slots_init(&sw->slots, slots, pages);
     err = err ? err : swap_crypt_create(&sw->crypt);
     err = err ? err : aio_create(&sw->aio, SWAP_OPS + SWAP_READ_OPS, faults);
+    err = err ? err : aio_create_synchronous(&sw->aio_at_once, faults);
     err = err ? err : swap_file_create(&sw->file, use, path, slots * PAGE_SIZE);
     if (err) {
         swap_close(sw);
@@ -75,6 +76,7 @@ void swap_close(struct swap *sw)
     if (!sw)
         return;
     aio_destroy(sw->aio); /* waits for writes in flight */
+    aio_destroy(sw->aio_at_once);
     swap_file_remove(&sw->file);
     swap_crypt_destroy(sw->crypt);
     swap_slots_fini(&sw->slots);

@@ -134,6 +134,7 @@ struct swap_op {
 };
 
 struct swap_read_op {
+    struct aio *aio;
     struct aio_request request;
     struct iovec iov;
     int result;
@@ -144,6 +145,7 @@ struct swap {
     struct swap_crypt *crypt;
     struct swap_slots slots;
     struct aio *aio;
+    struct aio *aio_at_once; /* for single reads */
 
     uint64_t *sum;    /* per slot: hash of what was put */
     uint16_t *staged; /* per slot: entry */

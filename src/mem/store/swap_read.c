@@ -41,10 +41,15 @@ static void read_done(struct aio_request *request, int result)
     op->result = result;
 }
 
-static void read_begin(struct swap *sw, unsigned n, uint32_t slot, unsigned count)
+/*
+ * A single read is done at once: it is waited for anyway, and its end need not wake whoever waits
+ * for writes.
+ */
+static void read_begin(struct swap *sw, struct aio *aio, unsigned n, uint32_t slot, unsigned count)
 {
     struct swap_read_op *op = &sw->read_op[n];
 
+    op->aio = aio;
     op->iov = (struct iovec){swap_read_buffer(sw, n), count * PAGE_SIZE};
     op->request = (struct aio_request){
         .op = AIO_READ,
@@ -55,7 +60,7 @@ static void read_begin(struct swap *sw, unsigned n, uint32_t slot, unsigned coun
         .done = read_done,
         .arg = op,
     };
-    aio_submit(sw->aio, &op->request);
+    aio_submit(aio, &op->request);
 }
 
 static int read_end(struct swap *sw, unsigned n)
@@ -63,7 +68,7 @@ static int read_end(struct swap *sw, unsigned n)
     struct swap_read_op *op = &sw->read_op[n];
     int error;
 
-    aio_wait(sw->aio, &op->request);
+    aio_wait(op->aio, &op->request);
     error = -op->result;
     if (error) {
         swap_note_failure(sw, SWAP_READING, error);
@@ -86,8 +91,7 @@ static void read_again(struct reading *r, const struct wanted *w, unsigned n)
 {
     struct swap *sw = r->sw;
 
-    read_begin(sw, n, w->slot, 1);
-    aio_flush(sw->aio);
+    read_begin(sw, sw->aio_at_once, n, w->slot, 1);
     if (read_end(sw, n)) {
         r->any_failed = true;
         return;
@@ -131,11 +135,13 @@ static void read_part(struct reading *r, struct wanted *w, unsigned count)
             unsigned start = i++;
             while (i < count && i - start < SWAP_CLUSTER_PAGES && w[i].slot == w[i - 1].slot + 1)
                 i++;
-            run[runs] = start;
-            read_begin(r->sw, runs++, w[start].slot, i - start);
+            run[runs++] = start;
         }
         run[runs] = i;
-        aio_flush(r->sw->aio);
+        struct aio *aio = runs > 1 ? r->sw->aio : r->sw->aio_at_once;
+        for (unsigned n = 0; n < runs; n++)
+            read_begin(r->sw, aio, n, w[run[n]].slot, run[n + 1] - run[n]);
+        aio_flush(aio);
         end_runs(r, w, run, runs);
     }
 }
