@@ -50,6 +50,7 @@ struct program {
     uint8_t code[CODE_BYTES];
     uint16_t start[CODE_BYTES]; /* offsets where instructions begin */
     unsigned starts;
+    uint16_t system_call; /* offset of a handler */
 };
 
 void program_make(struct program *p, struct dice *d);

@@ -221,11 +221,38 @@ static void put_flags(struct writer *w)
     PUT(0x9d);
 }
 
+/* mov ecx, a place in the code; mov r11d, flags; sysretq */
+static void put_sysret(struct writer *w)
+{
+    uint32_t flags = 0x202 | ((uint32_t)dice_next(w->d) & 0x8d5), place;
+
+    if (w->keep & 2)
+        return;
+    place = (uint32_t)(CODE_VA + w->p->start[dice_below(w->d, w->p->starts)]);
+    if (dice_percent(w->d, 10))
+        flags ^= 1u << dice_below(w->d, 22);
+    PUT(0xb9, (uint8_t)place, (uint8_t)(place >> 8), (uint8_t)(place >> 16),
+        (uint8_t)(place >> 24));
+    PUT(0x41, 0xbb, (uint8_t)flags, (uint8_t)(flags >> 8), (uint8_t)(flags >> 16), 0);
+    PUT(0x48, 0x0f, 0x07);
+}
+
 static void put_system(struct writer *w)
 {
     static const uint8_t three[][3] = {{0x0f, 0x01, 0xca}, {0x0f, 0x01, 0xcb}, {0x0f, 0x01, 0xf8}};
 
-    switch (dice_below(w->d, 10)) {
+    switch (dice_below(w->d, 16)) {
+    case 13:
+    case 14:
+    case 15:
+    case 10:
+        if (!(w->keep & 2))  /* RCX */
+            PUT(0x0f, 0x05); /* syscall */
+        break;
+    case 11:
+    case 12:
+        put_sysret(w);
+        break;
     case 0:
         PUT(0xcd, 0x40);
         break;
@@ -299,7 +326,7 @@ static void put_one(struct writer *w)
         put_string(w);
     else if (kind < 945)
         put_flags(w);
-    else if (kind < 950)
+    else if (kind < 962)
         put_system(w);
     else
         put_pointer(w);
@@ -311,6 +338,22 @@ static void put_body(struct writer *w, unsigned n)
         put_one(w);
 }
 
+/* What SYSCALL goes to: swapgs, sometimes stac and clac, perhaps no flags, swapgs, sysretq. */
+static void put_system_call(struct writer *w)
+{
+    w->p->system_call = (uint16_t)w->at;
+    PUT(0x0f, 0x01, 0xf8);
+    if (dice_percent(w->d, 30)) {
+        PUT(0x0f, 0x01, 0xcb);
+        PUT(0x48, 0x8b, 0x03); /* mov rax, [rbx] */
+        PUT(0x0f, 0x01, 0xca);
+    }
+    if (dice_percent(w->d, 30))
+        PUT(0x48, 0x39, 0xd8); /* cmp rax, rbx */
+    PUT(0x0f, 0x01, 0xf8);
+    PUT(0x48, 0x0f, 0x07);
+}
+
 void program_make(struct program *p, struct dice *d)
 {
     struct writer w = {.p = p, .d = d};
@@ -318,6 +361,7 @@ void program_make(struct program *p, struct dice *d)
     p->starts = 0;
     memset(p->code, 0xcc, sizeof p->code);
     code_put(&w, (const uint8_t[]){0x90}, 1); /* so that there is something behind */
+    put_system_call(&w);
     while (!is_full(&w))
         put_one(&w);
     for (unsigned n = 0; n < w.wishes; n++) {

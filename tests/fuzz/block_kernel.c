@@ -131,6 +131,10 @@ void kernel_state(struct world *w, struct x86_state *s)
         s->cr4 |= CR4_PCIDE;
     s->cr3 = w->root[0] | (w->pcid ? 1 : 0);
     s->efer = EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE;
+    s->star = (uint64_t)(CS_USER - 16) << 48 | (uint64_t)CS_KERNEL << 32;
+    s->lstar = CODE_VA + (dice_percent(d, 80) ? w->program.system_call
+                                              : w->program.start[dice_below(d, w->program.starts)]);
+    s->sfmask = dice_percent(d, 70) ? 0x257fd5 : dice_next(d) & 0x257fd5;
     s->gdtr = (struct x86_table){.base = KERNEL_VA + GDT_GPA, .limit = 7 * 8 - 1};
     s->idtr = (struct x86_table){.base = KERNEL_VA + IDT_GPA, .limit = 4095};
     s->tr = (struct x86_segment){

@@ -394,7 +394,8 @@ static void windows_hold_what_the_tlb_holds(void **unused)
     guest_close(&g);
 }
 
-#define NO_AC false
+#define NOT_USER false
+#define NO_AC    false
 
 static void set_view(struct translate *t, uint32_t view)
 {
@@ -413,7 +414,7 @@ static void the_oldest_view_makes_room(void **unused)
     guest_open_on(&g, 64, "translate", true, 1);
     t = (struct translate *)g.vcpu;
     RUN(&g, walk_pages);
-    view = windows_view(&t->c, NO_AC);
+    view = windows_view(&t->c, NOT_USER, NO_AC);
     for (unsigned n = 0; n < 3 * WINDOWS; n++) {
         uint64_t lin = DATA + n * PAGE_SIZE;
         struct tlb_entry *e;

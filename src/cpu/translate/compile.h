@@ -155,6 +155,11 @@ bool put_system(struct compile *k, unsigned n);
 void put_abs(struct compile *k, unsigned op, unsigned reg, uint32_t address);
 /* To the handler at other levels than 0; answers the pair, for further reasons. */
 const struct uop *put_kernel_only(struct compile *k, unsigned n);
+/* By the handler, if the byte at an address is 0, or is not. */
+enum guard { GUARD_ZERO, GUARD_NOT_ZERO };
+void put_guard(struct compile *k, const struct uop *pair, uint32_t address, enum guard refused);
+/* It becomes the present one; r10 is lost. */
+void put_near_view(struct compile *k, const struct near_view *v);
 /* By the handler, where a condition holds. */
 void put_slow_if(struct compile *k, unsigned condition, const struct uop *pair);
 
@@ -200,6 +205,14 @@ bool vector_is_aligned(const struct compile *k, unsigned n);
 /* far.c: near branches whose target may be anywhere. False: by the handler. */
 void put_near_call(struct compile *k, unsigned n);
 bool put_far_end(struct compile *k, unsigned n);
+/* r11: a window's address, at [base], and the offset in its jumps of the entry for r10. */
+#define JUMP_OFFSET(field_)                                                                        \
+    (uint32_t)(offsetof(struct window, jump) + offsetof(struct jump_entry, field_))
+void put_jump_entry(struct compile *k, uint32_t base);
+
+/* syscall.c: SYSCALL and SYSRET. False: by the handler. */
+bool put_fast_system_call(struct compile *k, unsigned n);
+
 /* Goes to u->imm from the present page, which is in another page; flags are live. */
 void put_far_direct(struct compile *k, const struct uop *u);
 

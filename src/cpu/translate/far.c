@@ -9,20 +9,26 @@
 #include "cpu/interp/mem.h"
 #include "cpu/translate/compile.h"
 
-#define JUMP_OFFSET(field_)                                                                        \
-    (uint32_t)(offsetof(struct window, jump) + offsetof(struct jump_entry, field_))
-
 #define PUT(...) EMIT(&k->e, __VA_ARGS__)
 
-/* r11: the window and the offset in its table of the entry for the address in r10. */
-static void put_index(struct compile *k)
+void put_jump_entry(struct compile *k, uint32_t base)
 {
     PUT(0xc4, 0x43, 0xfb, 0xf0, 0xda, JUMP_HASH_SHIFT); /* rorx r11, r10, 9 */
     PUT(0x4d, 0x31, 0xd3);                              /* xor r11, r10 */
     PUT(0x41, 0x81, 0xe3);                              /* and r11d, mask */
     emit_u32(&k->e, JUMPS - 1);
-    PUT(0x41, 0xc1, 0xe3, JUMP_ENTRY_SHIFT); /* shl r11d, 4 */
-    put_window_base(k);
+    PUT(0x41, 0xc1, 0xe3, JUMP_ENTRY_SHIFT);      /* shl r11d, 4 */
+    emit_form(&k->e, &(struct x_form){.op = 0x03, /* add r11, [base] */
+                                      .w = true,
+                                      .reg = HOST_T1,
+                                      .rm = XRM_ABS,
+                                      .disp = (int32_t)base});
+}
+
+/* The same in the present window. */
+static void put_index(struct compile *k)
+{
+    put_jump_entry(k, ABS(k->t->window_base));
 }
 
 static void add_leave(struct compile *k, uint8_t *from, const struct uop *copy)

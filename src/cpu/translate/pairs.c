@@ -28,7 +28,7 @@ static uint32_t end_of(struct translate *t)
     return ABS(t->pairs.pair[PAIRS]);
 }
 
-static void put_empty(struct emit *e, struct translate *t)
+void put_pairs_empty(struct emit *e, struct translate *t)
 {
     emit_imm32(e, X_RSP, end_of(t));
 }
@@ -63,7 +63,7 @@ static void put_lost_routine(struct emit *e, struct translate *t)
     }
     put_compare(e, end_of(t));
     fits = emit_jcc(e, 6); /* below or equal */
-    put_empty(e, t);
+    put_pairs_empty(e, t);
     emit_patch(fits, e->at);
     emit_patch(none, e->at);
     emit_patch(is_empty, e->at);
@@ -76,7 +76,7 @@ void pairs_write_routines(struct emit *e, struct translate *t)
     const uint8_t *none = code_rx(&t->code, e->at);
 
     /* A RET to address 0 has met one of the pairs above the stack. */
-    put_empty(e, t);
+    put_pairs_empty(e, t);
     emit_patch(emit_jump(e), code_rw(&t->code, t->to_arrival));
     for (unsigned n = PAIRS; n < PAIRS + PAIRS_ABOVE; n++)
         t->pairs.pair[n] = (struct pair){.code = none};
@@ -99,7 +99,7 @@ void put_pair_room(struct compile *k)
     resume = k->e.at;
     was_cold = go_cold(k);
     emit_patch(full, k->e.at);
-    put_empty(&k->e, k->t);
+    put_pairs_empty(&k->e, k->t);
     emit_patch(emit_jump(&k->e), resume);
     go_back(k, was_cold);
 }

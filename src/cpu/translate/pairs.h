@@ -59,6 +59,9 @@ void pairs_view(struct pairs *p, const uint64_t fetch_view[HALVES]);
 /* The routine `lost`, and the pairs above the stack. */
 void pairs_write_routines(struct emit *e, struct translate *t);
 
+/* Native code, where pairs.view becomes another one. */
+void put_pairs_empty(struct emit *e, struct translate *t);
+
 /*
  * Native code. rsp may not have a pair less than it had between these two:
  * put_room:     before anything of the call is done; RFLAGS are lost

@@ -17,12 +17,11 @@ void put_abs(struct compile *k, unsigned op, unsigned extension, uint32_t addres
                                       .disp = (int32_t)address});
 }
 
-/* By the handler, if the byte at an address is not 0 (not_zero) or is 0. */
-static void put_guard(struct compile *k, const struct uop *pair, uint32_t address, bool not_zero)
+void put_guard(struct compile *k, const struct uop *pair, uint32_t address, enum guard refused)
 {
     put_abs(k, 0x80, 7, address); /* cmp byte [address], 0 */
     emit_u8(&k->e, 0);
-    put_slow_if(k, not_zero ? 5 : 4, pair);
+    put_slow_if(k, refused == GUARD_NOT_ZERO ? 5 : 4, pair);
 }
 
 const struct uop *put_kernel_only(struct compile *k, unsigned n)
@@ -30,7 +29,7 @@ const struct uop *put_kernel_only(struct compile *k, unsigned n)
     const struct uop *pair = fallback_pair(k, n, CALLOUT_STATE);
 
     flags_before(k, k->live[n + 1]);
-    put_guard(k, pair, ABS(k->t->c.cpl), true);
+    put_guard(k, pair, ABS(k->t->c.cpl), GUARD_NOT_ZERO);
     return pair;
 }
 
@@ -53,8 +52,8 @@ static bool put_sti(struct compile *k, unsigned n)
     if (n == k->n - 1)
         return false;
     pair = put_kernel_only(k, n);
-    put_guard(k, pair, ABS(k->t->c.irq_line), true);
-    put_guard(k, pair, ABS(k->t->c.nmi_pending), true);
+    put_guard(k, pair, ABS(k->t->c.irq_line), GUARD_NOT_ZERO);
+    put_guard(k, pair, ABS(k->t->c.nmi_pending), GUARD_NOT_ZERO);
     put_abs(k, 0x81, 1, ABS(k->t->c.s.rflags)); /* or dword, IF */
     emit_u32(&k->e, RFLAGS_IF);
     return true;
@@ -76,23 +75,28 @@ static void put_move32(struct compile *k, uint32_t from, uint32_t to)
     put_abs(k, 0x89, HOST_T0, to);
 }
 
-/* The view with or without AC becomes the present one, if it has a window. */
-static bool put_ac(struct compile *k, unsigned n, bool on)
+void put_near_view(struct compile *k, const struct near_view *v)
 {
-    const struct ac_view *v = &k->t->ac[on];
-    const struct uop *pair;
-
-    if (!(k->t->c.identity.features & CPU_FEATURE_SMAP))
-        return false;
-    pair = put_kernel_only(k, n);
-    put_guard(k, pair, ABS(v->is_known), false);
-    put_abs(k, 0x81, on ? 1 : 4, ABS(k->t->c.s.rflags));
-    emit_u32(&k->e, on ? RFLAGS_AC : ~RFLAGS_AC);
     emit_load(&k->e, HOST_T0, ABS(v->base));
     emit_store(&k->e, HOST_T0, ABS(k->t->window_base));
     emit_load(&k->e, HOST_T0, ABS(v->view));
     emit_store(&k->e, HOST_T0, ABS(k->t->c.view));
     put_move32(k, ABS(v->window), ABS(k->t->windows.current));
+}
+
+/* The view with or without AC becomes the present one, if it has a window. */
+static bool put_ac(struct compile *k, unsigned n, bool on)
+{
+    const struct near_view *v = &k->t->near[on ? NEAR_KERNEL_AC : NEAR_KERNEL];
+    const struct uop *pair;
+
+    if (!(k->t->c.identity.features & CPU_FEATURE_SMAP))
+        return false;
+    pair = put_kernel_only(k, n);
+    put_guard(k, pair, ABS(v->is_known), GUARD_ZERO);
+    put_abs(k, 0x81, on ? 1 : 4, ABS(k->t->c.s.rflags));
+    emit_u32(&k->e, on ? RFLAGS_AC : ~RFLAGS_AC);
+    put_near_view(k, v);
     return true;
 }
 

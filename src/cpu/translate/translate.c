@@ -37,17 +37,17 @@ static void view(struct interp *c)
 
     t->window_base = windows_choose(&t->windows, c);
     pairs_view(&t->pairs, c->fetch_view);
-    for (unsigned on = 0; on < 2; on++) {
-        const struct window_view v = windows_view(c, on);
+    for (unsigned n = 0; n < NEAR_VIEWS; n++) {
+        const struct window_view v = windows_view(c, n == NEAR_USER, n == NEAR_KERNEL_AC);
         int window = windows_find(&t->windows, c, &v);
 
-        t->ac[on].is_known = window >= 0 && c->cpl == 0;
-        if (!t->ac[on].is_known)
+        t->near[n].is_known = window >= 0;
+        if (!t->near[n].is_known)
             continue;
-        t->ac[on] = (struct ac_view){.base = (uint64_t)(uintptr_t)&t->windows.window[window],
-                                     .view = v.half[0] | (uint64_t)v.half[1] << 32,
-                                     .window = (uint32_t)window,
-                                     .is_known = true};
+        t->near[n] = (struct near_view){.base = (uint64_t)(uintptr_t)&t->windows.window[window],
+                                        .view = v.half[0] | (uint64_t)v.half[1] << 32,
+                                        .window = (uint32_t)window,
+                                        .is_known = true};
     }
 }
 

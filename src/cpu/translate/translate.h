@@ -94,18 +94,20 @@ enum vectors_where { VECTORS_IN_HOST, VECTORS_IN_IMAGE };
 typedef const struct uop *native_enter_fn(const void *entry);
 
 /*
- * The present view with or without AC, for STAC and CLAC. view: as c->view has it; is_known: it has
- * a window.
+ * Another view of the present address space, for STAC, CLAC, SYSCALL and SYSRET. view: as c->view
+ * has it; is_known: it has a window.
  */
-struct ac_view {
+struct near_view {
     uint64_t base, view;
     uint32_t window;
     bool is_known;
 };
 
+enum { NEAR_KERNEL, NEAR_KERNEL_AC, NEAR_USER, NEAR_VIEWS };
+
 struct translate {
-    struct interp c;      /* first */
-    struct ac_view ac[2]; /* without, with */
+    struct interp c; /* first */
+    struct near_view near[NEAR_VIEWS];
     /* of a call whose stack is looked at: the address, its code */
     uint64_t target;
     const uint8_t *target_code;

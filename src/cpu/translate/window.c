@@ -81,14 +81,15 @@ static void window_empty(struct windows *w, struct interp *c, unsigned window)
 
 /* --- views --- */
 
-struct window_view windows_view(const struct interp *c, bool ac)
+struct window_view windows_view(const struct interp *c, bool user, bool ac)
 {
     bool smap = c->s.cr4 & CR4_SMAP;
     struct window_view v = {.half = {c->view[0], c->view[1]},
-                            .is_shared = smap && !ac && c->cpl == 0 && c->upper.shares};
+                            .is_shared = smap && !ac && !user && c->upper.shares};
 
-    for (unsigned h = 0; smap && v.half[0] != VIEW_SLOW && h < HALVES; h++)
-        v.half[h] = (v.half[h] & ~VIEW_AC) | (ac ? VIEW_AC : 0);
+    for (unsigned h = 0; v.half[0] != VIEW_SLOW && h < HALVES; h++)
+        v.half[h] = (v.half[h] & ~(VIEW_AC | VIEW_USER)) | (smap && ac ? VIEW_AC : 0) |
+                    (user ? VIEW_USER : 0);
     return v;
 }
 
@@ -130,7 +131,7 @@ static void lower_note(struct windows *w, const struct interp *c, uint64_t lin, 
 
 uint64_t windows_choose(struct windows *w, struct interp *c)
 {
-    const struct window_view v = windows_view(c, c->s.rflags & RFLAGS_AC);
+    const struct window_view v = windows_view(c, c->cpl == 3, c->s.rflags & RFLAGS_AC);
     const uint32_t key = key_of(&v);
     unsigned oldest = 0;
 

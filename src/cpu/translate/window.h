@@ -72,8 +72,8 @@ struct window_view {
     bool is_shared;
 };
 
-/* The view of c with or without AC. */
-struct window_view windows_view(const struct interp *c, bool ac);
+/* The view of c's address space for this privilege, with or without AC. */
+struct window_view windows_view(const struct interp *c, bool user, bool ac);
 
 /* The window of the present view from now on; answers its address. */
 uint64_t windows_choose(struct windows *w, struct interp *c);
