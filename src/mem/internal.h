@@ -364,6 +364,8 @@ uint64_t victims_next(struct guest_mem *mem, struct victims *v);
 /* By what is known of it now it should leave before those that the list still has. */
 bool victims_is_before_others(const struct guest_mem *mem, const struct victims *v, uint64_t index);
 void victims_remake(struct guest_mem *mem, struct victims *v);
+/* Without regard for who compresses: a list made with it had nobody who could leave. */
+void victims_remake_unsparing(struct guest_mem *mem, struct victims *v);
 void victims_fini(struct victims *v);
 /* The compressed store takes more without sending its oldest pages away. */
 bool store_has_room(const struct guest_mem *mem);

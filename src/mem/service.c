@@ -152,6 +152,8 @@ static enum reclaimed reclaim(struct guest_mem *mem, uint64_t goal, uint64_t dea
         } else if (e.is_end && !is_fresh) {
             victims_remake(mem, &mem->victims);
             is_fresh = true;
+        } else if (e.is_end && mem->victims.spares_poor) {
+            victims_remake_unsparing(mem, &mem->victims);
         } else if (e.is_end && !evict_overflow(mem, EVICT_BATCH)) {
             if (deadline_ns != NO_DEADLINE || !wait_for_file(mem))
                 return RECLAIM_END;

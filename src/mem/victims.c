@@ -111,7 +111,7 @@ static void pick(struct guest_mem *mem, struct victims *v, size_t next[RANKS], s
     }
 }
 
-void victims_remake(struct guest_mem *mem, struct victims *v)
+static void make(struct guest_mem *mem, struct victims *v, bool spares_poor)
 {
     uint64_t count[RANKS] = {0};
     size_t next[RANKS];
@@ -119,7 +119,7 @@ void victims_remake(struct guest_mem *mem, struct victims *v)
     v->made = true;
     v->age_scan = mem->stats.age_scans;
     v->next = v->count = 0;
-    v->spares_poor = store_has_room(mem);
+    v->spares_poor = spares_poor;
     v->spares_files = image_come_back(mem);
     if (!make_room(v, mem->ledger.pages[v->from]))
         return;
@@ -129,6 +129,16 @@ void victims_remake(struct guest_mem *mem, struct victims *v)
     }
     v->count = lay_out(v, count, next);
     pick(mem, v, next, v->count);
+}
+
+void victims_remake(struct guest_mem *mem, struct victims *v)
+{
+    make(mem, v, store_has_room(mem));
+}
+
+void victims_remake_unsparing(struct guest_mem *mem, struct victims *v)
+{
+    make(mem, v, false);
 }
 
 static bool is_victim(const struct guest_mem *mem, const struct victims *v, uint64_t index)

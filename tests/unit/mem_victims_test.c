@@ -280,6 +280,25 @@ static void noise_is_known_at_once(void **state)
     world_close(&w);
 }
 
+/* More of it than lists are long: each page in them turns out so, and yet nobody waits. */
+static void noise_alone_leaves_at_once(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    world_open(&w, 8192, 8192, 256 * PAGE, NULL);
+    fill_frames(&w, 0, 6000);
+    age_once(&w);
+    order(&w, 3000, ANY, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
+    serve(&w);
+    if (mem_stall(w.mem))
+        fail_msg("%s", mem_stall(w.mem));
+    assert_int_equal(stats(&w)->stalls, 0);
+    assert_true(mem_host_bytes(w.mem) <= 3000 * PAGE);
+    assert_true(in_state(&w, PAGE_SWAPPED) >= 3000);
+    world_close(&w);
+}
+
 static void what_does_not_compress_stays_longer(void **state)
 {
     struct mem_world w;
@@ -340,6 +359,7 @@ int main(void)
         cmocka_unit_test(old_code_before_hot_data),
         cmocka_unit_test(one_short_interval_says_nothing),
         cmocka_unit_test(noise_is_known_at_once),
+        cmocka_unit_test(noise_alone_leaves_at_once),
         cmocka_unit_test(what_does_not_compress_stays_longer),
     };
 
