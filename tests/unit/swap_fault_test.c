@@ -72,7 +72,8 @@ static void failed_writes_are_not_hurried(void **state)
     uint64_t ms =
         (uint64_t)((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000);
     assert_true(info(sw).errors <= 2 + ms / 100);
-    assert_non_null(strstr(swap_trouble(sw), "input/output error while writing"));
+    assert_non_null(strstr(swap_trouble(sw), "input/output error while writing /"));
+    assert_non_null(strstr(swap_trouble(sw), path));
     assert_page(sw, slot, 55);
     swap_free(sw, slot);
     assert_null(swap_trouble(sw)); /* nothing is left that could not be written */
