@@ -71,15 +71,16 @@ json_t *stats_make(struct vm *vm)
     if (end.kind == VM_END_NONE && vm_is_paused(vm))
         state = "paused";
     return json_pack(
-        "{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:I, s:f, s:o, s:o, s:o, s:o}",
+        "{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:I, s:f,"
+        " s:o, s:o, s:o, s:o, s:o}",
         "name", config->name, "uuid", vm_uuid(vm), "pid", (int)getpid(), "state", state, "engine",
         vm_engine(vm)->name, "shadow", mmu_strategy_name(config->mmu_strategy), "clock",
         config->clock == CLOCK_INSTRUCTIONS ? "instructions" : "host", "boot_protocol",
         vm_boot_protocol(vm) ? vm_boot_protocol(vm) : "none", "resets", (int)vm_resets(vm),
         "wall_seconds", wall, "guest_seconds", (double)vm_guest_ns(vm) / 1e9, "instructions",
         (json_int_t)cpu->instructions, "mips", mips, "memory", memory_json(vm), "cpu",
-        memory_rows_json(cpu_rows, cpu), "callouts", stats_callouts_json(vm), "mmu",
-        stats_mmu_json(vm));
+        memory_rows_json(cpu_rows, cpu), "callouts", stats_callouts_json(vm), "time",
+        stats_time_json(vm), "mmu", stats_mmu_json(vm));
 }
 
 static bool is_special(const char *path)

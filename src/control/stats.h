@@ -29,6 +29,9 @@ void stats_print_memory(const json_t *stats, FILE *out);
 /* Which instructions native code left to their handlers most often, and why: an array. */
 json_t *stats_callouts_json(struct vm *vm);
 
+/* Samples of where the vCPU's time went, by engine phase; empty without --profile. */
+json_t *stats_time_json(struct vm *vm);
+
 /* The CPU's counters in words, and what becomes of translated code. */
 void stats_print_cpu(const json_t *stats, FILE *out);
 

@@ -219,6 +219,8 @@ static uint64_t code_bytes(const struct vm *vm)
     uint64_t most = vm->config.counts_ages ? vm->config.memory_bytes : vm->config.limit_bytes;
     uint64_t share = most / CODE_SHARE;
 
+    if (vm->config.code_cache_bytes)
+        return vm->config.code_cache_bytes;
     /* What a limit changes must not reach a guest that counts instructions. */
     if (vm->config.clock == CLOCK_INSTRUCTIONS)
         return 0;
@@ -240,6 +242,7 @@ static enum err make_cpu(struct vm *vm)
         .budgeted = vm->config.clock == CLOCK_INSTRUCTIONS,
         .at_once = vm->config.translate_at_once,
         .perf_map = vm->config.perf_map,
+        .profile = vm->config.profile,
     };
 
     vm->board_bus = board_cpu_bus(vm->board, 0);
@@ -303,6 +306,8 @@ enum err vm_create(struct vm **out, const struct vm_config *config)
         err = make_machine(vm);
     if (!err)
         err = make_cpu(vm);
+    if (!err && vm->config.profile)
+        err = sampler_create(&vm->sampler, vm->vcpu);
     if (!err)
         err = vm_load(vm);
     if (err) {
@@ -329,6 +334,7 @@ void vm_destroy(struct vm *vm)
         vm_stop(vm);
         vm_join(vm);
     }
+    sampler_destroy(vm->sampler);
     if (vm->vcpu)
         vm->engine->destroy(vm->vcpu);
     if (vm->board)

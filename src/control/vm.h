@@ -57,6 +57,9 @@ struct vm_disk {
  * compress_bytes: host memory that compressed pages may take; VM_ANY: 5/8 of the limit, or a
  *                 quarter of guest memory
  * swap_dir:       where the swap file lies; NULL: the VM's own folder (vm_folder.h)
+ * profile:     measure where the vCPU's time goes (sampler.h)
+ * code_cache_bytes: the most that decoded code may take, and translated code too; 0: a part of
+ *              limit_bytes
  * forbidden_means: POLICY_MEANS_*, MEM_MEANS_* not to be used, and without_cures (mem/reclaim.h):
  *              to compare what each is good for
  * counts_ages:    the policy's figures tell active pages, too (for a pool)
@@ -80,6 +83,8 @@ struct vm_config {
     bool mmu_oracle;
     bool translate_at_once;
     bool perf_map;
+    bool profile;
+    uint64_t code_cache_bytes;
     uint32_t features;
     int input_file;
     struct vm_disk disks[MEM_DISKS_MAX];
@@ -242,6 +247,9 @@ void vm_cpu_state(struct vm *vm, struct x86_state *out);
 struct guest_mem *vm_mem(struct vm *vm);
 struct mmu *vm_mmu(struct vm *vm);
 const struct cpu_stats *vm_cpu_stats(struct vm *vm);
+/* Samples of what the vCPU's thread did, by enum engine_phase; false: without --profile. */
+bool vm_phases(const struct vm *vm, uint64_t counts[ENGINE_PHASE_COUNT]);
+
 /* As the engine's callouts; 0 where it has none. */
 unsigned vm_callouts(struct vm *vm, struct engine_callout *out, unsigned room);
 

@@ -164,6 +164,7 @@ static void idle_sleep(struct vm *vm, uint64_t due_ns)
                           .tv_nsec = (long)(until % UINT64_C(1000000000))};
     int rc = 0;
 
+    vm->vcpu->phase = ENGINE_halted;
     pthread_mutex_lock(&vm->lock);
     vm->parked = true;
     pthread_cond_broadcast(&vm->cond);
@@ -178,6 +179,7 @@ static void idle_sleep(struct vm *vm, uint64_t due_ns)
         pthread_cond_wait(&vm->cond, &vm->lock);
     vm->parked = false;
     pthread_mutex_unlock(&vm->lock);
+    vm->vcpu->phase = ENGINE_outside;
 }
 
 static bool idle_is_over(struct vm *vm)

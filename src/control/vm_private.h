@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "control/sampler.h"
 #include "control/vm.h"
 #include "control/vm_folder.h"
 #include "machine/board.h"
@@ -50,6 +51,7 @@ struct vm {
     struct board *board;
     const struct engine_ops *engine;
     struct vcpu *vcpu;
+    struct sampler *sampler; /* NULL: nobody asked for it */
     struct cpu_bus bus; /* the board's, with our poll */
     const struct cpu_bus *board_bus;
 

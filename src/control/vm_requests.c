@@ -141,6 +141,13 @@ const struct cpu_stats *vm_cpu_stats(struct vm *vm)
     return vm->engine->stats(vm->vcpu);
 }
 
+bool vm_phases(const struct vm *vm, uint64_t counts[ENGINE_PHASE_COUNT])
+{
+    if (vm->sampler)
+        sampler_counts(vm->sampler, counts);
+    return vm->sampler != NULL;
+}
+
 unsigned vm_callouts(struct vm *vm, struct engine_callout *out, unsigned room)
 {
     return vm->engine->callouts ? vm->engine->callouts(vm->vcpu, out, room) : 0;

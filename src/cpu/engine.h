@@ -21,9 +21,9 @@
 #include "mmu/mmu.h"
 
 enum engine_exit {
-    ENGINE_EXIT_KICKED,    /* somebody asked, or the bus asked for a stop */
-    ENGINE_EXIT_HALTED,    /* HLT with nothing pending; run again after set_irq or kick */
-    ENGINE_EXIT_SHUTDOWN,  /* triple fault */
+    ENGINE_EXIT_KICKED,   /* somebody asked, or the bus asked for a stop */
+    ENGINE_EXIT_HALTED,   /* HLT with nothing pending; run again after set_irq or kick */
+    ENGINE_EXIT_SHUTDOWN, /* triple fault */
     /*
      * err_text(); the instruction has not begun, or goes on where it was: run may be called again
      * when the host can go on
@@ -57,17 +57,39 @@ enum engine_exit {
     X(code_patches,       "immediates changed in place in decoded code")                           \
     X(code_writes,        "writes to pages with decoded code")                                     \
     X(cache_drops,        "times the whole decoded cache was dropped")                             \
+    X(decoded_held,       "bytes of host memory that decoded code holds now")                      \
+    X(native_held,        "bytes of host memory that native code holds now, with what it needs")   \
     X(native_blocks,      "blocks translated to native code")                                      \
     X(native_guest_bytes, "bytes of guest code in them")                                           \
     X(native_bytes,       "bytes of native code made of them")                                     \
     X(native_entries,     "entries into native code")                                              \
     X(native_callouts,    "instructions that native code left to their handlers")                  \
-    X(native_links,       "branches joined from block to block")
+    X(native_links,       "branches joined from block to block")                                   \
+    X(native_branches_out, "direct branches that left native code")                                \
+    X(native_runs,        "blocks run natively (counted with --profile)")                          \
+    X(native_far_runs,    "of them reached from another page or through a register (--profile)")
 /* clang-format on */
 
 struct cpu_stats {
     CPU_COUNTERS(STATS_FIELD)
 };
+
+/* Limits of code_bytes. */
+#define CODE_CACHE_LEAST (UINT64_C(1) << 20)
+#define CODE_CACHE_MOST  (UINT64_C(64) << 20)
+
+/* What a vCPU's thread does, for who looks from time to time: where the time goes. */
+#define ENGINE_PHASES(X)                                                                           \
+    X(outside, "devices, service of memory")                                                       \
+    X(halted, "nothing to do")                                                                     \
+    X(native, "native code")                                                                       \
+    X(handlers, "handlers that native code calls")                                                 \
+    X(interpreter, "interpreter")                                                                  \
+    X(mmu, "shadow MMU")                                                                           \
+    X(decoder, "decoding")                                                                         \
+    X(translator, "translation to native code")
+#define ENGINE_PHASE(name, text) ENGINE_##name,
+enum engine_phase { ENGINE_PHASES(ENGINE_PHASE) ENGINE_PHASE_COUNT };
 
 /*
  * mmu_strategy: how the shadow follows the guest's tables
@@ -79,6 +101,7 @@ struct cpu_stats {
  * code_bytes:   host memory that decoded or translated code may take; 0: the engine's choice
  * at_once:      translate code before it first runs, not only when it has run often
  * perf_map:     tell `perf` the places of translated code
+ * profile:      count what native code runs, which makes it slower
  * budgeted:     stop exactly at the bus' poll budget (CLOCK_INSTRUCTIONS)
  */
 struct vcpu_config {
@@ -93,6 +116,7 @@ struct vcpu_config {
     uint64_t code_bytes;
     bool at_once;
     bool perf_map;
+    bool profile;
     bool budgeted;
 };
 
@@ -131,9 +155,10 @@ struct engine_ops {
     void (*trim)(struct vcpu *vcpu);
 };
 
-/* Every engine starts its struct with this. */
+/* Every engine starts its struct with this. phase: enum engine_phase, read by any thread. */
 struct vcpu {
     const struct engine_ops *ops;
+    _Atomic uint8_t phase;
 };
 
 /* The explicit list of engines, fastest first (engines.c); NULL-terminated. */

@@ -46,6 +46,9 @@ const struct option_spec run_option_specs[] = {
      "which means may take memory back: report, share, balloon, compress, swap (default all)"},
     {"cures", "on|off",
      "off: swap as a hypervisor that knows nothing of disks and overwriting (default on)"},
+    {"code-cache", "SIZE",
+     "the most for decoded code, and for translated code: 1M to 64M (default: by --limit)"},
+    {"profile", NULL, "measure where the vCPU's time goes, for umbra stat; a little slower"},
     {"perf-map", NULL, "write /tmp/perf-PID.map, so that perf names translated guest code"},
     {"translate-at-once", NULL, "test mode: translate code before it first runs"},
     {"inject", "FAULTS", "test mode: failures of files, as swap-write=ENOSPC@100-200"},
@@ -250,6 +253,16 @@ static enum err set_smart_limit(struct run_options *o, const char *value)
     return err ? err_new(ERR_INVAL, "--smart-paging-limit: %s", err_text()) : ERR_OK;
 }
 
+static enum err set_code_cache(struct run_options *o, const char *value)
+{
+    enum err err = size_parse(value, &o->vm.code_cache_bytes);
+
+    if (!err &&
+        (o->vm.code_cache_bytes < CODE_CACHE_LEAST || o->vm.code_cache_bytes > CODE_CACHE_MOST))
+        return err_new(ERR_INVAL, "--code-cache: %.40s is not from 1M to 64M", value);
+    return err;
+}
+
 static enum err set_memory_option(struct run_options *o, const struct option_spec *spec,
                                   const char *value)
 {
@@ -257,6 +270,8 @@ static enum err set_memory_option(struct run_options *o, const struct option_spe
         return set_size(value, &o->vm.limit_bytes);
     if (is(spec, "reservation"))
         return set_size(value, &o->vm.reservation_bytes);
+    if (is(spec, "code-cache"))
+        return set_code_cache(o, value);
     if (is(spec, "compress"))
         return set_compress(o, value);
     if (is(spec, "means"))
@@ -334,6 +349,8 @@ static enum err set_option(void *arg, const struct option_spec *spec, const char
         o->vm.mmu_oracle = true;
     } else if (is(spec, "translate-at-once")) {
         o->vm.translate_at_once = true;
+    } else if (is(spec, "profile")) {
+        o->vm.profile = true;
     } else if (is(spec, "perf-map")) {
         o->vm.perf_map = true;
     } else if (is(spec, "engine") || is(spec, "shadow") || is(spec, "clock") || is(spec, "cures")) {

@@ -119,12 +119,18 @@ static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
 /* The block of an offset that has none: one that died, or a new one. */
 static const struct uop *make_block(struct interp *c, struct code_page *p, unsigned off)
 {
+    enum engine_phase before = phase_set(c, ENGINE_decoder);
     struct block *b = block_revive(c, p, off);
+    const struct uop *u;
 
-    if (!b)
-        return build(c, p, off);
-    block_enter(c, p, b);
-    return block_uops(b);
+    if (b) {
+        block_enter(c, p, b);
+        u = block_uops(b);
+    } else {
+        u = build(c, p, off);
+    }
+    phase_set(c, before);
+    return u;
 }
 
 static uint64_t linear_rip(const struct interp *c)

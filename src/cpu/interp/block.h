@@ -53,6 +53,8 @@ static inline uint64_t block_lines(unsigned start, unsigned end)
 /* code_bytes: as in struct vcpu_config */
 enum err code_cache_create(struct interp *c, uint64_t code_bytes) MUST_USE;
 void code_cache_destroy(struct interp *c);
+/* Bytes of host memory that it takes now. */
+uint64_t code_cache_held(const struct interp *c);
 void code_drop_all(struct interp *c);
 /* The same if it takes more than a few MiB: most of it ran once and never again. */
 void code_trim(struct interp *c);

@@ -10,8 +10,7 @@
 #include "cpu/interp/run.h"
 #include "cpu/interp/tier.h"
 
-#define ARENA_BYTES (UINT64_C(64) << 20)
-#define ARENA_LEAST (UINT64_C(1) << 20)
+#define ARENA_BYTES CODE_CACHE_MOST
 #define TRIM_LEAST  (UINT64_C(3) << 20)
 
 static struct code_page **hash_bucket(struct code_cache *k, gfn_t gfn)
@@ -77,7 +76,7 @@ struct code_page *fetch_page(struct interp *c, uint64_t lin)
     if (likely(e->tag == want))
         return e->page;
     c->stats.tlb_misses_fetch++;
-    mmu_translate(c->mmu, &a, false, &r);
+    interp_translate(c, &a, false, &r);
     if (r.kind == MMU_GUEST_FAULT)
         exc_raise_pf(c, NULL, lin, r.error_code);
     if (r.kind == MMU_HOST_ERROR)
@@ -227,11 +226,14 @@ void code_drop_all(struct interp *c)
     c->stats.cache_drops++;
 }
 
+uint64_t code_cache_held(const struct interp *c)
+{
+    return c->cache->used + c->cache->pool_used * sizeof *c->cache->pool;
+}
+
 void code_trim(struct interp *c)
 {
-    const struct code_cache *k = c->cache;
-
-    if (k->used + k->pool_used * sizeof *k->pool > TRIM_LEAST)
+    if (code_cache_held(c) > TRIM_LEAST)
         code_drop_all(c);
 }
 
@@ -308,8 +310,8 @@ enum err code_cache_create(struct interp *c, uint64_t code_bytes)
     c->arena = k->arena;
     k->used = 64;
     k->limit = code_bytes && code_bytes < ARENA_BYTES ? code_bytes : ARENA_BYTES;
-    if (k->limit < ARENA_LEAST)
-        k->limit = ARENA_LEAST;
+    if (k->limit < CODE_CACHE_LEAST)
+        k->limit = CODE_CACHE_LEAST;
     return mem_add_observer(c->mem, &o);
 }
 

@@ -59,8 +59,11 @@ static void set_stop(struct interp *c, uint64_t at)
 
 static void poll_bus(struct interp *c)
 {
-    uint64_t budget = c->bus->poll(c->bus->poll_arg);
+    uint64_t budget;
 
+    phase_set(c, ENGINE_outside);
+    budget = c->bus->poll(c->bus->poll_arg);
+    phase_set(c, ENGINE_interpreter);
     c->stop_at = budget > UINT64_MAX - c->icount ? UINT64_MAX : c->icount + budget;
     if (c->stop_at == c->icount)
         c->stop_at++;
@@ -157,10 +160,12 @@ static enum engine_exit run_loop(struct interp *c)
 enum engine_exit interp_vcpu_run(struct vcpu *vcpu)
 {
     struct interp *c = interp_of(vcpu);
+    enum engine_exit exit;
     int why;
 
     c->stop_at = 0;
     why = _setjmp(c->on_exception);
+    phase_set(c, ENGINE_interpreter);
     switch (why) {
     case LEAVE_NOT:
         exc_resume(c);
@@ -170,9 +175,12 @@ enum engine_exit interp_vcpu_run(struct vcpu *vcpu)
         break;
     default:
         exc_host_failed(c);
+        phase_set(c, ENGINE_outside);
         return ENGINE_EXIT_HOST_ERROR;
     }
-    return run_loop(c);
+    exit = run_loop(c);
+    phase_set(c, ENGINE_outside);
+    return exit;
 }
 
 /* --- requests from any thread --- */
@@ -325,6 +333,7 @@ const struct cpu_stats *interp_vcpu_stats(const struct vcpu *vcpu)
     struct interp *c = (struct interp *)(uintptr_t)vcpu;
 
     c->stats.instructions = c->icount;
+    c->stats.decoded_held = code_cache_held(c);
     c->stats.tlb_hits_data =
         c->mem_operands > c->stats.tlb_misses_data ? c->mem_operands - c->stats.tlb_misses_data : 0;
     return &c->stats;

@@ -398,6 +398,38 @@ void tlb_update_views(struct interp *c);
 void tlb_note_local(struct interp *c, unsigned i);
 void fetch_note_local(struct interp *c, unsigned i);
 
+/* Answers what the thread did before. A raise ends in ENGINE_interpreter. */
+static inline enum engine_phase phase_set(struct interp *c, enum engine_phase phase)
+{
+    uint8_t before = atomic_load_explicit(&c->base.phase, memory_order_relaxed);
+
+    atomic_store_explicit(&c->base.phase, (uint8_t)phase, memory_order_relaxed);
+    return (enum engine_phase)before;
+}
+
+/* Around calls of the bus by instruction u: counts of instructions are exact for devices. */
+static inline enum engine_phase bus_begin(struct interp *c, const struct uop *u)
+{
+    c->cur = u;
+    return phase_set(c, ENGINE_outside);
+}
+
+static inline void bus_end(struct interp *c, enum engine_phase before)
+{
+    c->cur = NULL;
+    phase_set(c, before);
+}
+
+/* mmu_translate in a phase of its own. */
+static inline void interp_translate(struct interp *c, const struct mmu_access *a, bool ac,
+                                    struct mmu_result *r)
+{
+    enum engine_phase before = phase_set(c, ENGINE_mmu);
+
+    mmu_translate(c->mmu, a, ac, r);
+    phase_set(c, before);
+}
+
 /* Whole RFLAGS: arithmetic part from flags16, the rest from s.rflags; set splits again. */
 uint64_t interp_rflags(const struct interp *c);
 void interp_set_rflags(struct interp *c, uint64_t value);

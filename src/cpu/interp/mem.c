@@ -69,7 +69,7 @@ static struct mmu_access access_of(const struct interp *c, uint64_t lin, enum mm
 static void translate_access(struct interp *c, const struct uop *u, const struct mmu_access *a,
                              struct mmu_result *r)
 {
-    mmu_translate(c->mmu, a, !a->implicit && (c->s.rflags & RFLAGS_AC), r);
+    interp_translate(c, a, !a->implicit && (c->s.rflags & RFLAGS_AC), r);
     if (unlikely(r->kind == MMU_GUEST_FAULT))
         exc_raise_pf(c, u, a->gva.v, r->error_code);
     if (unlikely(r->kind == MMU_HOST_ERROR))
@@ -168,7 +168,8 @@ static unsigned resolve(struct interp *c, const struct uop *u, uint64_t lin, uns
 static void device_read(struct interp *c, const struct uop *u, gpa_t gpa, uint8_t *buf,
                         unsigned bytes)
 {
-    c->cur = u;
+    enum engine_phase before = bus_begin(c, u);
+
     while (bytes) {
         unsigned n = bytes < 8 ? bytes : 8;
         uint64_t v = c->bus->mmio_read(c->bus->arg, gpa, n);
@@ -179,13 +180,14 @@ static void device_read(struct interp *c, const struct uop *u, gpa_t gpa, uint8_
         bytes -= n;
         gpa = gpa_add(gpa, n);
     }
-    c->cur = NULL;
+    bus_end(c, before);
 }
 
 static void device_write(struct interp *c, const struct uop *u, gpa_t gpa, const uint8_t *buf,
                          unsigned bytes)
 {
-    c->cur = u;
+    enum engine_phase before = bus_begin(c, u);
+
     while (bytes) {
         unsigned n = bytes < 8 ? bytes : 8;
         uint64_t v = 0;
@@ -197,7 +199,7 @@ static void device_write(struct interp *c, const struct uop *u, gpa_t gpa, const
         bytes -= n;
         gpa = gpa_add(gpa, n);
     }
-    c->cur = NULL;
+    bus_end(c, before);
 }
 
 static char *piece_host(const struct piece *p)
@@ -368,7 +370,7 @@ void *lin_try_span(struct interp *c, uint64_t lin, gfn_t *gfn)
         if (c->mode == CODE_64 ? !is_canonical(c, lin) : lin > UINT32_MAX)
             return NULL;
         c->stats.tlb_misses_data++;
-        mmu_translate(c->mmu, &a, c->s.rflags & RFLAGS_AC, &r);
+        interp_translate(c, &a, c->s.rflags & RFLAGS_AC, &r);
         if (r.kind != MMU_MAPPED)
             return NULL;
         tlb_fill(c, lin, AS_CPL, &r);

@@ -322,6 +322,19 @@ static void put_ways_out(struct compile *k)
     go_back(k, was_cold);
 }
 
+/* Counts in memory: no flags, no register that the guest or we have. */
+static void put_profile(struct compile *k, const uint64_t *counter)
+{
+    if (!k->t->profile)
+        return;
+    EMIT(&k->e, 0x0f, 0x6f, 0x0c, 0x25); /* movq mm1, [counter] */
+    emit_u32(&k->e, ABS(*counter));
+    EMIT(&k->e, 0x0f, 0xd4, 0x0c, 0x25); /* paddq mm1, [1] */
+    emit_u32(&k->e, ABS(k->t->counts[1]));
+    EMIT(&k->e, 0x0f, 0x7f, 0x0c, 0x25); /* movq [counter], mm1 */
+    emit_u32(&k->e, ABS(*counter));
+}
+
 /* Comes from another page, with the linear address in r10 and the flags away. */
 static void put_far_entry(struct compile *k)
 {
@@ -400,8 +413,10 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     k->looked_at = 0;
     if (!compile_decode(k))
         return NULL;
+    put_profile(k, &t->c.stats.native_far_runs);
     put_far_entry(k);
     entry = k->e.at;
+    put_profile(k, &t->c.stats.native_runs);
     put_block(k);
     nb = code_memory_data(m, sizeof *nb);
     if (!nb || k->failed || k->e.full || k->other.full || !is_worth_it(k))

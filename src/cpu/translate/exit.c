@@ -58,6 +58,7 @@ const struct uop *native_fallback(struct interp *c, const struct uop *u)
     uint64_t operand = operand_address(c, u) + bit_distance(c, u, stop);
     uint64_t second = second_address(c, stop);
 
+    phase_set(c, ENGINE_handlers);
     t->vectors = VECTORS_IN_IMAGE;
     c->stats.native_callouts++;
     callouts_count(t->callouts, (unsigned)stop->imm, (enum callout_why)stop->cond);
@@ -73,6 +74,7 @@ const struct uop *native_fallback(struct interp *c, const struct uop *u)
         return LEAVE_TO_LOOP;
     }
     t->vectors = (uint8_t)vectors;
+    phase_set(c, ENGINE_native);
     return NULL;
 }
 
@@ -104,7 +106,9 @@ const struct uop *op_native(struct interp *c, const struct uop *u)
     c->stats.native_entries++;
     windows_learn_jump(&translate_of(c)->windows, c, GPR64(GPR_PAGE) + u->off,
                        code_rx(&translate_of(c)->code, b->far_entry));
+    phase_set(c, ENGINE_native);
     next = translate_of(c)->enter(b->entry);
+    phase_set(c, ENGINE_interpreter);
 
     return next == LEAVE_TO_LOOP ? NULL : next;
 }
@@ -129,6 +133,7 @@ const struct uop *op_direct_exit(struct interp *c, const struct uop *u)
     uint64_t page = GPR64(GPR_PAGE);
     const struct uop *to = u->link;
 
+    c->stats.native_branches_out++;
     if (!to || must_leave(c))
         to = branch_direct_slow(c, u);
 

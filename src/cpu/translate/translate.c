@@ -9,14 +9,13 @@
 #include "cpu/interp/fp.h"
 #include "cpu/interp/run.h"
 
-#define CODE_BYTES (UINT64_C(64) << 20)
-#define CODE_LEAST (UINT64_C(1) << 20)
-
 static bool offer(struct interp *c, struct uop *head, struct tier_block *block)
 {
     struct translate *t = translate_of(c);
+    enum engine_phase before = phase_set(c, ENGINE_translator);
     struct native_block *b = translate_block(t, block);
 
+    phase_set(c, before);
     if (!b)
         return false;
     head->extra = b;
@@ -93,11 +92,11 @@ static void translate_destroy(struct vcpu *vcpu)
 
 static enum err create_parts(struct translate *t, const struct vcpu_config *config)
 {
-    uint64_t bytes =
-        config->code_bytes && config->code_bytes < CODE_BYTES ? config->code_bytes : CODE_BYTES;
+    uint64_t bytes = config->code_bytes && config->code_bytes < CODE_CACHE_MOST ? config->code_bytes
+                                                                                : CODE_CACHE_MOST;
     enum err err;
 
-    err = code_memory_create(&t->code, bytes > CODE_LEAST ? bytes : CODE_LEAST);
+    err = code_memory_create(&t->code, bytes > CODE_CACHE_LEAST ? bytes : CODE_CACHE_LEAST);
     if (!err)
         err = windows_create(&t->windows);
     if (!err)
@@ -111,6 +110,7 @@ static enum err create_parts(struct translate *t, const struct vcpu_config *conf
     for (unsigned n = 0; n <= BLOCK_MAX_INSNS; n++)
         t->counts[n] = n;
     t->vectors = VECTORS_IN_IMAGE;
+    t->profile = config->profile;
     t->host_mxcsr = FP_MXCSR_INIT;
     if (config->bus->tsc_scale && !config->bus->tsc_scale(config->bus->arg, &t->tsc))
         t->tsc = (struct clock_tsc_scale){0};
@@ -145,6 +145,14 @@ static unsigned translate_callouts(const struct vcpu *vcpu, struct engine_callou
     return callouts_top(((const struct translate *)vcpu)->callouts, out, room);
 }
 
+static const struct cpu_stats *translate_stats(const struct vcpu *vcpu)
+{
+    struct translate *t = (struct translate *)(uintptr_t)vcpu;
+
+    t->c.stats.native_held = code_memory_held(&t->code);
+    return interp_vcpu_stats(vcpu);
+}
+
 static bool translate_is_available(const char **why)
 {
     __builtin_cpu_init();
@@ -168,7 +176,7 @@ const struct engine_ops engine_translate = {
     .get_state = interp_vcpu_get_state,
     .set_state = interp_vcpu_set_state,
     .instructions = interp_vcpu_instructions,
-    .stats = interp_vcpu_stats,
+    .stats = translate_stats,
     .mmu = interp_vcpu_mmu,
     .callouts = translate_callouts,
     .trim = interp_vcpu_trim,

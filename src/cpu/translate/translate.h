@@ -129,6 +129,7 @@ struct translate {
     native_enter_fn *enter;
     struct compile *compile;
     struct perf_map *perf_map; /* NULL: not wanted */
+    bool profile;              /* native code counts its runs */
     struct callout_counts *callouts;
 };
 
