@@ -16,7 +16,7 @@
 static struct cpuid_regs leaf_of(uint32_t n, uint32_t sub, uint32_t features, uint64_t xcr0)
 {
     const struct cpu_identity identity = {
-        .tsc_khz = 2345678, .apic_id = 3, .features = features};
+        .tsc_khz = 2345678, .apic_id = 3, .features = features, .host = cpu_host_read()};
     struct x86_state s;
     x86_state_reset(&s);
     s.xcr0 = xcr0;
@@ -73,7 +73,8 @@ static void test_cpuid_is_consistent(void **state)
     assert_int_equal((uint64_t)t.ecx * t.ebx / t.eax, UINT64_C(2345678000));
     struct x86_state s;
     x86_state_reset(&s);
-    const struct cpu_identity identity = {.features = CPU_FEATURES_DEFAULT};
+    const struct cpu_identity identity = {.features = CPU_FEATURES_DEFAULT,
+                                          .host = cpu_host_read()};
     s.cr4 |= CR4_OSXSAVE;
     assert_true(x86_cpuid(&s, 1, 0, &identity).ecx & (1u << 27));
 }
@@ -83,11 +84,11 @@ static void test_cpuid_follows_features(void **state)
     (void)state;
     uint32_t features;
     assert_int_equal(cpu_features_parse("la57,no-smap,pku", &features), ERR_OK);
-    assert_int_equal(features, CPU_FEATURE_LA57 | CPU_FEATURE_PKU | CPU_FEATURE_SMEP |
-                                   CPU_FEATURE_UMIP);
+    assert_int_equal(features,
+                     CPU_FEATURE_LA57 | CPU_FEATURE_PKU | CPU_FEATURE_SMEP | CPU_FEATURE_UMIP);
     struct cpuid_regs r = leaf_of(7, 0, features, 3);
-    assert_int_equal(r.ebx & (1u << 7 | 1u << 20), 1u << 7);                /* SMEP, SMAP */
-    assert_int_equal(r.ecx & 0x1001c, 1u << 2 | 1u << 3 | 1u << 16);        /* UMIP PKU LA57 */
+    assert_int_equal(r.ebx & (1u << 7 | 1u << 20), 1u << 7);         /* SMEP, SMAP */
+    assert_int_equal(r.ecx & 0x1001c, 1u << 2 | 1u << 3 | 1u << 16); /* UMIP PKU LA57 */
     assert_int_equal(leaf_of(0x80000008, 0, features, 3).eax >> 8, 57);
     assert_int_equal(leaf(0x80000008, 0).eax >> 8, 48);
     assert_int_equal(leaf_of(0xd, 0, features, 3).eax, 0x203);
@@ -150,10 +151,9 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cpuid_ranges), cmocka_unit_test(test_cpuid_is_consistent),
-        cmocka_unit_test(test_cpuid_follows_features),
-        cmocka_unit_test(test_reset_state),  cmocka_unit_test(test_descriptor_fields),
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_cpuid_ranges),           cmocka_unit_test(test_cpuid_is_consistent),
+        cmocka_unit_test(test_cpuid_follows_features), cmocka_unit_test(test_reset_state),
+        cmocka_unit_test(test_descriptor_fields),      cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -287,8 +287,10 @@ enum err interp_init(struct interp *c, const struct vcpu_config *config)
 {
     c->mem = config->mem;
     c->bus = config->bus;
-    c->identity = (struct cpu_identity){
-        .tsc_khz = config->tsc_khz, .apic_id = config->apic_id, .features = config->features};
+    c->identity = (struct cpu_identity){.tsc_khz = config->tsc_khz,
+                                        .apic_id = config->apic_id,
+                                        .features = config->features,
+                                        .host = cpu_host_read()};
     c->mmu_oracle = config->mmu_oracle;
     c->budgeted = config->budgeted;
     c->hot_runs = config->at_once ? 1 : HOT_RUNS;

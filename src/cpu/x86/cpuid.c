@@ -111,6 +111,12 @@ static struct cpuid_regs host_leaf(uint32_t leaf)
     return r;
 }
 
+struct cpu_host cpu_host_read(void)
+{
+    return (struct cpu_host){
+        .ecx1 = host_leaf(1).ecx, .ebx7 = host_leaf(7).ebx, .ecx81 = host_leaf(0x80000001).ecx};
+}
+
 static struct cpuid_regs text_leaf(uint32_t eax, const char text[12], bool amd_order)
 {
     uint32_t w[3];
@@ -121,12 +127,13 @@ static struct cpuid_regs text_leaf(uint32_t eax, const char text[12], bool amd_o
     return (struct cpuid_regs){eax, w[0], w[1], w[2]};
 }
 
-static struct cpuid_regs leaf_features(const struct x86_state *state, uint32_t apic_id)
+static struct cpuid_regs leaf_features(const struct x86_state *state,
+                                       const struct cpu_identity *identity)
 {
-    struct cpuid_regs host = host_leaf(1);
     struct cpuid_regs r = {.eax = FAMILY_MODEL_STEPPING};
-    r.ebx = (8u << 8) | (1u << 16) | (apic_id << 24); /* CLFLUSH 64 bytes, one logical CPU */
-    r.ecx = ECX1_OWN | (host.ecx & ECX1_HOST);
+    r.ebx =
+        (8u << 8) | (1u << 16) | (identity->apic_id << 24); /* CLFLUSH 64 bytes, one logical CPU */
+    r.ecx = ECX1_OWN | (identity->host.ecx1 & ECX1_HOST);
     if (state->cr4 & CR4_OSXSAVE)
         r.ecx |= ECX1_OSXSAVE;
     r.edx = EDX1_COMMON | EDX1_APIC | EDX1_MTRR;
@@ -134,11 +141,11 @@ static struct cpuid_regs leaf_features(const struct x86_state *state, uint32_t a
 }
 
 static struct cpuid_regs leaf_structured(const struct x86_state *state, uint32_t subleaf,
-                                         uint32_t features)
+                                         const struct cpu_identity *identity)
 {
-    struct cpuid_regs host = host_leaf(7);
+    const uint32_t features = identity->features;
     struct cpuid_regs r = {
-        .ebx = EBX7_OWN | (host.ebx & EBX7_HOST), .ecx = ECX7_RDPID, .edx = EDX7_FSRM};
+        .ebx = EBX7_OWN | (identity->host.ebx7 & EBX7_HOST), .ecx = ECX7_RDPID, .edx = EDX7_FSRM};
     if (subleaf != 0)
         return (struct cpuid_regs){0};
     if (features & CPU_FEATURE_SMEP)
@@ -227,7 +234,7 @@ static uint32_t linear_address_bits(uint32_t features)
     return features & CPU_FEATURE_LA57 ? LINEAR_ADDRESS_LA57 : LINEAR_ADDRESS_BITS;
 }
 
-static struct cpuid_regs leaf_extended(uint32_t leaf, uint32_t features)
+static struct cpuid_regs leaf_extended(uint32_t leaf, const struct cpu_identity *identity)
 {
     switch (leaf) {
     case 0x80000000:
@@ -235,7 +242,7 @@ static struct cpuid_regs leaf_extended(uint32_t leaf, uint32_t features)
     case 0x80000001:
         return (struct cpuid_regs){
             .eax = FAMILY_MODEL_STEPPING,
-            .ecx = ECX81_LAHF_LM | ECX81_3DNOWPREFETCH | (host_leaf(leaf).ecx & ECX81_ABM),
+            .ecx = ECX81_LAHF_LM | ECX81_3DNOWPREFETCH | (identity->host.ecx81 & ECX81_ABM),
             .edx = ((EDX1_COMMON | EDX1_APIC | EDX1_MTRR) & EDX81_MIRROR) | EDX81_SYSCALL |
                    EDX81_NX | EDX81_PDPE1GB | EDX81_RDTSCP | EDX81_LM};
     case 0x80000002:
@@ -249,7 +256,8 @@ static struct cpuid_regs leaf_extended(uint32_t leaf, uint32_t features)
     case 0x80000007: /* invariant TSC */
         return (struct cpuid_regs){.edx = 1u << 8};
     case 0x80000008:
-        return (struct cpuid_regs){.eax = CPUID_MAXPHYADDR | linear_address_bits(features) << 8,
+        return (struct cpuid_regs){.eax = CPUID_MAXPHYADDR | linear_address_bits(identity->features)
+                                                                 << 8,
                                    .ebx = EBX88_XSAVEERPTR | EBX88_SSB_NO | EBX88_BTC_NO};
     case 0x80000021:
         return (struct cpuid_regs){.eax = EAX8021_LFENCE_RDTSC | EAX8021_NULL_CLEARS_BASE |
@@ -266,20 +274,20 @@ struct cpuid_regs x86_cpuid(const struct x86_state *state, uint32_t leaf, uint32
     uint64_t tsc_khz = identity->tsc_khz;
     uint32_t apic_id = identity->apic_id, features = identity->features;
     if (leaf >= 0x80000000 && leaf <= MAX_EXTENDED)
-        return leaf_extended(leaf, features);
+        return leaf_extended(leaf, identity);
     if (leaf >= 0x40000000 && leaf <= MAX_KVM)
         return leaf_hypervisor(leaf, tsc_khz);
     switch (leaf) {
     case 0x0:
         return text_leaf(MAX_BASIC, "AuthenticAMD", true);
     case 0x1:
-        return leaf_features(state, apic_id);
+        return leaf_features(state, identity);
     case 0x4:
         return leaf_cache(subleaf);
     case 0x6: /* the APIC timer runs in every state */
         return (struct cpuid_regs){.eax = 1u << 2};
     case 0x7:
-        return leaf_structured(state, subleaf, features);
+        return leaf_structured(state, subleaf, identity);
     case 0xb:
         return leaf_topology(subleaf, apic_id);
     case 0xd:

@@ -24,6 +24,16 @@ struct cpuid_regs {
 #define XSAVE_PKRU_BYTES  8u
 
 /*
+ * What of the host's identity the guest is shown: ECX of leaf 1, EBX of leaf 7, ECX of leaf
+ * 0x80000001. Read once: where the host is a VM itself, each CPUID is an exit of some 10 us.
+ */
+struct cpu_host {
+    uint32_t ecx1, ebx7, ecx81;
+};
+
+struct cpu_host cpu_host_read(void);
+
+/*
  * What differs from VM to VM and from vCPU to vCPU.
  *
  * tsc_khz:  frequency of the guest's TSC (leaves 0x15/0x16, 0x40000010)
@@ -34,6 +44,7 @@ struct cpu_identity {
     uint64_t tsc_khz;
     uint32_t apic_id;
     uint32_t features;
+    struct cpu_host host;
 };
 
 /*
