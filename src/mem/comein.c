@@ -28,6 +28,8 @@ void latency_note(struct guest_mem *mem, enum mem_latency which, uint64_t ns)
 #define AHEAD_SPAN 64 /* frames after the one that is wanted are looked at */
 #define AHEAD_NEAR 16
 
+#define READS_IN_MEAN 16
+
 void ahead_used(struct guest_mem *mem, uint64_t index)
 {
     enum ahead_kind kind = mem->flag[index] & FLAG_AHEAD_IMAGE ? AHEAD_IMAGE : AHEAD_SWAP;
@@ -137,6 +139,12 @@ static bool swap_failed(struct guest_mem *mem, uint64_t index, bool was_read)
     return false;
 }
 
+static void note_read(struct guest_mem *mem, uint64_t ns)
+{
+    mem->swap_read_ns -= mem->swap_read_ns / READS_IN_MEAN;
+    mem->swap_read_ns += ns / READS_IN_MEAN;
+}
+
 static bool from_file(struct guest_mem *mem, uint64_t index)
 {
     struct swap *file = mem_file_of(mem, index);
@@ -184,6 +192,7 @@ static bool from_file(struct guest_mem *mem, uint64_t index)
         mem->stats.came_from_smart += is_smart;
         mem->stats.came_from_swap += !is_smart;
         latency_note(mem, is_smart ? MEM_LATENCY_SMART : MEM_LATENCY_SWAP, ns);
+        note_read(mem, ns);
     }
     return true;
 }

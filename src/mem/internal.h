@@ -110,6 +110,7 @@ struct victims {
     uint64_t hand;
     uint64_t age_scan; /* when it was made */
     bool spares_poor, spares_files;
+    unsigned poor_factor;
     bool made;
 };
 
@@ -181,8 +182,9 @@ struct guest_mem {
     uint64_t compress_limit_bytes;
     struct shares_left shares_left;
     struct ahead ahead[AHEAD_KINDS];
-    uint8_t *scratch;   /* AHEAD_MAX pages */
-    uint64_t io_errors; /* of disk images */
+    uint8_t *scratch;      /* AHEAD_MAX pages */
+    uint64_t io_errors;    /* of disk images */
+    uint64_t swap_read_ns; /* what a page from the swap file takes, in the mean of the last ones */
 
     struct victims victims, oldest; /* resident ones; compressed ones */
     struct ageing ageing;
@@ -331,6 +333,9 @@ void stall_retry(struct guest_mem *mem, uint64_t now_ns);
  * a stall was set.
  */
 bool comein(struct guest_mem *mem, uint64_t index) MUST_USE;
+
+/* Before any page was read the disk is taken for a slow one. */
+#define SWAP_READ_SLOW_NS UINT64_C(400000)
 
 /* A frame that was read ahead is used for the first time. */
 void ahead_used(struct guest_mem *mem, uint64_t index);

@@ -117,6 +117,7 @@ enum err mem_create(struct guest_mem **out, uint64_t size_bytes)
     mem->trigger_pages = UINT64_MAX;
     mem->victims.from = PAGE_RESIDENT;
     mem->oldest.from = PAGE_COMPRESSED;
+    mem->swap_read_ns = SWAP_READ_SLOW_NS;
     mem->orders = (struct mem_orders){.limit_bytes = UINT64_MAX, .target_bytes = UINT64_MAX};
     *out = mem;
     return ERR_OK;

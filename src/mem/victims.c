@@ -11,9 +11,10 @@
  *   code, tables             rank 0
  *
  * A page that did not compress (poor) goes to the file: its way back takes twenty times as long as
- * that of a compressed one, and it gains half as much again. So while the compressed store has
- * room, it must have been idle for POOR_FACTOR times as long. So must one that equals a disk block
- * if such pages come back again and again.
+ * that of a compressed one, or much longer if the disk is busy, and it gains half as much again. So
+ * while the compressed store has room, it must have been idle for POOR_LEAST to POOR_MOST times as
+ * long, by the time that reads take. So must one that equals a disk block if such pages come back
+ * again and again.
  *
  * A frame that is used now counts as idle for half of the time that is usual between its uses: it
  * will hardly be wanted again much sooner, while what is used every tenth of a second stays. So
@@ -30,7 +31,9 @@
 
 #define RANK_OLD_CODE (2 + 2 * AGE_SECOND)
 #define RANKS         (RANK_OLD_CODE + 2 + 2 * (AGE_MAX - AGE_SECOND + 1) + 2)
-#define POOR_FACTOR   12
+#define POOR_LEAST    12u
+#define POOR_MOST     48u
+#define POOR_NS       8000u
 #define AGE_PARTS_MAX ((AGE_MAX - AGE_SECOND + 1) * AGE_SECOND)
 #define TRACKED_OLD   30
 #define LIST_MIN      1024
@@ -49,12 +52,23 @@ static unsigned rank_of(const struct guest_mem *mem, const struct victims *v, ui
     if (!(mem->age[index] & AGE_AHEAD) && idle < usual)
         idle = usual;
     if (is_spared)
-        idle /= POOR_FACTOR;
+        idle /= v->poor_factor;
     if (idle < AGE_SECOND)
         return !idle && is_spared ? 1 : 2 + 2 * idle + is_file;
     if (idle > AGE_PARTS_MAX)
         idle = AGE_PARTS_MAX;
     return RANK_OLD_CODE + 2 + 2 * (idle / AGE_SECOND) + is_file;
+}
+
+/*
+ * By how much a read from the file, and the write before it, cost more than expanding and
+ * compressing, for each byte gained.
+ */
+static unsigned poor_factor(const struct guest_mem *mem)
+{
+    uint64_t factor = mem->swap_read_ns / POOR_NS;
+
+    return factor < POOR_LEAST ? POOR_LEAST : factor > POOR_MOST ? POOR_MOST : (unsigned)factor;
 }
 
 bool store_has_room(const struct guest_mem *mem)
@@ -120,6 +134,7 @@ static void make(struct guest_mem *mem, struct victims *v, bool spares_poor)
     v->age_scan = mem->stats.age_scans;
     v->next = v->count = 0;
     v->spares_poor = spares_poor;
+    v->poor_factor = poor_factor(mem);
     v->spares_files = image_come_back(mem);
     if (!make_room(v, mem->ledger.pages[v->from]))
         return;
