@@ -30,15 +30,33 @@ static void drop_all(struct interp *c)
     code_memory_reset(&translate_of(c)->code);
 }
 
-static void view(struct interp *c)
+/* What the neighbours' views are made of. */
+static struct near_key near_key(const struct interp *c)
 {
-    struct translate *t = translate_of(c);
+    return (struct near_key){
+        .view = {c->view[0] & ~(VIEW_AC | VIEW_USER), c->view[1] & ~(VIEW_AC | VIEW_USER)},
+        .smap = c->s.cr4 & CR4_SMAP,
+        .shares = c->upper.shares};
+}
 
-    t->window_base = windows_choose(&t->windows, c);
-    pairs_view(&t->pairs, c->fetch_view);
+/* The neighbour that the present view is; NEAR_VIEWS: none. */
+static unsigned near_now(const struct interp *c)
+{
+    bool ac = (c->s.rflags & RFLAGS_AC) && (c->s.cr4 & CR4_SMAP);
+
+    if (c->view[0] == VIEW_SLOW)
+        return NEAR_VIEWS;
+    if (c->cpl == 3)
+        return ac ? NEAR_VIEWS : NEAR_USER;
+    return ac ? NEAR_KERNEL_AC : NEAR_KERNEL;
+}
+
+static void find_near(struct translate *t)
+{
+    t->near_key = near_key(&t->c);
     for (unsigned n = 0; n < NEAR_VIEWS; n++) {
-        const struct window_view v = windows_view(c, n == NEAR_USER, n == NEAR_KERNEL_AC);
-        int window = windows_find(&t->windows, c, &v);
+        const struct window_view v = windows_view(&t->c, n == NEAR_USER, n == NEAR_KERNEL_AC);
+        int window = windows_find(&t->windows, &t->c, &v);
 
         t->near[n].is_known = window >= 0;
         if (!t->near[n].is_known)
@@ -48,6 +66,25 @@ static void view(struct interp *c)
                                         .window = (uint32_t)window,
                                         .is_known = true};
     }
+}
+
+/* Windows are only chosen here, so that a neighbour's stays its own until then. */
+static void view(struct interp *c)
+{
+    struct translate *t = translate_of(c);
+    const struct near_key key = near_key(c);
+    unsigned now = near_now(c);
+
+    pairs_view(&t->pairs, c->fetch_view);
+    if (now < NEAR_VIEWS && t->near[now].is_known && t->near_key.view[0] == key.view[0] &&
+        t->near_key.view[1] == key.view[1] && t->near_key.smap == key.smap &&
+        t->near_key.shares == key.shares) {
+        t->window_base = t->near[now].base;
+        windows_use(&t->windows, t->near[now].window);
+        return;
+    }
+    t->window_base = windows_choose(&t->windows, c);
+    find_near(t);
 }
 
 static void forget(struct interp *c, unsigned i)

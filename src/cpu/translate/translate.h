@@ -103,11 +103,18 @@ struct near_view {
     bool is_known;
 };
 
+/* Privilege and AC left out; slow views: what is not one of an address space. */
+struct near_key {
+    uint32_t view[HALVES];
+    bool smap, shares;
+};
+
 enum { NEAR_KERNEL, NEAR_KERNEL_AC, NEAR_USER, NEAR_VIEWS };
 
 struct translate {
     struct interp c; /* first */
     struct near_view near[NEAR_VIEWS];
+    struct near_key near_key; /* that they were found by */
     /* of a call whose stack is looked at: the address, its code */
     uint64_t target;
     const uint8_t *target_code;

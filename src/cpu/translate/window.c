@@ -129,6 +129,12 @@ static void lower_note(struct windows *w, const struct interp *c, uint64_t lin, 
         ++*count;
 }
 
+void windows_use(struct windows *w, unsigned window)
+{
+    w->used[window] = ++w->clock;
+    w->current = window;
+}
+
 uint64_t windows_choose(struct windows *w, struct interp *c)
 {
     const struct window_view v = windows_view(c, c->cpl == 3, c->s.rflags & RFLAGS_AC);
@@ -139,7 +145,6 @@ uint64_t windows_choose(struct windows *w, struct interp *c)
         w->current = WINDOWS;
         return (uint64_t)(uintptr_t)&w->window[WINDOWS];
     }
-    w->clock++;
     for (unsigned i = 0; i < WINDOWS; i++) {
         if (w->view[i] == key) {
             oldest = i;
@@ -153,8 +158,7 @@ uint64_t windows_choose(struct windows *w, struct interp *c)
         w->view[oldest] = key;
     }
     lower_set(w, c, oldest, v.half[0]);
-    w->used[oldest] = w->clock;
-    w->current = oldest;
+    windows_use(w, oldest);
     return (uint64_t)(uintptr_t)&w->window[oldest];
 }
 

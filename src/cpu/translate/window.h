@@ -78,6 +78,9 @@ struct window_view windows_view(const struct interp *c, bool user, bool ac);
 /* The window of the present view from now on; answers its address. */
 uint64_t windows_choose(struct windows *w, struct interp *c);
 
+/* A window that was found is the present one from now on. */
+void windows_use(struct windows *w, unsigned window);
+
 /* The window that a view has now, ready to be used (W2), -1: none. */
 int windows_find(struct windows *w, struct interp *c, const struct window_view *view);
 
