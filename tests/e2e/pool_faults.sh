@@ -102,6 +102,23 @@ check "who died with the manager restarts" wait_for 60 grep -q "d has joined; it
 check "who had ended before does not" wait_for 60 joined_now a
 kill $vm $d
 wait $vm $d
+
+# The next manager has too little for one that is there: it goes on, says so once, and is back with the one after it.
+start_member e --memory 192M --minimum 128M --kernel "${GUESTS:?set GUESTS to the folder of the guest images}/memory_marks.elf"
+e=$vm
+check "a VM with a minimum joins" wait_for 60 grep -q "VM e, engine" "$tmp/err-e"
+kill_manager
+start_manager --memory 100M
+check "a manager with too little does not take it back" \
+    wait_for 60 grep -q "pool web does not take it back: the pool of 100 MiB cannot keep a minimum of 128 MiB" "$tmp/err-e"
+kill $manager
+wait $manager
+start_manager $pool
+check "one with enough does" wait_for 60 joined_now e
+check "it says so" wait_for 60 grep -q "VM e: back in pool web" "$tmp/err-e"
+check "each once" [ "$(grep -c "is gone;\|back in pool\|does not take it back" "$tmp/err-e")" = 3 ]
+kill $e
+wait $e
 kill $manager
 wait $manager
 check "the manager's socket is gone" [ ! -e "$XDG_RUNTIME_DIR/umbra/web.pool" ]

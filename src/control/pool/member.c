@@ -142,6 +142,18 @@ static void report(struct member *m)
 
 /* ---- what comes back ---- */
 
+/* One that was a member goes on, asks again, and says once why it is none. */
+static void take_refusal(struct member *m, const char *why)
+{
+    if (m->is_told_lost && strcmp(m->refused, why) != 0)
+        fprintf(stderr,
+                "umbra: VM %s: pool %s does not take it back: %s; its last lease of %llu MiB stays "
+                "in force\n",
+                vm_get_config(m->vm)->name, m->config.pool, why,
+                (unsigned long long)(m->lease / MIB));
+    snprintf(m->refused, sizeof(m->refused), "%s", why);
+}
+
 static void take(void *arg, const json_t *message)
 {
     struct member *m = arg;
@@ -163,10 +175,15 @@ static void take(void *arg, const json_t *message)
         vm_set_lease(m->vm, m->lease, pool_state_of_name(state));
         vm_set_smart(m->vm, smart > 0 ? (uint64_t)smart : 0);
         m->next_report_ns = 0; /* confirms it */
+        if (m->is_told_lost)
+            fprintf(stderr, "umbra: VM %s: back in pool %s\n", vm_get_config(m->vm)->name,
+                    m->config.pool);
+        m->is_told_lost = false;
+        m->refused[0] = '\0';
     } else if ((body = json_object_get(message, "refused"))) {
         const char *why = json_string_value(json_object_get(body, "why"));
 
-        snprintf(m->refused, sizeof(m->refused), "%s", why ? why : "no reason given");
+        take_refusal(m, why ? why : "no reason given");
     }
 }
 
@@ -302,9 +319,7 @@ void member_serve(struct member *m, short revents)
         m->next_join_ns = now + REJOIN_NS;
         if (open_link(m))
             return;
-        m->is_told_lost = false;
         m->next_report_ns = 0;
-        fprintf(stderr, "umbra: VM %s: back in pool %s\n", name, m->config.pool);
     }
     if (vm_waits_for_lease(m->vm) || vm_resets(m->vm) != m->resets_told || now >= m->next_report_ns)
         report(m);
