@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who was a member of a pool before its manager was restarted. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,6 +81,46 @@ static void a_goodbye_or_ten_minutes_end_it(void **state)
     roll_close(&roll);
 }
 
+static void nobody_leaves_no_file(void **state)
+{
+    struct roll roll;
+
+    (void)state;
+    roll_open(&roll, "web", 0);
+    roll_enter(&roll, "a", 0);
+    roll_enter(&roll, "b", 0);
+    roll_strike(&roll, "a");
+    assert_int_equal(access(file, F_OK), 0);
+    roll_strike(&roll, "b");
+    assert_int_not_equal(access(file, F_OK), 0);
+    roll_close(&roll);
+}
+
+/* A write that is cut short, as on a full disk: what was there stays, and nothing else. */
+static void a_full_disk_keeps_what_is_there(void **state)
+{
+    struct rlimit old, small;
+    struct roll roll;
+    char new_file[160];
+
+    (void)state;
+    snprintf(new_file, sizeof(new_file), "%s.new", file);
+    roll_open(&roll, "web", 0);
+    roll_enter(&roll, "a", 0);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){4, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    roll_enter(&roll, "b", 0);
+    setrlimit(RLIMIT_FSIZE, &old);
+    assert_true(roll.is_told);
+    roll_close(&roll);
+    assert_int_not_equal(access(new_file, F_OK), 0);
+    roll_open(&roll, "web", 0);
+    assert_true(roll_enter(&roll, "a", 0));
+    roll_close(&roll);
+}
+
 static void a_file_of_anything_harms_nothing(void **state)
 {
     static const char *const texts[] = {
@@ -138,6 +180,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_member_of_the_manager_before_restarts_once, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_goodbye_or_ten_minutes_end_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nobody_leaves_no_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_disk_keeps_what_is_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_of_anything_harms_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_remembers_so_many_and_no_more, set_up, tear_down),
     };

@@ -84,22 +84,36 @@ static bool write_file(const struct roll *roll)
     char *text = file ? json_dumps(file, JSON_COMPACT) : NULL;
     size_t length = text ? strlen(text) : 0;
     bool done = false;
-    int fd;
+    int fd, error;
 
     snprintf(new_path, sizeof(new_path), "%s.new", roll->path);
     fd = open(new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    error = errno;
     if (fd >= 0) {
-        done = text && write(fd, text, length) == (ssize_t)length;
-        done = !close(fd) && done && !rename(new_path, roll->path);
+        errno = ENOSPC; /* what a short write means */
+        done = text && write(fd, text, length) == (ssize_t)length && !rename(new_path, roll->path);
+        error = errno;
+        if (!done)
+            unlink(new_path);
+        close(fd);
     }
     free(text);
     json_decref(file);
+    errno = error;
     return done;
+}
+
+/* A roll of nobody is no file. */
+static bool remove_file(const struct roll *roll)
+{
+    return !unlink(roll->path) || errno == ENOENT;
 }
 
 static void save(struct roll *roll)
 {
-    if (!roll->path[0] || write_file(roll) || roll->is_told)
+    bool is_empty = !json_array_size(roll->names);
+
+    if (!roll->path[0] || (is_empty ? remove_file(roll) : write_file(roll)) || roll->is_told)
         return;
     roll->is_told = true;
     fprintf(stderr,
