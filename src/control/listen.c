@@ -36,7 +36,7 @@ int listener_reach(const char *path, int type_flags)
 /* Under the folder's lock: true when nobody listens at `path`. */
 static bool is_stale(const char *path)
 {
-    int fd = listener_reach(path, 0);
+    int fd = listener_reach(path, SOCK_NONBLOCK); /* one that hangs may take nobody any more */
 
     if (fd >= 0)
         close(fd);
