@@ -62,11 +62,6 @@ static void print_help(void)
     puts("\nExit status: 0 all runs succeeded, 1 some did not, 2 usage, 4 the host failed.");
 }
 
-static enum err set_size(const char *value, uint64_t *bytes)
-{
-    return size_parse(value, bytes);
-}
-
 static enum err set_seconds(struct compare_plan *plan, const char *value)
 {
     uint64_t ns;
@@ -114,11 +109,11 @@ static enum err set_option(void *arg, const struct option_spec *spec, const char
     if (!strcmp(spec->name, "means"))
         return compare_choose_means(&w->plan, value);
     if (!strcmp(spec->name, "memory"))
-        return set_size(value, &w->plan.memory_bytes);
+        return size_parse(value, &w->plan.memory_bytes);
     if (!strcmp(spec->name, "limit"))
-        return set_size(value, &w->plan.limit_bytes);
+        return size_parse(value, &w->plan.limit_bytes);
     if (!strcmp(spec->name, "load"))
-        return set_size(value, &w->plan.load_bytes);
+        return size_parse(value, &w->plan.load_bytes);
     if (!strcmp(spec->name, "seconds"))
         return set_seconds(&w->plan, value);
     if (!strcmp(spec->name, "rounds"))

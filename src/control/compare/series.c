@@ -55,8 +55,11 @@ static void remove_folder(const char *folder)
         snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
         unlink(path);
     }
+    /* of a VM that had to be killed */
     snprintf(path, sizeof(path), "%s/compare-%d.vswp", folder, (int)getpid());
-    unlink(path); /* of a VM that had to be killed */
+    unlink(path);
+    snprintf(path, sizeof(path), "%s/compare-%d.smart", folder, (int)getpid());
+    unlink(path);
     rmdir(folder);
 }
 
