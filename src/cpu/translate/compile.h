@@ -132,8 +132,8 @@ bool address_fits(const struct uop *u);
 const ZydisDecodedOperand *memory_operand(const struct compile *k, unsigned n);
 /* A 64-bit instruction on what r10 points to. */
 struct x_form at_t0(unsigned op, unsigned reg);
-/* r11 += the present window. */
-void put_window_base(struct compile *k);
+/* The same on a field of the present window, whose offset is r11's plus this one. */
+struct x_form in_window(unsigned op, unsigned reg, size_t field);
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
 
 /* integer.c: false: by the handler. */

@@ -63,6 +63,8 @@ static void emit_prefixes(struct emit *e, const struct x_form *f)
         rex |= extension(f->index) << 1;
     if (f->rm != XRM_ABS)
         rex |= extension(f->base);
+    if (f->gs)
+        emit_u8(e, 0x65);
     if (f->lock)
         emit_u8(e, 0xf0);
     if (f->size16)

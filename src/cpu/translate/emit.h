@@ -29,13 +29,13 @@ enum x_rm {
 /*
  * One instruction without its immediate.
  * map: 0 one-byte opcodes, 1 0F, 2 0F 38, 3 0F 3A;  rep: 0, 0xf2 or 0xf3;  w: REX.W
- * rex: a REX prefix even where no bit of it is needed (SPL, SIL, ...)
+ * rex: a REX prefix even where no bit of it is needed (SPL, SIL, ...); gs: from the base of GS
  */
 struct x_form {
     uint8_t map, op, reg, base, index, scale;
     uint8_t rep;
     enum x_rm rm;
-    bool w, rex, lock, size16;
+    bool w, rex, lock, size16, gs;
     int32_t disp;
 };
 

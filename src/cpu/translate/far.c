@@ -11,24 +11,24 @@
 
 #define PUT(...) EMIT(&k->e, __VA_ARGS__)
 
-void put_jump_entry(struct compile *k, uint32_t base)
+/* r11: the offset in a window's table of the entry for the address in r10. */
+static void put_index(struct compile *k)
 {
     PUT(0xc4, 0x43, 0xfb, 0xf0, 0xda, JUMP_HASH_SHIFT); /* rorx r11, r10, 9 */
     PUT(0x4d, 0x31, 0xd3);                              /* xor r11, r10 */
     PUT(0x41, 0x81, 0xe3);                              /* and r11d, mask */
     emit_u32(&k->e, JUMPS - 1);
-    PUT(0x41, 0xc1, 0xe3, JUMP_ENTRY_SHIFT);      /* shl r11d, 4 */
+    PUT(0x41, 0xc1, 0xe3, JUMP_ENTRY_SHIFT); /* shl r11d, 4 */
+}
+
+void put_jump_entry(struct compile *k, uint32_t base)
+{
+    put_index(k);
     emit_form(&k->e, &(struct x_form){.op = 0x03, /* add r11, [base] */
                                       .w = true,
                                       .reg = HOST_T1,
                                       .rm = XRM_ABS,
                                       .disp = (int32_t)base});
-}
-
-/* The same in the present window. */
-static void put_index(struct compile *k)
-{
-    put_jump_entry(k, ABS(k->t->window_base));
 }
 
 static void add_leave(struct compile *k, uint8_t *from, const struct uop *copy)
@@ -39,18 +39,20 @@ static void add_leave(struct compile *k, uint8_t *from, const struct uop *copy)
 /* Leaves where r10 has no native code or the outer loop has something to do. */
 static void put_find(struct compile *k, const struct uop *copy)
 {
+    const struct x_form compare = in_window(0x3b, HOST_T0, JUMP_OFFSET(lin));
+
     add_leave(k, put_poll(k), copy);
     put_index(k);
-    PUT(0x4d, 0x3b, 0x93); /* cmp r10, [r11 + lin] */
-    emit_u32(&k->e, JUMP_OFFSET(lin));
+    emit_form(&k->e, &compare);
     add_leave(k, emit_jcc(&k->e, 5), copy);
 }
 
 static void put_go(struct compile *k, unsigned instructions)
 {
+    const struct x_form jump = in_window(0xff, 4, JUMP_OFFSET(code));
+
     put_count(k, instructions);
-    PUT(0x41, 0xff, 0xa3); /* jmp [r11 + code] */
-    emit_u32(&k->e, JUMP_OFFSET(code));
+    emit_form(&k->e, &jump);
 }
 
 /* r10: the address that u->imm means. */
@@ -141,10 +143,8 @@ static void put_push_return(struct compile *k, unsigned n)
 static void put_push_and_go(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
-    struct x_form code = at_t0(0x8b, HOST_T1);
+    const struct x_form code = in_window(0x8b, HOST_T1, JUMP_OFFSET(code));
 
-    code.base = HOST_T1;
-    code.disp = (int32_t)JUMP_OFFSET(code);
     emit_form(&k->e, &code);
     emit_store(&k->e, HOST_T1, ABS(k->t->target_code));
     emit_store(&k->e, HOST_T0, ABS(k->t->target));

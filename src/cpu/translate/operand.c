@@ -72,20 +72,12 @@ void put_address(struct compile *k, const struct uop *u)
 
 /* --- the check --- */
 
-void put_window_base(struct compile *k)
-{
-    emit_form(&k->e, &(struct x_form){.op = 0x03,
-                                      .w = true,
-                                      .reg = HOST_T1,
-                                      .rm = XRM_ABS,
-                                      .disp = (int32_t)ABS(k->t->window_base)});
-}
-
-static struct x_form at_entry(unsigned op, size_t field)
+struct x_form in_window(unsigned op, unsigned reg, size_t field)
 {
     return (struct x_form){.op = (uint8_t)op,
                            .w = true,
-                           .reg = HOST_T0,
+                           .gs = true,
+                           .reg = (uint8_t)reg,
                            .rm = XRM_MEM,
                            .base = HOST_T1,
                            .index = X_NONE,
@@ -107,9 +99,10 @@ void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write,
     static const uint8_t test_t0_15[] = {0x41, 0xf6, 0xc2, 0x0f};
     static const uint8_t rorx_t1_t0_7[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x07};
     static const uint8_t and_t1[] = {0x41, 0x81, 0xe3}, cmp_t0[] = {0x49, 0x81, 0xfa};
-    struct x_form tag = at_entry(0x33, write ? offsetof(struct window_entry, write_tag)
-                                             : offsetof(struct window_entry, read_tag));
-    struct x_form host = at_entry(0x03, offsetof(struct window_entry, host));
+    struct x_form tag = in_window(0x33, HOST_T0,
+                                  write ? offsetof(struct window_entry, write_tag)
+                                        : offsetof(struct window_entry, read_tag));
+    struct x_form host = in_window(0x03, HOST_T0, offsetof(struct window_entry, host));
     const struct uop *handler = NULL;
 
     k->r10_share = NO_SHARE;
@@ -119,7 +112,6 @@ void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write,
     emit_bytes(&k->e, rorx_t1_t0_7, sizeof rorx_t1_t0_7);
     emit_bytes(&k->e, and_t1, sizeof and_t1);
     emit_u32(&k->e, ENTRY_MASK);
-    put_window_base(k);
     emit_form(&k->e, &tag);
     emit_bytes(&k->e, cmp_t0, sizeof cmp_t0);
     emit_u32(&k->e, (uint32_t)PAGE_SIZE - bytes);

@@ -79,6 +79,7 @@ void put_near_view(struct compile *k, const struct near_view *v)
 {
     emit_load(&k->e, HOST_T0, ABS(v->base));
     emit_store(&k->e, HOST_T0, ABS(k->t->window_base));
+    put_window(&k->e, HOST_T0);
     emit_load(&k->e, HOST_T0, ABS(v->view));
     emit_store(&k->e, HOST_T0, ABS(k->t->c.view));
     put_move32(k, ABS(v->window), ABS(k->t->windows.current));

@@ -28,8 +28,31 @@ static void put_flags_in(struct emit *e, struct translate *t)
     PUT(0x04, 0x7f, 0x9e); /* add al, 127; sahf */
 }
 
+void put_window(struct emit *e, unsigned reg)
+{
+    PUT(0xf3, reg >= 8 ? 0x49 : 0x48, 0x0f, 0xae, 0xd8 | (reg & 7u)); /* wrgsbase */
+}
+
+/* GS is the host thread's; C does not use it. */
+static void put_window_in(struct emit *e, struct translate *t)
+{
+    uint8_t *same;
+
+    PUT(0xf3, 0x48, 0x0f, 0xae, 0xc8); /* rdgsbase rax */
+    emit_form(e, &(struct x_form){.op = 0x3b,
+                                  .w = true,
+                                  .reg = X_RAX,
+                                  .rm = XRM_ABS,
+                                  .disp = (int32_t)ABS(t->window_base)});
+    same = emit_jcc(e, 4);
+    emit_load(e, X_RAX, ABS(t->window_base));
+    put_window(e, X_RAX);
+    emit_patch(same, e->at);
+}
+
 static void put_state_in(struct emit *e, struct translate *t)
 {
+    put_window_in(e, t);
     put_vectors_in(e, t);
     PUT(0x0f, 0x6f, 0x04, 0x25); /* movq mm0, [icount] */
     emit_u32(e, ABS(t->c.icount));

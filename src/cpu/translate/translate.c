@@ -4,10 +4,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #include "cpu/interp/fp.h"
 #include "cpu/interp/run.h"
+
+#define HWCAP2_FSGSBASE (1u << 1) /* asm/hwcap2.h of newer kernels */
 
 static bool offer(struct interp *c, struct uop *head, struct tier_block *block)
 {
@@ -195,6 +198,10 @@ static bool translate_is_available(const char **why)
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("bmi2")) {
         *why = "its CPU has no BMI2";
+        return false;
+    }
+    if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) {
+        *why = "its CPU or kernel has no FSGSBASE";
         return false;
     }
     return true;

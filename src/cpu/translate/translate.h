@@ -120,7 +120,7 @@ struct translate {
     const uint8_t *target_code;
     uint64_t c_rsp, resume; /* rsp of C while native code runs; where a routine comes back to */
     struct pairs pairs;
-    uint64_t window_base; /* of the present view */
+    uint64_t window_base; /* of the present view; while native code runs also the base of GS */
     uint64_t counts[BLOCK_MAX_INSNS + 1];
     struct clock_tsc_scale tsc; /* mul 0: RDTSC is the handler's */
     uint8_t vectors;            /* enum vectors_where */
@@ -147,7 +147,10 @@ static inline struct translate *translate_of(struct interp *c)
     return (struct translate *)c;
 }
 
-/* thunk.c: the ways between C and native code, written into the code memory. */
+/* thunk.c: the window of that address is the present one for native code, the base of GS. */
+void put_window(struct emit *e, unsigned reg);
+
+/* The ways between C and native code, written into the code memory. */
 void thunks_write(struct translate *t);
 
 /* vector.c: may the guest's vectors be in the host's registers in this state? */
