@@ -58,6 +58,25 @@ static void stack(unsigned n)
     }
 }
 
+/* A call's return address, pushed over the end of a page behind other pushes. */
+static void calls(unsigned n)
+{
+    for (int at = -16; at <= 48; at += 8) {
+        uint64_t a = n, b = n + 1, c = 0;
+
+        asm volatile("mov %%rsp, %%r15\n\tmov %[sp], %%rsp\n\t"
+                     "push %[a]\n\tpush %[b]\n\tcall 1f\n\tjmp 2f\n\t"
+                     "1: mov 8(%%rsp), %[c]\n\tadd 16(%%rsp), %[c]\n\tret\n\t"
+                     "2: pop %[a]\n\tpop %[b]\n\tmov %%r15, %%rsp"
+                     : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c)
+                     : [sp] "r"(AROUND + at)
+                     : "memory", "cc", "r15");
+        check(n, a, n + 1);
+        check(n, b, n);
+        check(n, c, 2 * n + 1);
+    }
+}
+
 /* What comes before the fault has happened, what comes after has not. */
 static void refused(unsigned n, uint64_t value)
 {
@@ -125,6 +144,8 @@ GUEST
         vectors(2);
         refused(3, 0x1111111111111111 * (round + 1));
     }
-    for (unsigned round = 0; round < ROUNDS; round++)
+    for (unsigned round = 0; round < ROUNDS; round++) {
         stack(4);
+        calls(5);
+    }
 }

@@ -91,16 +91,17 @@ void pairs_write_routines(struct emit *e, struct translate *t)
 void put_pair_room(struct compile *k)
 {
     const uint8_t *resume;
-    uint8_t *full;
-    bool was_cold;
+    uint8_t *over;
+    bool was_cold = k->is_cold;
 
     put_compare(&k->e, ABS(k->t->pairs.pair[1]));
-    full = emit_jcc(&k->e, 2); /* below */
+    over = emit_jcc(&k->e, was_cold ? 3 : 2); /* above or equal: fits; below: full */
     resume = k->e.at;
-    was_cold = go_cold(k);
-    emit_patch(full, k->e.at);
+    go_cold(k);
+    if (!was_cold)
+        emit_patch(over, k->e.at);
     put_pairs_empty(&k->e, k->t);
-    emit_patch(emit_jump(&k->e), resume);
+    emit_patch(was_cold ? over : emit_jump(&k->e), was_cold ? k->e.at : resume);
     go_back(k, was_cold);
 }
 
