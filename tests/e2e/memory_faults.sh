@@ -98,4 +98,5 @@ wait "$vm"
 status=$?
 holds "the image is mended"
 check "pages were dropped in favour of the image" [ "$(field "$tmp/stats" evicted_image)" -gt 0 ]
+[ "$failed" = 0 ] || tail -n 8 "$tmp/out" "$tmp/err" "$tmp/drive"
 finish
