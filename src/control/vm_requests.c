@@ -15,7 +15,7 @@ void vm_set_end(struct vm *vm, enum vm_end_kind kind, uint32_t code, const char 
     }
     pthread_cond_broadcast(&vm->cond);
     pthread_mutex_unlock(&vm->lock);
-    mem_end(vm->mem);
+    mem_hurry(vm->mem);
     vm->engine->kick(vm->vcpu);
     vm_poke(vm);
 }
@@ -59,6 +59,7 @@ void vm_hold(struct vm *vm)
     vm->hold++;
     pthread_cond_broadcast(&vm->cond);
     pthread_mutex_unlock(&vm->lock);
+    mem_hurry(vm->mem);
     vm->engine->kick(vm->vcpu);
     pthread_mutex_lock(&vm->lock);
     while (vm->thread_started && !vm->parked && !vm->thread_done)
@@ -70,6 +71,7 @@ void vm_release(struct vm *vm)
 {
     pthread_mutex_lock(&vm->lock);
     vm->hold--;
+    mem_hurry_over(vm->mem); /* before it goes on */
     pthread_cond_broadcast(&vm->cond);
     pthread_mutex_unlock(&vm->lock);
 }

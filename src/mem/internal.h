@@ -200,7 +200,7 @@ struct guest_mem {
     void (*pressure_hook)(void *arg);
     void *pressure_arg;
     struct stall stall;
-    atomic_bool has_ended; /* mem_end */
+    atomic_uint hurries; /* mem_hurry without mem_hurry_over */
 };
 
 /* The low bits of an age: see age.c; the mark says "read ahead and not used yet". */

@@ -83,10 +83,12 @@ void mem_set_pressure_hook(struct guest_mem *mem, void (*hook)(void *arg), void 
 uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns);
 
 /*
- * The guest will not run again, so no limit is worth waiting for: service that is at it, perhaps
- * for many seconds on a slow disk, returns soon. By any thread.
+ * Somebody waits for the vCPU's thread: service that is keeping the limit, perhaps for many seconds
+ * on a slow disk, returns soon, and wants to be called again before the guest runs. Until as many
+ * mem_hurry_over; for a guest that will not run again there need not be one. By any thread.
  */
-void mem_end(struct guest_mem *mem);
+void mem_hurry(struct guest_mem *mem);
+void mem_hurry_over(struct guest_mem *mem);
 
 /*
  * Host memory that the guest's pages and stores hold now: resident, pinned, shared copies,

@@ -83,14 +83,19 @@ void mem_set_pressure_hook(struct guest_mem *mem, void (*hook)(void *arg), void 
     mem->pressure_arg = arg;
 }
 
-void mem_end(struct guest_mem *mem)
+void mem_hurry(struct guest_mem *mem)
 {
-    atomic_store(&mem->has_ended, true);
+    atomic_fetch_add(&mem->hurries, 1);
 }
 
-static bool has_ended(struct guest_mem *mem)
+void mem_hurry_over(struct guest_mem *mem)
 {
-    return atomic_load_explicit(&mem->has_ended, memory_order_relaxed);
+    atomic_fetch_sub(&mem->hurries, 1);
+}
+
+static bool is_hurried(struct guest_mem *mem)
+{
+    return atomic_load_explicit(&mem->hurries, memory_order_relaxed);
 }
 
 /* Waits until something has been written. False: it fails, or nothing is on its way. */
@@ -112,7 +117,7 @@ static bool wait_for(struct swap *file)
 
 static bool wait_for_file(struct guest_mem *mem)
 {
-    return !has_ended(mem) &&
+    return !is_hurried(mem) &&
            (wait_for(mem->smart.file) || smart_gives_way(mem) || wait_for(mem->swap));
 }
 
@@ -132,7 +137,8 @@ static size_t pages_above(uint64_t held, uint64_t goal)
 enum reclaimed { RECLAIM_DONE, RECLAIM_LATER, RECLAIM_END };
 
 /*
- * Down to the goal. LATER: out of time, or the file is busy; END: nothing more can leave. Without a
+ * Down to the goal. LATER: out of time, in a hurry, or the file is busy;
+ * END: nothing more can leave. Without a
  * deadline it waits for the file instead.
  */
 static enum reclaimed reclaim(struct guest_mem *mem, uint64_t goal, uint64_t deadline_ns)
@@ -158,7 +164,7 @@ static enum reclaimed reclaim(struct guest_mem *mem, uint64_t goal, uint64_t dea
             if (deadline_ns != NO_DEADLINE || !wait_for_file(mem))
                 return RECLAIM_END;
         }
-        if (has_ended(mem) || (deadline_ns != NO_DEADLINE && host_ns() > deadline_ns))
+        if (is_hurried(mem) || (deadline_ns != NO_DEADLINE && host_ns() > deadline_ns))
             return RECLAIM_LATER;
     }
     return RECLAIM_DONE;
@@ -189,7 +195,8 @@ static void stall_for_space(struct guest_mem *mem)
                   mem->orders.limit_bytes >> 20, why_no_space(mem));
 }
 
-static void keep_limit(struct guest_mem *mem)
+/* False: in a hurry, it is to go on soon. */
+static bool keep_limit(struct guest_mem *mem)
 {
     uint64_t limit = mem->orders.limit_bytes;
     uint64_t allowance = allowance_bytes(mem), soft = limit - allowance;
@@ -199,7 +206,7 @@ static void keep_limit(struct guest_mem *mem)
 
     if (limit == UINT64_MAX) {
         stall_clear(mem, STALL_SPACE);
-        return;
+        return true;
     }
     /* As soon as a batch is worth it, so that host pages to be handed on do not run out. */
     if (stores_held_bytes(mem) > goal + margin / 2)
@@ -209,11 +216,14 @@ static void keep_limit(struct guest_mem *mem)
         continue;
     while (mem_host_bytes(mem) > limit && wait_for_file(mem))
         continue;
-    if (mem_host_bytes(mem) > limit && !has_ended(mem))
+    set_trigger(mem, how == RECLAIM_DONE ? soft : limit);
+    if (mem_host_bytes(mem) > limit && is_hurried(mem))
+        return false;
+    if (mem_host_bytes(mem) > limit)
         stall_for_space(mem);
     else
         stall_clear(mem, STALL_SPACE);
-    set_trigger(mem, how == RECLAIM_DONE ? soft : limit);
+    return true;
 }
 
 /* Answers when to go on. */
@@ -274,7 +284,8 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
     equal_scan(mem, now_ns, deadline);
     discard_settle(mem);
     /* Last: on its way elsewhere a page may take more room for a moment. */
-    keep_limit(mem);
+    if (!keep_limit(mem))
+        next = now_ns;
     work_on_files(mem, SWAP_WHEN_DUE);
     if (mem->orders.share_scan_pages_per_s || stores_staged_pages(mem) || mem->discard.pages)
         next = earlier(next, now_ns + BACKGROUND_NS);
