@@ -80,6 +80,40 @@ static void put_jump(struct writer *w)
     wish_for(w, dice_percent(w->d, 30) ? 0 : 1 + dice_below(w->d, 5));
 }
 
+/* Returns that do not go back to their call, as the first instructions of a function. */
+static void put_odd_return(struct writer *w)
+{
+    switch (dice_below(w->d, 5)) {
+    case 0: /* to the caller's caller */
+        PUT(0x48, 0x83, 0xc4, 8);
+        break;
+    case 1: /* to some bytes further on, or into an instruction */
+        PUT(0x48, 0x83, 0x04, 0x24, (uint8_t)dice_below(w->d, 8));
+        break;
+    case 2: /* on another stack: xchg rsp, rbp, now and for ever or until after the return */
+        PUT(0xff, 0x34, 0x24); /* push [rsp] */
+        PUT(0x8f, 0x45, 0);    /* pop [rbp] */
+        PUT(0x48, 0x87, 0xec); /* xchg rsp, rbp */
+        break;
+    case 3:                                /* to the other mapping of the code, or nowhere */
+        PUT(0x81, 0x04, 0x24, 0, 0, 1, 1); /* add dword [rsp], ALIAS_VA - CODE_VA */
+        break;
+    default:             /* the code behind the call is written: call's address + distance */
+        PUT(0x41, 0x5b); /* pop r11 */
+        PUT(0x41, 0xc6, 0x43, (uint8_t)dice_below(w->d, 6), 0x90); /* mov byte [r11 + n], nop */
+        PUT(0x41, 0x53);                                           /* push r11 */
+    }
+}
+
+/* Calls that never return: more of them than any stack of pairs holds, if a loop is around. */
+static void put_calls_down(struct writer *w)
+{
+    for (unsigned n = 1 + dice_below(w->d, 5); n; n--)
+        PUT(0xe8, 0, 0, 0, 0);
+    if (dice_percent(w->d, 60))
+        PUT(0x48, 0x81, 0xe4, 0xf8, 0xcf, 0xff, 0xff); /* and rsp: not too far down */
+}
+
 /* call +; jmp over; body; ret */
 static void put_body(struct writer *w, unsigned n);
 
@@ -98,6 +132,8 @@ static void put_call(struct writer *w)
     wish_for(w, 2);
     put_branch_to(w, jump, 1);
     over = w->at;
+    if (dice_percent(w->d, 20))
+        put_odd_return(w);
     put_body(w, 1 + dice_below(w->d, 4));
     if (dice_percent(w->d, 20))
         PUT(0xc2, 0, 0);
@@ -314,8 +350,10 @@ static void put_one(struct writer *w)
         put_short_jcc(w);
     else if (kind < 805)
         put_jump(w);
-    else if (kind < 835)
+    else if (kind < 833)
         put_call(w);
+    else if (kind < 835)
+        put_calls_down(w);
     else if (kind < 860)
         put_indirect(w);
     else if (kind < 900)
