@@ -6,7 +6,6 @@
  * the host's MMU behind a segment base. 64 MiB of guest pages lie in frames of random order. Then
  * what each scheme pays when a translation is new, and when it goes.
  */
-#define _GNU_SOURCE
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
