@@ -258,19 +258,26 @@ static void one_short_interval_says_nothing(void **state)
     world_close(&w);
 }
 
+/* Frames 0 to 49 hold noise, 50 to 149 what compresses. */
+static void open_with_noise(struct mem_world *w)
+{
+    uint8_t page[PAGE];
+
+    world_open(w, 512, 512, 256 * PAGE, NULL);
+    fill_frames(w, 0, 50);
+    for (uint64_t g = 50; g < 150; g++) {
+        memset(page, (int)g, PAGE);
+        assert_true(cpu_fill(w, g, MEM_FOR_WRITE, page));
+    }
+}
+
 /* A page that turns out not to compress stays while others of its age do. */
 static void noise_is_known_at_once(void **state)
 {
     struct mem_world w;
-    uint8_t page[PAGE];
     (void)state;
 
-    world_open(&w, 512, 512, 256 * PAGE, NULL);
-    fill_frames(&w, 0, 50); /* noise */
-    for (uint64_t g = 50; g < 150; g++) {
-        memset(page, (int)g, PAGE);
-        assert_true(cpu_fill(&w, g, MEM_FOR_WRITE, page));
-    }
+    open_with_noise(&w);
     age_once(&w);
     order(&w, ANY, 100, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
     serve(&w);
@@ -302,15 +309,9 @@ static void noise_alone_leaves_at_once(void **state)
 static void what_does_not_compress_stays_longer(void **state)
 {
     struct mem_world w;
-    uint8_t page[PAGE];
     (void)state;
 
-    world_open(&w, 512, 512, 256 * PAGE, NULL);
-    fill_frames(&w, 0, 50); /* noise */
-    for (uint64_t g = 50; g < 150; g++) {
-        memset(page, (int)g, PAGE);
-        assert_true(cpu_fill(&w, g, MEM_FOR_WRITE, page));
-    }
+    open_with_noise(&w);
     order(&w, ANY, 8, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP); /* what is compressed takes as much */
     for (int i = 0; i < 200 && in_state(&w, PAGE_RESIDENT); i++)
         serve(&w);
