@@ -56,7 +56,6 @@ const struct uop *fallback_pair(struct compile *k, unsigned n, enum callout_why 
     }
     pair[0] = *u;
     pair[0].link = NULL;
-    pair[0].extra = u->extra;
     pair[1] =
         (struct uop){.fn = op_resume, .off = (uint16_t)(u->off + u->len), .n = u->n, .m = u->m};
     pair[1].imm = k->i[n].mnemonic;
