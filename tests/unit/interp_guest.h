@@ -134,15 +134,13 @@ static inline void make_idt(struct guest *g)
     g->s.gdtr = (struct x86_table){GDT, 23};
 }
 
-static inline void guest_open_on(struct guest *g, unsigned bits, const char *engine, bool at_once,
-                                 uint64_t code_bytes)
+/* config: what differs from a default machine. */
+static inline void guest_open_with(struct guest *g, unsigned bits, const char *engine,
+                                   struct vcpu_config config)
 {
-    struct vcpu_config config = {.bus = &g->bus,
-                                 .tsc_khz = 1000000,
-                                 .features = CPU_FEATURES_DEFAULT,
-                                 .code_bytes = code_bytes,
-                                 .at_once = at_once};
-
+    config.bus = &g->bus;
+    config.tsc_khz = 1000000;
+    config.features = CPU_FEATURES_DEFAULT;
     memset(g, 0, sizeof *g);
     g->budget = 1000000;
     g->bus = (struct cpu_bus){.arg = g,
@@ -169,6 +167,13 @@ static inline void guest_open_on(struct guest *g, unsigned bits, const char *eng
         g->s.cr4 = CR4_PAE;
         g->s.efer = EFER_LME | EFER_LMA;
     }
+}
+
+static inline void guest_open_on(struct guest *g, unsigned bits, const char *engine, bool at_once,
+                                 uint64_t code_bytes)
+{
+    guest_open_with(g, bits, engine,
+                    (struct vcpu_config){.at_once = at_once, .code_bytes = code_bytes});
 }
 
 static inline void guest_open(struct guest *g, unsigned bits)

@@ -117,7 +117,7 @@ void exc_deliver(struct interp *c, enum event_kind kind, uint8_t vector, bool ha
  * delivery of an event, which nobody would raise a second time. Only a task switch has a part
  * behind it and goes on.
  */
-void exc_host_failed(struct interp *c)
+void exc_begin_anew(struct interp *c)
 {
     const struct uop *u = c->cur;
 

@@ -3,11 +3,12 @@
  * MOVS STOS LODS CMPS SCAS with REP, REPE, REPNE.
  *
  * A repeated instruction works in strides: as many elements as lie in the present page of each
- * operand, moved by the host at once, or a single element where that cannot be (device, tracked
- * frame, page crossed, DF set). Registers are up to date after every stride, so a fault or an
- * interrupt finds whole iterations only.
+ * operand, or a single element where that cannot be (device, page crossed, DF set). The host moves
+ * a stride at once, unless somebody is to be told of every write to the frame. Registers are up to
+ * date after every element or stride, so a fault or an interrupt finds whole iterations only.
  * Time: a repeated instruction counts as one, plus one for 16 elements of a stride and one for a
- * single element.
+ * single element. Who is told of writes is not to be seen in it: that depends on what is kept of
+ * the guest's code and tables, and so on the host.
  */
 #define INTERP_HOT
 #include "cpu/interp/integer.h"
@@ -62,14 +63,27 @@ static bool can_stride(const struct interp *c, const struct uop *u)
            (c->mode == CODE_64 || u->seg < SEG_FS);
 }
 
-/*
- * After n elements of a repeated instruction. Goes on with the next stride unless answered
- * otherwise.
- */
-static void retire_elements(struct interp *c, const struct uop *u, uint64_t n)
+/* Takes n elements off the count of a repeated instruction, and answers n. */
+static uint64_t count_down(struct interp *c, const struct uop *u, uint64_t n)
 {
     gpr_set(c, REG_RCX, u->addrsize, GPR64(REG_RCX) - n);
+    return n;
+}
+
+static void retire_elements(struct interp *c, uint64_t n)
+{
     c->icount += n == 1 ? 1 : n / 16;
+}
+
+/* One by one: an element, or a stride that is told of. Answers n. */
+static uint64_t count_elements(struct interp *c, const struct uop *u, uint64_t n,
+                               void (*one)(struct interp *c, const struct uop *u))
+{
+    for (uint64_t i = 0; i < n; i++) {
+        one(c, u);
+        count_down(c, u, 1);
+    }
+    return n;
 }
 
 /* --- MOVS --- */
@@ -134,9 +148,10 @@ static __attribute__((noinline)) uint64_t movs_page(struct interp *c, const stru
     memcpy(dst, c->page_buf, PAGE_SIZE);
     advance(c, u, REG_RSI, PAGE_SIZE);
     advance(c, u, REG_RDI, PAGE_SIZE);
+    count_down(c, u, n);
     if (first == n)
         return n;
-    retire_elements(c, u, first);
+    retire_elements(c, first);
     return n - first;
 }
 
@@ -147,17 +162,20 @@ static uint64_t movs_stride(struct interp *c, const struct uop *u, uint64_t coun
     uint64_t n = elements_in_page(u, to, elements_in_page(u, from, count));
     uint64_t bytes = n * u->opsize;
     char *src, *dst;
+    bool told;
 
     if (unlikely(is_new_page(c, u, to, count))) {
         uint64_t done = movs_page(c, u, from, to);
         if (done)
             return done;
     }
-    if (n < 2 || !lin_span(c, u, from, MMU_READ))
+    if (n < 2 || !lin_span_read(c, u, from))
         return 0;
-    dst = lin_span(c, u, to, MMU_WRITE);
+    dst = lin_span_write(c, u, to, &told);
+    if (told)
+        return count_elements(c, u, n, movs_one);
     /* Again: making the target writable may have moved the source's frame. */
-    src = lin_span(c, u, from, MMU_READ);
+    src = lin_span_read(c, u, from);
     if (!dst || !src)
         return 0;
     if (dst > src && dst < src + bytes)
@@ -166,7 +184,7 @@ static uint64_t movs_stride(struct interp *c, const struct uop *u, uint64_t coun
         memmove(dst, src, bytes);
     advance(c, u, REG_RSI, (int64_t)bytes);
     advance(c, u, REG_RDI, (int64_t)bytes);
-    return n;
+    return count_down(c, u, n);
 }
 
 /* --- STOS --- */
@@ -201,19 +219,22 @@ static uint64_t stos_stride(struct interp *c, const struct uop *u, uint64_t coun
 {
     uint64_t to = dst_linear(c, u, u->opsize, MMU_WRITE);
     uint64_t n = elements_in_page(u, to, count);
-    char *dst;
+    char *dst = NULL;
+    bool told = false;
 
     if (n < 2)
         return 0;
     if (unlikely(is_new_page(c, u, to, count)))
         dst = stos_page(c, u, to);
-    else
-        dst = lin_span(c, u, to, MMU_WRITE);
+    if (!dst)
+        dst = lin_span_write(c, u, to, &told);
+    if (told)
+        return count_elements(c, u, n, stos_one);
     if (!dst)
         return 0;
     fill(dst, GPR64(REG_RAX), n, u->opsize);
     advance(c, u, REG_RDI, (int64_t)(n * u->opsize));
-    return n;
+    return count_down(c, u, n);
 }
 
 /* --- LODS --- */
@@ -305,9 +326,9 @@ static uint64_t cmps_stride(struct interp *c, const struct uop *u, uint64_t coun
     if (n < 2)
         return 0;
     if (source_faults_first(u))
-        lin_span(c, u, from, MMU_READ);
-    dst = lin_span(c, u, to, MMU_READ);
-    src = lin_span(c, u, from, MMU_READ);
+        lin_span_read(c, u, from);
+    dst = lin_span_read(c, u, to);
+    src = lin_span_read(c, u, from);
     if (!src || !dst)
         return 0;
     do {
@@ -318,7 +339,7 @@ static uint64_t cmps_stride(struct interp *c, const struct uop *u, uint64_t coun
     compare(c, u->opsize, a, b);
     advance(c, u, REG_RSI, (int64_t)(i * u->opsize));
     advance(c, u, REG_RDI, (int64_t)(i * u->opsize));
-    return i;
+    return count_down(c, u, i);
 }
 
 static uint64_t scas_stride(struct interp *c, const struct uop *u, uint64_t count)
@@ -330,7 +351,7 @@ static uint64_t scas_stride(struct interp *c, const struct uop *u, uint64_t coun
 
     if (n < 2)
         return 0;
-    dst = lin_span(c, u, to, MMU_READ);
+    dst = lin_span_read(c, u, to);
     if (!dst)
         return 0;
     do {
@@ -339,7 +360,7 @@ static uint64_t scas_stride(struct interp *c, const struct uop *u, uint64_t coun
     } while (i < n && (a == b) == while_equal);
     compare(c, u->opsize, a, b);
     advance(c, u, REG_RDI, (int64_t)(i * u->opsize));
-    return i;
+    return count_down(c, u, i);
 }
 
 /* --- the handlers --- */
@@ -357,9 +378,9 @@ DEFINE_STRING(cmps)
 DEFINE_STRING(scas)
 
 /*
- * A REP instruction that has overwritten itself goes on with what is there now, at once: else the
- * moment would depend on when the run is interrupted. It never ends its block, and what stands
- * behind it is stale with it; a tier runs a copy of u with such a stop behind it.
+ * A REP instruction that has overwritten itself goes on with what is there now, with the next
+ * stride: else the moment would depend on when the run is interrupted. It never ends its block, and
+ * what stands behind it is stale with it; a tier runs a copy of u with such a stop behind it.
  */
 static inline bool rep_must_leave(struct interp *c, const struct uop *u)
 {
@@ -374,11 +395,9 @@ static inline bool rep_must_leave(struct interp *c, const struct uop *u)
         uint64_t count;                                                                            \
         while ((count = rep_count(c, u)) != 0) {                                                   \
             uint64_t n = strides ? stride(c, u, count) : 0;                                        \
-            if (!n) {                                                                              \
-                op##_one(c, u);                                                                    \
-                n = 1;                                                                             \
-            }                                                                                      \
-            retire_elements(c, u, n);                                                              \
+            if (!n)                                                                                \
+                n = count_elements(c, u, 1, op##_one);                                             \
+            retire_elements(c, n);                                                                 \
             if (!(goes_on))                                                                        \
                 break;                                                                             \
             if (n < count && unlikely(rep_must_leave(c, u)))                                       \

@@ -29,6 +29,12 @@ _Noreturn void leave_host_error(struct interp *c, const struct uop *u)
     _longjmp(c->on_exception, LEAVE_HOST_ERROR);
 }
 
+_Noreturn void leave_to_run_alone(struct interp *c, const struct uop *u)
+{
+    c->cur = u;
+    _longjmp(c->on_exception, LEAVE_TO_RUN_ALONE);
+}
+
 uint64_t interp_rflags(const struct interp *c)
 {
     return (c->s.rflags & ~(uint64_t)RFLAGS_ARITH) | RFLAGS_ONE | flags16_to_rflags(c->flags16);
@@ -94,6 +100,7 @@ static void run_one(struct interp *c)
 {
     atomic_store(&c->icount_stop, 0);
     run_uops(c, block_decode_step(c));
+    c->alone = false;
 }
 
 void interp_step(struct interp *c)
@@ -126,7 +133,7 @@ static void run_blocks(struct interp *c)
         return;
     }
     c->inhibit_irq = false;
-    if (c->budgeted && c->stop_at - c->icount < BLOCK_MAX_INSNS) {
+    if (c->alone || (c->budgeted && c->stop_at - c->icount < BLOCK_MAX_INSNS)) {
         run_one(c);
         return;
     }
@@ -166,6 +173,7 @@ enum engine_exit interp_vcpu_run(struct vcpu *vcpu)
     c->stop_at = 0;
     why = _setjmp(c->on_exception);
     phase_set(c, ENGINE_interpreter);
+    c->alone = why == LEAVE_TO_RUN_ALONE;
     switch (why) {
     case LEAVE_NOT:
         exc_resume(c);
@@ -173,8 +181,11 @@ enum engine_exit interp_vcpu_run(struct vcpu *vcpu)
     case LEAVE_RAISED:
         exc_handle_raised(c);
         break;
+    case LEAVE_TO_RUN_ALONE:
+        exc_begin_anew(c);
+        break;
     default:
-        exc_host_failed(c);
+        exc_begin_anew(c);
         phase_set(c, ENGINE_outside);
         return ENGINE_EXIT_HOST_ERROR;
     }

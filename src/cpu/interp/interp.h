@@ -125,7 +125,7 @@ struct fetch_entry {
 #define FETCH_VIEW_MODE_SHIFT 57
 #define HALVES                2u
 
-enum leave_why { LEAVE_NOT, LEAVE_RAISED, LEAVE_HOST_ERROR };
+enum leave_why { LEAVE_NOT, LEAVE_RAISED, LEAVE_HOST_ERROR, LEAVE_TO_RUN_ALONE };
 
 /* A pending exception, filled by exc_raise*. */
 struct interp_exception {
@@ -231,6 +231,7 @@ struct interp {
     bool inhibit_irq; /* one instruction after STI or MOV SS */
     bool shutdown;
     bool budgeted;
+    bool alone;     /* the next instruction runs as a block of its own: leave_to_run_alone */
     bool slow_step; /* TF or a breakpoint in DR7: one instruction at a time, by interp_step */
     bool mmu_oracle;
     uint64_t dr6_pending; /* data breakpoints met by this instruction */
@@ -367,8 +368,11 @@ void debug_after_insn(struct interp *c, bool tf);
  */
 _Noreturn void leave_host_error(struct interp *c, const struct uop *u);
 
+/* Likewise, but the instruction runs at once, as a block of its own. Not within an event. */
+_Noreturn void leave_to_run_alone(struct interp *c, const struct uop *u);
+
 /* exception.c: called after it, and when the engine runs again. */
-void exc_host_failed(struct interp *c);
+void exc_begin_anew(struct interp *c);
 void exc_resume(struct interp *c);
 
 /* --- sysreg.c / seg.c: state changes that have consequences for mode, views and MMU --- */

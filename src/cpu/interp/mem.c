@@ -17,7 +17,7 @@ struct piece {
     unsigned bytes;
 };
 
-static _Noreturn void raise_address(struct interp *c, const struct uop *u)
+_Noreturn void mem_raise_address(struct interp *c, const struct uop *u)
 {
     exc_raise_code(c, u, u && u->seg == SEG_SS ? VEC_SS : VEC_GP, 0);
 }
@@ -59,21 +59,26 @@ uint64_t seg_linear(struct interp *c, const struct uop *u, unsigned seg, uint64_
     return (uint32_t)(s->base + ea);
 }
 
-/* An access at the present CPL. */
-static struct mmu_access access_of(const struct interp *c, uint64_t lin, enum mmu_access_kind kind)
+/*
+ * With a budget, an instruction that talks to a device runs alone: what the device raises is then
+ * taken right behind it, wherever its block would have ended, and that depends on what was decoded.
+ */
+static void to_device(struct interp *c, const struct uop *u)
 {
-    return (struct mmu_access){.gva = gva_make(lin), .kind = kind, .user = c->cpl == 3};
+    if (c->budgeted && !c->alone && u && !c->delivering && !c->task.waits)
+        leave_to_run_alone(c, u);
 }
 
-/* Leaves by an exception, or MMU_MAPPED or MMU_DEVICE come back. */
-static void translate_access(struct interp *c, const struct uop *u, const struct mmu_access *a,
-                             struct mmu_result *r)
+void mem_translate(struct interp *c, const struct uop *u, const struct mmu_access *a,
+                   struct mmu_result *r)
 {
     interp_translate(c, a, !a->implicit && (c->s.rflags & RFLAGS_AC), r);
     if (unlikely(r->kind == MMU_GUEST_FAULT))
         exc_raise_pf(c, u, a->gva.v, r->error_code);
     if (unlikely(r->kind == MMU_HOST_ERROR))
         leave_host_error(c, u);
+    if (unlikely(r->kind == MMU_DEVICE))
+        to_device(c, u);
 }
 
 /* One page's part. */
@@ -87,7 +92,7 @@ static void translate(struct interp *c, const struct uop *u, uint64_t lin,
         .implicit = as == AS_IMPLICIT,
     };
 
-    translate_access(c, u, &a, r);
+    mem_translate(c, u, &a, r);
 }
 
 /* DR7 data breakpoints (SDM 3B 17.2.4): sets the B bits of those that the access touches. */
@@ -143,12 +148,12 @@ static unsigned resolve(struct interp *c, const struct uop *u, uint64_t lin, uns
 
     if (c->mode == CODE_64 || (as == AS_IMPLICIT && (c->s.efer & EFER_LMA))) {
         if (unlikely(!is_canonical(c, lin) || !is_canonical(c, lin + bytes - 1)))
-            raise_address(c, u);
+            mem_raise_address(c, u);
     } else {
         /* A flat segment ends at 4 GiB; with another base the linear address wraps. */
         if (unlikely(lin + bytes > UINT64_C(1) << 32) && c->flat && u && seg_is_flat(u->seg) &&
             as == AS_CPL)
-            raise_address(c, u);
+            mem_raise_address(c, u);
         next = (uint32_t)next;
     }
     if (unlikely(c->view[0] == VIEW_SLOW) && as == AS_CPL)
@@ -335,79 +340,6 @@ void lin_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned byt
     if (likely((kind == MMU_WRITE ? e->wtag : e->rtag) == tlb_want(c, lin) && MEM_FITS(lin, bytes)))
         return;
     resolve(c, u, lin, bytes, kind, AS_CPL, p);
-}
-
-void *lin_span(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_access_kind kind)
-{
-    const struct tlb_entry *e = tlb_slot(c, lin);
-    struct piece p[2];
-
-    if (c->view[0] == VIEW_SLOW)
-        return NULL;
-    if (likely((kind == MMU_WRITE ? e->wtag : e->rtag) == tlb_want(c, lin)))
-        return (void *)(uintptr_t)(lin + e->addend);
-    if (kind == MMU_WRITE && e->rtag == tlb_want(c, lin) && (e->note & TLB_NOTED))
-        return NULL;
-    c->stats.tlb_misses_data++;
-    resolve(c, u, lin, 1, kind, AS_CPL, p);
-    if (p[0].r.kind != MMU_MAPPED)
-        return NULL;
-    tlb_fill(c, lin, AS_CPL, &p[0].r);
-    if (kind == MMU_WRITE && p[0].r.tracked)
-        return NULL;
-    return piece_host(&p[0]);
-}
-
-void *lin_try_span(struct interp *c, uint64_t lin, gfn_t *gfn)
-{
-    const struct tlb_entry *e = tlb_slot(c, lin);
-    struct mmu_access a = access_of(c, lin, MMU_READ);
-    struct mmu_result r;
-
-    if (c->view[0] == VIEW_SLOW)
-        return NULL;
-    if (e->rtag != tlb_want(c, lin)) {
-        if (c->mode == CODE_64 ? !is_canonical(c, lin) : lin > UINT32_MAX)
-            return NULL;
-        c->stats.tlb_misses_data++;
-        interp_translate(c, &a, c->s.rflags & RFLAGS_AC, &r);
-        if (r.kind != MMU_MAPPED)
-            return NULL;
-        tlb_fill(c, lin, AS_CPL, &r);
-    }
-    *gfn = gpa_gfn(gpa_make(e->note));
-    return (void *)(uintptr_t)(lin + e->addend);
-}
-
-static bool is_source(gfn_t gfn, const gfn_t source[2])
-{
-    return gfn.v == source[0].v || gfn.v == source[1].v;
-}
-
-void *lin_span_overwrite(struct interp *c, const struct uop *u, uint64_t lin, const gfn_t source[2])
-{
-    struct mmu_access a = access_of(c, lin, MMU_WRITE);
-    struct mmu_result r;
-
-    if (c->view[0] == VIEW_SLOW)
-        return NULL;
-    if (lin_knows_write(c, lin)) {
-        gfn_t gfn = gpa_gfn(gpa_make(tlb_slot(c, lin)->note));
-        return is_source(gfn, source) ? NULL : lin_span(c, u, lin, MMU_WRITE);
-    }
-    if (c->mode == CODE_64 && unlikely(!is_canonical(c, lin)))
-        raise_address(c, u);
-    a.overwrites = true;
-    a.source[0] = source[0];
-    a.source[1] = source[1];
-    c->stats.tlb_misses_data++;
-    translate_access(c, u, &a, &r);
-    if (r.kind != MMU_MAPPED)
-        return NULL;
-    tlb_fill(c, lin, AS_CPL, &r);
-    if (r.tracked || is_source(gpa_gfn(r.page_gpa), source))
-        return NULL;
-    return hva_ptr(r.hva);
 }
 
 static void read_as(struct interp *c, const struct uop *u, uint64_t lin, void *buf, unsigned bytes,

@@ -126,18 +126,19 @@ void lin_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned byt
 
 /*
  * For bulk moves inside one page: host address of lin for reading or writing up to the page's end,
- * or NULL when each access must go its own way (device, tracked frame, slow view). Raises what an
- * access of one byte would.
+ * or NULL when each access must go its own way (device, slow view, tracked frame: *told then says
+ * that it is memory, whose writes somebody is told of). Raises what an access of one byte would.
  */
-void *lin_span(struct interp *c, const struct uop *u, uint64_t lin, enum mmu_access_kind kind);
+void *lin_span_read(struct interp *c, const struct uop *u, uint64_t lin);
+void *lin_span_write(struct interp *c, const struct uop *u, uint64_t lin, bool *told);
 
-/* For reading, but NULL too where lin_span would raise. *gfn: the frame. */
+/* For reading, but NULL too where lin_span_read would raise. *gfn: the frame. */
 void *lin_try_span(struct interp *c, uint64_t lin, gfn_t *gfn);
 
 /*
  * For writing the whole page at lin at once, with bytes from the frames in source: what it held is
- * not brought in. The caller writes every byte before it does anything else. NULL: as lin_span, or
- * the page is itself one of the sources; then nothing is lost.
+ * not brought in. The caller writes every byte before it does anything else. NULL: as
+ * lin_span_write, or the page is itself one of the sources; then nothing is lost.
  */
 void *lin_span_overwrite(struct interp *c, const struct uop *u, uint64_t lin,
                          const gfn_t source[2]);

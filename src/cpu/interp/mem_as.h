@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The data TLB by the privilege of an access: deliveries and far transfers touch descriptor tables
- * and stacks as another level than the present one. Only for mem.c.
+ * and stacks as another level than the present one. Only for mem.c and mem_span.c.
  */
 #ifndef UMBRA_CPU_INTERP_MEM_AS_H
 #define UMBRA_CPU_INTERP_MEM_AS_H
@@ -63,5 +63,19 @@ static inline void tlb_fill(struct interp *c, uint64_t lin, enum mem_as as,
     if (!r->global && half_of(lin))
         tlb_note_local(c, (unsigned)(e - c->tlb));
 }
+
+/* An access at the present CPL. */
+static inline struct mmu_access access_of(const struct interp *c, uint64_t lin,
+                                          enum mmu_access_kind kind)
+{
+    return (struct mmu_access){.gva = gva_make(lin), .kind = kind, .user = c->cpl == 3};
+}
+
+/* Leaves by an exception, or MMU_MAPPED or MMU_DEVICE come back. */
+void mem_translate(struct interp *c, const struct uop *u, const struct mmu_access *a,
+                   struct mmu_result *r);
+
+/* The exception of an address that cannot be: #SS or #GP. */
+_Noreturn void mem_raise_address(struct interp *c, const struct uop *u);
 
 #endif

@@ -262,7 +262,7 @@ static void load_segments(struct interp *c)
 
 /*
  * The second half, which the new task sees. Until its end all that is to be done lies in c->task,
- * and each part changes nothing before all its accesses have been made (exc_host_failed).
+ * and each part changes nothing before all its accesses have been made (exc_begin_anew).
  */
 void task_go_on(struct interp *c)
 {
