@@ -221,9 +221,6 @@ static uint64_t code_bytes(const struct vm *vm)
 
     if (vm->config.code_cache_bytes)
         return vm->config.code_cache_bytes;
-    /* What a limit changes must not reach a guest that counts instructions. */
-    if (vm->config.clock == CLOCK_INSTRUCTIONS)
-        return 0;
     return share < CODE_LEAST ? CODE_LEAST : share;
 }
 
