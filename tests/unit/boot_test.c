@@ -78,6 +78,14 @@ static void assert_descriptor(struct fixture *f, const struct x86_segment *s)
     assert_int_equal(0, s->base);
 }
 
+static void assert_bios_data(struct fixture *f)
+{
+    assert_int_equal(0x3f8, peek(f, 0x400, 2));
+    assert_int_equal(BOOT_EBDA_START >> 4, peek(f, 0x40e, 2));
+    assert_int_equal(BOOT_EBDA_START >> 10, peek(f, 0x413, 2));
+    assert_int_equal(1, peek(f, BOOT_EBDA_START, 1));
+}
+
 static void assert_flat32(struct fixture *f)
 {
     const struct x86_state *s = &f->state;
@@ -101,6 +109,7 @@ static void assert_pvh(struct fixture *f, const char *cmdline, size_t initrd_byt
     assert_string_equal("pvh", f->info.protocol);
     assert_int_equal(IMG_ENTRY, f->state.rip);
     assert_flat32(f);
+    assert_bios_data(f);
     assert_loaded(f, IMG_CODE_BYTES);
     assert_int_equal(0, peek(f, IMG_ADDR + IMG_CODE_BYTES, 8));
     assert_int_equal(0x336ec578, peek(f, si, 4));

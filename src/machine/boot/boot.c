@@ -103,5 +103,5 @@ enum err boot_load(const struct boot_config *config, struct x86_state *state,
         return err;
     err = load_image(&job, &image);
     free(owned);
-    return err;
+    return err != ERR_OK ? err : boot_put_bios_data(&job);
 }

@@ -128,12 +128,18 @@ enum err boot_no_room(const struct boot_job *job, const char *what, const char *
 enum err boot_claim_kernel(struct boot_job *job, const char *name, uint64_t start,
                            uint64_t bytes) MUST_USE;
 
+/* Is any of [start, end) taken? */
+bool boot_is_taken(const struct boot_job *job, uint64_t start, uint64_t end);
+
 /* Finds and takes the lowest free place for boot data; align: a power of two. */
 enum err boot_place_low(struct boot_job *job, uint64_t bytes, uint64_t align, gpa_t *out) MUST_USE;
 
 /* Copies into guest memory; zero pages of the source cost the host nothing. */
 enum err boot_write(struct boot_job *job, uint64_t gpa, const void *buf, uint64_t bytes) MUST_USE;
 enum err boot_zero(struct boot_job *job, uint64_t gpa, uint64_t bytes) MUST_USE;
+
+/* bios_data.c: after the kernel, whose place is not touched. */
+enum err boot_put_bios_data(struct boot_job *job) MUST_USE;
 
 /* boot_place_low and boot_write in one. */
 enum err boot_put_low(struct boot_job *job, const void *buf, uint64_t bytes, uint64_t align,

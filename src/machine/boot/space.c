@@ -83,6 +83,13 @@ static bool is_taken(const struct boot_job *job, uint64_t start, uint64_t end, u
     return false;
 }
 
+bool boot_is_taken(const struct boot_job *job, uint64_t start, uint64_t end)
+{
+    uint64_t its_start, its_end;
+
+    return is_taken(job, start, end, &its_start, &its_end);
+}
+
 static enum err claim(struct boot_job *job, uint64_t start, uint64_t end)
 {
     if (job->claims_used == BOOT_CLAIMS_MAX)
