@@ -2,7 +2,6 @@
 /* Operands of native code: registers that live in memory, addresses, and the check of an access. */
 #include "cpu/translate/compile.h"
 
-#include "cpu/interp/fp.h"
 #include "cpu/interp/mem.h"
 
 #define ENTRY_MASK ((TLB_ENTRIES - 1u) << WINDOW_ENTRY_SHIFT)
@@ -46,9 +45,10 @@ static void put_effective(struct compile *k, const struct uop *u, unsigned to)
     f.index = X_NONE;
     if (u->index != GPR_ZERO)
         f.index = (uint8_t)put_register_in(k, u->index / 8, HOST_T1);
-    if (f.base == to && f.index == X_NONE && f.disp == 0 && f.w)
-        return;
-    emit_form(&k->e, &f);
+    if (f.base == X_NONE || f.index != X_NONE || f.disp || !f.w)
+        emit_form(&k->e, &f);
+    else if (f.base != to)
+        emit_move(&k->e, to, f.base);
 }
 
 bool address_fits(const struct uop *u)
@@ -138,103 +138,7 @@ struct x_form at_t0(unsigned op, unsigned reg)
                            .index = X_NONE};
 }
 
-/* --- plain instructions --- */
-
-/* One register operand on its way into a form. */
-struct reg_use {
-    unsigned guest, scratch; /* scratch X_NONE: it has a host register */
-    bool written;
-};
-
-struct plain {
-    struct x_form f;
-    struct reg_use use[2];
-    unsigned uses;
-    bool high_byte;
-};
-
-static unsigned take_register(struct compile *k, struct plain *p, const ZydisDecodedOperand *op,
-                              bool has_memory)
-{
-    unsigned guest, scratch;
-    uint8_t at;
-
-    if (dec_is_xmm(op))
-        return (unsigned)ZydisRegisterGetId(op->reg.value);
-    at = dec_gpr(op->reg.value);
-    guest = at / 8;
-
-    if (at & 1u) {
-        p->high_byte = true;
-        return guest + 4;
-    }
-    if (host_reg(guest) != X_NONE)
-        return host_reg(guest);
-    for (unsigned n = 0; n < p->uses; n++) {
-        if (p->use[n].guest != guest)
-            continue;
-        p->use[n].written |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
-        return p->use[n].scratch;
-    }
-    if (p->uses == (has_memory ? 1u : 2u)) {
-        k->failed = true; /* put_plain asks before */
-        return HOST_T1;
-    }
-    scratch = has_memory || p->uses ? HOST_T1 : HOST_T0;
-    if (scratch == HOST_T0)
-        k->r10_share = NO_SHARE;
-    p->use[p->uses++] =
-        (struct reg_use){.guest = guest,
-                         .scratch = scratch,
-                         .written = (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0};
-    return scratch;
-}
-
-static bool start_form(struct plain *p, const ZydisDecodedInstruction *i)
-{
-    static const uint8_t map[] = {[ZYDIS_OPCODE_MAP_DEFAULT] = 0,
-                                  [ZYDIS_OPCODE_MAP_0F] = 1,
-                                  [ZYDIS_OPCODE_MAP_0F38] = 2,
-                                  [ZYDIS_OPCODE_MAP_0F3A] = 3};
-
-    if (i->opcode_map > ZYDIS_OPCODE_MAP_0F3A)
-        return false;
-    *p = (struct plain){.f = {.map = map[i->opcode_map],
-                              .op = i->opcode,
-                              .w = i->raw.rex.W,
-                              .rex = (i->attributes & ZYDIS_ATTRIB_HAS_REX) != 0,
-                              .lock = (i->attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0,
-                              .base = X_NONE,
-                              .index = X_NONE}};
-    for (unsigned n = 0; n < i->raw.prefix_count; n++) {
-        unsigned v = i->raw.prefixes[n].value;
-
-        if (v == 0x66)
-            p->f.size16 = true;
-        if (v == 0xf2 || v == 0xf3)
-            p->f.rep = (uint8_t)v;
-    }
-    if (i->attributes & ZYDIS_ATTRIB_HAS_MODRM) {
-        p->f.rm = XRM_REG;
-        p->f.reg = i->raw.modrm.reg;
-    }
-    return true;
-}
-
-/* Distinct registers among the operands that live in memory. */
-static unsigned count_resident(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
-{
-    uint32_t seen = 0;
-
-    for (unsigned n = 0; n < i->operand_count_visible; n++)
-        if (op[n].type == ZYDIS_OPERAND_TYPE_REGISTER && !dec_is_xmm(&op[n])) {
-            unsigned guest = dec_gpr(op[n].reg.value) / 8;
-
-            if (host_reg(guest) == X_NONE)
-                seen |= 1u << guest;
-        }
-    return (unsigned)__builtin_popcount(seen);
-}
+/* --- which operands --- */
 
 const ZydisDecodedOperand *memory_operand(const struct compile *k, unsigned n)
 {
@@ -245,91 +149,7 @@ const ZydisDecodedOperand *memory_operand(const struct compile *k, unsigned n)
     return NULL;
 }
 
-static void place_registers(struct compile *k, struct plain *p, unsigned n, bool has_memory)
-{
-    for (unsigned m = 0; m < k->i[n].operand_count_visible; m++) {
-        const ZydisDecodedOperand *op = &k->op[n][m];
-
-        if (op->type != ZYDIS_OPERAND_TYPE_REGISTER)
-            continue;
-        switch (op->encoding) {
-        case ZYDIS_OPERAND_ENCODING_MODRM_REG:
-            p->f.reg = (uint8_t)take_register(k, p, op, has_memory);
-            break;
-        case ZYDIS_OPERAND_ENCODING_MODRM_RM:
-        case ZYDIS_OPERAND_ENCODING_OPCODE:
-            p->f.base = (uint8_t)take_register(k, p, op, has_memory);
-            break;
-        default:
-            break; /* implied: rax, rcx or rdx */
-        }
-    }
-    /* The opcode holds the register's low bits. */
-    if (p->f.rm == XRM_NONE && p->f.base != X_NONE)
-        p->f.op &= 0xf8;
-}
-
-static bool form_is_possible(const struct plain *p)
-{
-    const struct x_form *f = &p->f;
-    bool extends = f->w || f->rex || (f->rm == XRM_REG && f->reg >= 8) || f->base >= 8;
-
-    if (f->rm == XRM_MEM)
-        extends = true; /* by r10 */
-    return !p->high_byte || !extends;
-}
-
-static bool prepare_plain(struct compile *k, unsigned n, const ZydisDecodedOperand *mem,
-                          struct plain *p)
-{
-    const ZydisDecodedInstruction *i = &k->i[n];
-
-    if (!start_form(p, i) || count_resident(i, k->op[n]) > (mem ? 1u : 2u) ||
-        (mem && (!(i->attributes & ZYDIS_ATTRIB_HAS_MODRM) || !address_fits(uop_of(k, n)))))
-        return false;
-    place_registers(k, p, n, mem != NULL);
-    if (mem) {
-        p->f.rm = XRM_MEM;
-        p->f.base = HOST_T0;
-    }
-    return form_is_possible(p);
-}
-
-bool plain_is_possible(struct compile *k, unsigned n)
-{
-    struct plain p;
-
-    return prepare_plain(k, n, memory_operand(k, n), &p);
-}
-
-bool put_plain(struct compile *k, unsigned n)
-{
-    const ZydisDecodedInstruction *i = &k->i[n];
-    const ZydisDecodedOperand *mem = memory_operand(k, n);
-    const struct uop *u = uop_of(k, n);
-    struct plain p;
-
-    if (!prepare_plain(k, n, mem, &p))
-        return false;
-    if (mem && has_share(k, n)) {
-        p.f.disp = put_shared(k, n);
-    } else if (mem) {
-        put_address(k, u);
-        put_check(k, n, mem->size / 8, (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0);
-    }
-    flags_for(k, n);
-    for (unsigned m = 0; m < p.uses; m++)
-        emit_load(&k->e, p.use[m].scratch, guest_at(k, p.use[m].guest));
-    emit_form(&k->e, &p.f);
-    note_immediate(k, n, k->e.at);
-    if (i->raw.imm[0].size)
-        emit_bytes(&k->e, k->b->host + u->off + i->raw.imm[0].offset,
-                   (unsigned)i->length - i->raw.imm[0].offset);
-    for (unsigned m = 0; m < p.uses; m++)
-        if (p.use[m].written)
-            emit_store(&k->e, p.use[m].scratch, guest_at(k, p.use[m].guest));
-    return true;
-}
+/* --- LEA --- */
 
 bool lea_is_possible(const struct compile *k, unsigned n)
 {
@@ -338,23 +158,15 @@ bool lea_is_possible(const struct compile *k, unsigned n)
 
 bool put_lea(struct compile *k, unsigned n)
 {
-    const struct uop *u = uop_of(k, n);
+    struct uop u = *uop_of(k, n);
     unsigned guest = dec_gpr(k->op[n][0].reg.value) / 8, to = host_reg(guest);
-    unsigned width = k->i[n].operand_width;
 
     if (!lea_is_possible(k, n))
         return false;
-    if (width == 64 && to != X_NONE) {
-        put_effective(k, u, to);
-        return true;
-    }
-    put_effective(k, u, HOST_T0);
-    if (width == 32) /* mov r32, r32 */
-        emit_form(&k->e, &(struct x_form){.op = 0x89,
-                                          .rm = XRM_REG,
-                                          .reg = HOST_T0,
-                                          .base = to == X_NONE ? HOST_T0 : (uint8_t)to});
+    if (k->i[n].operand_width == 32)
+        u.addrsize = 4; /* the lower half, and zeros above */
+    put_effective(k, &u, to == X_NONE ? HOST_T1 : to);
     if (to == X_NONE)
-        emit_store(&k->e, HOST_T0, guest_at(k, guest));
+        emit_store(&k->e, HOST_T1, guest_at(k, guest));
     return true;
 }
