@@ -96,6 +96,12 @@ static bool is_in_page(int64_t off)
     return off >= 0 && off < (int64_t)PAGE_SIZE;
 }
 
+/* The end of a block that is full is no branch. */
+static bool is_backward(const struct uop *u)
+{
+    return u->fn != op_end && u->imm <= (int64_t)u->off;
+}
+
 /* A direct branch taken: u->imm is its target. from: the conditional jump, NULL: falls in. */
 static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
 {
@@ -111,7 +117,7 @@ static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
     if (!x)
         return;
     *w = (struct taken_way){
-        .from = from, .exit = x, .polls = u->imm <= (int64_t)u->off, .flags = k->flags};
+        .from = from, .exit = x, .polls = is_backward(u), .flags = k->flags};
     if (w->polls || k->flags == FLAGS_AWAY)
         w->flags_live = compile_live_at(k, u->imm) != 0;
     k->taken_count++;

@@ -64,8 +64,7 @@ struct insn_flags insn_flags(const ZydisDecodedInstruction *i, const ZydisDecode
     if (writes_undefined(i->mnemonic))
         r.writes = r.touches;
     if (is_shift(i->mnemonic) && !shift_surely_writes(i, op)) {
-        r.reads |= r.writes; /* they may pass through */
-        r.writes = 0;
+        r.writes = 0; /* those that were there may pass through */
     }
     return r;
 }
