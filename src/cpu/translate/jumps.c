@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cpu/translate/jumps.h"
 
-#include <stdlib.h>
+#include <sys/mman.h>
 
 #include "cpu/translate/window.h"
 
@@ -19,18 +19,33 @@ struct jumps {
     uint64_t used[WINDOWS][JUMPS / 64];
 };
 
+static void no_heads(struct jumps *j)
+{
+    for (unsigned i = 0; i < FETCH_ENTRIES; i++)
+        j->head[i] = NONE;
+}
+
 struct jumps *jumps_create(void)
 {
-    struct jumps *j = calloc(1, sizeof *j);
+    void *p = mmap(NULL, sizeof(struct jumps), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                   -1, 0);
 
-    for (unsigned i = 0; j && i < FETCH_ENTRIES; i++)
-        j->head[i] = NONE;
-    return j;
+    if (p == MAP_FAILED)
+        return NULL;
+    no_heads(p);
+    return p;
 }
 
 void jumps_destroy(struct jumps *j)
 {
-    free(j);
+    if (j)
+        munmap(j, sizeof *j);
+}
+
+void jumps_reset(struct jumps *j)
+{
+    madvise(j, sizeof *j, MADV_DONTNEED);
+    no_heads(j);
 }
 
 /* An address that does not look into entry i. */

@@ -47,6 +47,12 @@ void jumps_add(struct jumps *j, struct jump_entry *table, unsigned window, uint6
 /* Drops one entry of a window if it is used. */
 void jumps_drop(struct jumps *j, struct jump_entry *table, unsigned window, unsigned i);
 
+/*
+ * Forgets all entries of all windows and gives its memory back; the tables are emptied by who has
+ * them.
+ */
+void jumps_reset(struct jumps *j);
+
 /* Drops all entries of a window, or all that were made under a fetch entry. */
 void jumps_drop_window(struct jumps *j, struct jump_entry *table, unsigned window);
 void jumps_drop_fetch(struct jumps *j, struct jump_entry *const *tables, unsigned fetch);

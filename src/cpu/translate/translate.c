@@ -28,7 +28,7 @@ static bool offer(struct interp *c, struct uop *head, struct tier_block *block)
 
 static void drop_all(struct interp *c)
 {
-    windows_forget_jumps(&translate_of(c)->windows);
+    windows_reset(&translate_of(c)->windows, c);
     pairs_empty(&translate_of(c)->pairs);
     code_memory_reset(&translate_of(c)->code);
 }

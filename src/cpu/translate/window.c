@@ -33,6 +33,15 @@ static void entry_clear(const struct windows *w, unsigned window, unsigned i)
     e->write_tag = no_tag(i);
 }
 
+/* The windows' memory reads as zeros. */
+static void fresh(struct windows *w)
+{
+    for (unsigned window = 0; window <= WINDOWS; window++) {
+        jumps_init(w->window[window].jump);
+        entry_clear(w, window, 0);
+    }
+}
+
 enum err windows_create(struct windows *w)
 {
     void *p = mmap(NULL, WINDOWS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -43,10 +52,7 @@ enum err windows_create(struct windows *w)
     w->jumps = jumps_create();
     if (!w->jumps)
         return err_new(ERR_NOMEM, "no memory for translation windows");
-    for (unsigned window = 0; window <= WINDOWS; window++) {
-        jumps_init(w->window[window].jump);
-        entry_clear(w, window, 0);
-    }
+    fresh(w);
     for (unsigned i = 0; i < WINDOWS; i++)
         w->view[i] = VIEW_SLOW;
     return ERR_OK;
@@ -226,8 +232,12 @@ void windows_forget_fetch(struct windows *w, unsigned i)
     jumps_drop_fetch(w->jumps, tables, i);
 }
 
-void windows_forget_jumps(struct windows *w)
+void windows_reset(struct windows *w, struct interp *c)
 {
-    for (unsigned window = 0; window < WINDOWS; window++)
-        jumps_drop_window(w->jumps, w->window[window].jump, window);
+    memset(c->tlb_copies, 0, sizeof c->tlb_copies);
+    for (unsigned i = 0; i < WINDOWS; i++)
+        w->lower[i].entries = w->lower[i].jumps = 0;
+    jumps_reset(w->jumps);
+    madvise(w->window, WINDOWS_BYTES, MADV_DONTNEED);
+    fresh(w);
 }

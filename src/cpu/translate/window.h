@@ -94,8 +94,10 @@ void windows_forget(struct windows *w, struct interp *c, unsigned i);
 void windows_learn_jump(struct windows *w, const struct interp *c, uint64_t lin,
                         const uint8_t *code);
 
-/* c->fetch[i] changes; all jumps go. */
+/* c->fetch[i] changes. */
 void windows_forget_fetch(struct windows *w, unsigned i);
-void windows_forget_jumps(struct windows *w);
+
+/* All code goes: all windows are empty from here on, and their memory is the host's again. */
+void windows_reset(struct windows *w, struct interp *c);
 
 #endif
