@@ -225,6 +225,40 @@ static void full_and_busy(void **state)
     swap_close(sw);
 }
 
+/* Host memory of this process, in pages. */
+static long resident_pages(void)
+{
+    long size, resident;
+    FILE *f = fopen("/proc/self/statm", "r");
+
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%ld %ld", &size, &resident), 2);
+    fclose(f);
+    return resident;
+}
+
+static void staging_rests(void **state)
+{
+    struct swap *sw = open_swap(5000, 5000, NULL);
+    uint32_t slot[SWAP_STAGING_PAGES];
+    (void)state;
+
+    for (unsigned i = 0; i < SWAP_STAGING_PAGES; i++)
+        slot[i] = put(sw, i, i);
+    long full = resident_pages();
+    write_all(sw);
+    swap_work(sw, SWAP_WHEN_DUE);
+    assert_true(full - resident_pages() > SWAP_STAGING_PAGES / 2);
+    for (unsigned i = 0; i < SWAP_STAGING_PAGES; i++)
+        assert_page(sw, slot[i], i);
+    for (unsigned i = 0; i < SWAP_STAGING_PAGES; i++)
+        slot[i] = put(sw, SWAP_STAGING_PAGES + i, i + 1);
+    assert_page(sw, slot[0], 1);
+    write_all(sw);
+    check(sw);
+    swap_close(sw);
+}
+
 static void freed_while_written(void **state)
 {
     struct swap *sw = open_swap(512, 512, NULL);
@@ -280,9 +314,9 @@ static void without_io_uring(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(put_write_get_free),  TEST(neighbours_lie_together), TEST(full_and_busy),
-        TEST(freed_while_written), TEST(model_with_own_slots),    TEST(model_with_fewer_slots),
-        TEST(without_io_uring),
+        TEST(put_write_get_free),     TEST(neighbours_lie_together), TEST(full_and_busy),
+        TEST(staging_rests),          TEST(freed_while_written),     TEST(model_with_own_slots),
+        TEST(model_with_fewer_slots), TEST(without_io_uring),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,6 +109,8 @@ enum swap_put swap_put(struct swap *sw, uint64_t index, const void *page, uint32
 
     sw->slots.touched[*slot / 64] = sw->tick;
     sw->free_entry = sw->entry[entry].next;
+    if (entry > sw->touched)
+        sw->touched = entry;
     sw->entry[entry] = (struct swap_entry){.state = ENTRY_WAITING, .slot = *slot};
     sw->staged[*slot] = entry;
     sw->sum[*slot] = XXH3_64bits(page, PAGE_SIZE);

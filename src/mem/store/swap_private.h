@@ -112,6 +112,9 @@ static inline void swap_bit_clear(uint64_t *bits, uint64_t n)
 #define SWAP_HOLE_PAGES       16
 #define SWAP_LONG_QUIET_TICKS 120
 #define SWAP_DUE_PAGES        (SWAP_STAGING_PAGES / 2)
+/* Staging that is empty keeps so much of its memory; more goes back, once in so long. */
+#define SWAP_REST_PAGES 64
+#define SWAP_REST_NS    UINT64_C(1000000000)
 
 enum swap_way { SWAP_WRITING, SWAP_READING };
 
@@ -156,6 +159,8 @@ struct swap {
     size_t memory_bytes;
     struct swap_entry entry[SWAP_STAGING_PAGES + 1];
     uint16_t free_entry;
+    uint16_t touched;      /* entries up to this one may hold host memory */
+    uint64_t rested_ns;    /* when that was given back last */
     uint64_t staged_count; /* entries that hold a used slot */
     uint64_t waiting_count;
     uint64_t oldest_ns; /* when the first of the waiting came */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/invariant.h"
 #include "mem/store/swap_private.h"
@@ -181,6 +182,18 @@ static void write_due(struct swap *sw, enum swap_flush flush, uint64_t now)
 
 /* ---- all ---- */
 
+/* The memory of staging that a burst filled is the host's again. */
+static void rest(struct swap *sw, uint64_t now)
+{
+    bool is_empty = !sw->staged_count && !sw->writes_in_flight;
+
+    if (!is_empty || sw->touched <= SWAP_REST_PAGES || now - sw->rested_ns < SWAP_REST_NS)
+        return;
+    (void)madvise(sw->memory, sw->touched * PAGE_SIZE, MADV_DONTNEED);
+    sw->touched = 0;
+    sw->rested_ns = now;
+}
+
 void swap_work(struct swap *sw, enum swap_flush flush)
 {
     uint64_t now;
@@ -194,6 +207,7 @@ void swap_work(struct swap *sw, enum swap_flush flush)
     write_due(sw, flush, now);
     if (!sw->failed[SWAP_WRITING])
         swap_holes_work(sw, now);
+    rest(sw, now);
     aio_flush(sw->aio);
 }
 
