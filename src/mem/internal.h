@@ -139,6 +139,14 @@ struct ageing {
     uint64_t arrivals; /* so many had come in by then */
 };
 
+/*
+ * Under a limit: room for pages on their way to a file. waited_ns: for the file, since since_ns,
+ * because there were more
+ */
+struct allowance {
+    uint64_t pages, since_ns, waited_ns;
+};
+
 enum stall_kind { STALL_NONE, STALL_READ, STALL_SPACE };
 struct stall {
     enum stall_kind kind;
@@ -192,6 +200,7 @@ struct guest_mem {
 
     struct mem_reclaim_stats stats;
     struct mem_orders orders;
+    struct allowance allowance;
     uint64_t latency[MEM_LATENCIES][MEM_LATENCY_BUCKETS];
     /* more frames in host memory than this: the hook is called, once until the next service */
     uint64_t trigger_pages;
