@@ -52,7 +52,7 @@ struct vm {
     const struct engine_ops *engine;
     struct vcpu *vcpu;
     struct sampler *sampler; /* NULL: nobody asked for it */
-    struct cpu_bus bus; /* the board's, with our poll */
+    struct cpu_bus bus;      /* the board's, with our poll */
     const struct cpu_bus *board_bus;
 
     pthread_t thread;
@@ -69,6 +69,7 @@ struct vm {
     int io_timer_fd, statm_fd;
     /* vCPU thread only, host monotonic: when to do what */
     uint64_t next_memory_ns, next_policy_ns, next_stats_ns, next_trim_ns, io_timer_ns;
+    uint64_t trim_ns; /* from one trim to the next */
     struct policy_state policy;
     bool is_pressed;     /* the guest met its limit since the last service */
     uint64_t vain_limit; /* at which the guest waited for more in vain; 0: none */

@@ -28,9 +28,9 @@
 #define POLICY_NS      (SECOND_NS / 5)
 #define STATS_NS       SECOND_NS
 #define STATS_PRESS_NS POLICY_NS /* while memory is short */
-/* Under pressure code is trimmed so long after its beginning, and then so often. */
+/* Under pressure code is trimmed so long after its beginning, then twice as long after that ... */
 #define TRIM_FIRST_NS  (3 * SECOND_NS)
-#define TRIM_NS        (30 * SECOND_NS)
+#define TRIM_NS        (30 * SECOND_NS) /* at most */
 #define STALL_RETRY_NS (SECOND_NS / 10)
 
 /* Places in struct balloon_guest_stats. */
@@ -219,10 +219,14 @@ static void trim_code(struct vm *vm, uint64_t now)
 {
     if (vm->config.clock != CLOCK_HOST || vm->decision.decided.rung < POLICY_COMPRESS)
         return;
-    if (vm->next_trim_ns && now >= vm->next_trim_ns)
+    if (vm->next_trim_ns && now < vm->next_trim_ns)
+        return;
+    if (vm->next_trim_ns)
         vm->engine->trim(vm->vcpu);
-    if (!vm->next_trim_ns || now >= vm->next_trim_ns)
-        vm->next_trim_ns = now + (vm->next_trim_ns ? TRIM_NS : TRIM_FIRST_NS);
+    vm->trim_ns = vm->trim_ns ? vm->trim_ns * 2 : TRIM_FIRST_NS;
+    if (vm->trim_ns > TRIM_NS)
+        vm->trim_ns = TRIM_NS;
+    vm->next_trim_ns = now + vm->trim_ns;
 }
 
 static void decide(struct vm *vm, uint64_t now)
