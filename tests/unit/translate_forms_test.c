@@ -190,7 +190,7 @@ static void try_form(struct translate *t, ZydisEncoderRequest *r)
     if (!b)
         return;
     forms_written++;
-    if (!is_in(t, b->entry_rw, t->code.rw + t->code.used, &i, op))
+    if (!is_in(t, b->entry[FLAGS_IN_PLACE], t->code.rw + t->code.used, &i, op))
         fail_msg("%s with %u operands of %u bits is not in its code",
                  ZydisMnemonicGetString(i.mnemonic), i.operand_count_visible, i.operand_width);
 }

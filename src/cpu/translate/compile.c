@@ -116,9 +116,8 @@ static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
     x = new_exit(k, u);
     if (!x)
         return;
-    *w = (struct taken_way){
-        .from = from, .exit = x, .polls = is_backward(u), .flags = k->flags};
-    if (w->polls || k->flags == FLAGS_AWAY)
+    *w = (struct taken_way){.from = from, .exit = x, .polls = is_backward(u), .flags = k->flags};
+    if (w->polls)
         w->flags_live = compile_live_at(k, u->imm) != 0;
     k->taken_count++;
 }
@@ -160,10 +159,10 @@ static void put_taken(struct compile *k, const struct taken_way *w)
     if (w->polls) {
         if (w->flags_live)
             flags_away(k);
+        else
+            k->flags = FLAGS_BOTH; /* nobody asks */
         leave = put_poll(k);
     }
-    if (w->flags_live)
-        flags_in_place(k);
     put_exit_way(k, x, emit_jump(&k->e));
     if (leave)
         emit_patch(leave, x->self);
@@ -340,13 +339,48 @@ static void put_profile(struct compile *k, const uint64_t *counter)
     emit_u32(&k->e, ABS(*counter));
 }
 
-/* Comes from another page, with the linear address in r10 and the flags away. */
-static void put_far_entry(struct compile *k)
+/* Will flags that count at the beginning be put away before they are needed? */
+static bool begins_away(const struct compile *k)
 {
+    for (unsigned n = 0; n < k->n && k->live[n]; n++) {
+        struct insn_flags f = insn_flags(&k->i[n], k->op[n]);
+
+        if (f.reads || f.touches)
+            return false;
+        if (memory_operand(k, n) || compile_leaves(k, n))
+            return !compile_goes_to(k, n) || k->i[n].mnemonic == ZYDIS_MNEMONIC_CALL;
+        if (k->i[n].mnemonic == ZYDIS_MNEMONIC_PUSH || k->i[n].mnemonic == ZYDIS_MNEMONIC_POP)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * The ways in. One comes from another page, with the linear address in r10 and the flags away. The
+ * block begins where its first check wants the flags, so that those who have put them away already
+ * go around it.
+ */
+static void put_entries(struct compile *k, struct native_block *b)
+{
+    bool away = begins_away(k);
+    uint8_t *around = NULL;
+
+    b->far_entry = k->e.at;
+    put_profile(k, &k->t->c.stats.native_far_runs);
     emit_lea(&k->e, HOST_T0, HOST_T0, -(int32_t)uop_of(k, 0)->off);
     emit_store(&k->e, HOST_T0, ABS(k->t->c.gpr[GPR_PAGE / 8]));
-    if (k->live[0])
+    b->entry[FLAGS_AWAY] = k->e.at;
+    if (away)
+        around = emit_jump(&k->e);
+    else if (k->live[0])
         put_flags_back(k);
+    b->entry[FLAGS_IN_PLACE] = b->entry[FLAGS_BOTH] = k->e.at;
+    if (away) {
+        flags_away(k);
+        emit_patch(around, k->e.at);
+        b->entry[FLAGS_AWAY] = b->entry[FLAGS_BOTH] = k->e.at;
+    }
+    put_profile(k, &k->t->c.stats.native_runs);
 }
 
 static void put_block(struct compile *k)
@@ -398,9 +432,8 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
 {
     struct compile *k = t->compile;
     struct code_memory *m = &t->code;
-    struct native_block *nb;
+    struct native_block *nb, ways = {0};
     uint64_t held = code_memory_held(m);
-    uint8_t *entry;
 
     if (m->size / 2 - m->used < BLOCK_ROOM || m->size - m->cold_used < BLOCK_ROOM)
         return NULL;
@@ -418,25 +451,20 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     k->looked_at = 0;
     if (!compile_decode(k))
         return NULL;
-    put_profile(k, &t->c.stats.native_far_runs);
-    put_far_entry(k);
-    entry = k->e.at;
-    put_profile(k, &t->c.stats.native_runs);
+    put_entries(k, &ways);
     put_block(k);
     nb = code_memory_data(m, sizeof *nb);
     if (!nb || k->failed || k->e.full || k->other.full || !is_worth_it(k))
         return NULL;
+    *nb = ways;
     nb->stops = keep(m, k->stop, k->stop_count * sizeof k->stop[0]);
     nb->immediate = keep(m, k->immediate, k->immediate_count * sizeof k->immediate[0]);
     if (!nb->stops || !nb->immediate)
         return NULL;
     nb->stop_count = k->stop_count;
     nb->immediate_count = k->immediate_count;
-    nb->far_entry = m->rw + m->used;
-    nb->entry_rw = entry;
-    nb->entry = code_rx(m, nb->entry_rw);
     b->looked_at = k->looked_at;
-    perf_map_add(t->perf_map, nb->entry, (size_t)(k->e.at - nb->entry_rw),
+    perf_map_add(t->perf_map, code_rx(m, nb->far_entry), (size_t)(k->e.at - nb->far_entry),
                  t->c.gpr[GPR_PAGE / 8] + uop_of(k, 0)->off);
     perf_map_add(t->perf_map, code_rx(m, m->rw + m->cold_used),
                  (size_t)(k->other.at - (m->rw + m->cold_used)),

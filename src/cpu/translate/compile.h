@@ -6,9 +6,6 @@
 #include "cpu/translate/insn.h"
 #include "cpu/translate/translate.h"
 
-/* Arithmetic flags: in RFLAGS, in c.flags16, or the same in both. */
-enum flags_where { FLAGS_IN_PLACE, FLAGS_AWAY, FLAGS_BOTH };
-
 /*
  * A way to the handler: the check at `from` failed. Goes on at `resume`; NULL: leaves native code,
  * because the handler branches.

@@ -107,7 +107,7 @@ const struct uop *op_native(struct interp *c, const struct uop *u)
     windows_learn_jump(&translate_of(c)->windows, c, GPR64(GPR_PAGE) + u->off,
                        code_rx(&translate_of(c)->code, b->far_entry));
     phase_set(c, ENGINE_native);
-    next = translate_of(c)->enter(b->entry);
+    next = translate_of(c)->enter(code_rx(&translate_of(c)->code, b->entry[FLAGS_BOTH]));
     phase_set(c, ENGINE_interpreter);
 
     return next == LEAVE_TO_LOOP ? NULL : next;
@@ -122,7 +122,7 @@ static void link_exit(struct interp *c, struct native_exit *x, const struct uop 
     x->to = b;
     x->next = b->in;
     b->in = x;
-    emit_patch(x->place, b->entry_rw);
+    emit_patch(x->place, b->entry[x->flags]);
     c->stats.native_links++;
 }
 

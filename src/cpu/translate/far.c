@@ -171,11 +171,6 @@ void put_near_call(struct compile *k, unsigned n)
     flags_before(k, k->live[n]);
     add_leave(k, put_poll(k), leaving_copy(k, u));
     put_push_return(k, n);
-    if (k->live[n]) {
-        flags_in_place(k);
-        emit_load(&k->e, HOST_T1, ABS(k->t->c.gpr[GPR_PAGE / 8]));
-        emit_lea(&k->e, HOST_T1, HOST_T1, u->off + u->len);
-    }
     put_count(k, u->n);
     if (!makes_pair(u)) {
         put_exit_way(k, x, emit_jump(&k->e));

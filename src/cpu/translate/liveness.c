@@ -55,6 +55,13 @@ static struct insn_flags flags_of(const ZydisDecodedInstruction *i, const ZydisD
     }
 }
 
+/* A direct JMP or CALL. */
+static bool is_direct(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
+{
+    return (i->mnemonic == ZYDIS_MNEMONIC_JMP || i->mnemonic == ZYDIS_MNEMONIC_CALL) &&
+           op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
 /* Is this the place of one of the block's own instructions, which are watched anyway? */
 static bool is_own(const struct compile *k, int64_t off)
 {
@@ -70,7 +77,7 @@ uint32_t compile_live_at(struct compile *k, int64_t off)
     bool own = is_own(k, off);
     struct uop u;
 
-    for (unsigned n = 0; n < LOOK_AHEAD && open; n++) {
+    for (unsigned left = LOOK_AHEAD; left && open; left--) {
         struct insn_flags f;
 
         if (off < 0 || !decode_one(k, (unsigned)off, &u))
@@ -78,6 +85,11 @@ uint32_t compile_live_at(struct compile *k, int64_t off)
         own = own && is_own(k, off);
         if (!own)
             k->looked_at |= block_lines((unsigned)off, (unsigned)off + u.len);
+        if (is_direct(&k->dec.i, k->dec.op)) {
+            off = u.imm;
+            left = left / 2 + 1; /* ways that turn often are not worth it */
+            continue;
+        }
         f = flags_of(&k->dec.i, k->dec.op);
         live |= f.reads & open;
         open &= ~(f.reads | f.writes);
@@ -95,10 +107,7 @@ bool compile_leaves(const struct compile *k, unsigned n)
 
 bool compile_goes_to(const struct compile *k, unsigned n)
 {
-    ZydisMnemonic m = k->i[n].mnemonic;
-
-    return compile_leaves(k, n) && (m == ZYDIS_MNEMONIC_JMP || m == ZYDIS_MNEMONIC_CALL) &&
-           k->op[n][0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    return compile_leaves(k, n) && is_direct(&k->i[n], k->op[n]);
 }
 
 /* Decoding ahead uses k->dec, so targets are looked at after the block itself. */

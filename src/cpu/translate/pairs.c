@@ -122,8 +122,6 @@ void put_pair_return(struct compile *k, unsigned n)
     PUT(0x41, 0x5a); /* pop r10 */
     emit_lea(&k->e, HOST_T0, HOST_T0, -(int32_t)next.imm);
     emit_store(&k->e, HOST_T0, ABS(k->t->c.gpr[GPR_PAGE / 8]));
-    if (compile_live_at(k, next.imm))
-        flags_in_place(k);
     put_exit_way(k, x, emit_jump(&k->e));
 }
 

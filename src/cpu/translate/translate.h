@@ -42,12 +42,17 @@ static inline unsigned host_reg(unsigned guest)
     return guest >= R9 && guest <= R11 ? X_NONE : guest;
 }
 
+/* Arithmetic flags: in RFLAGS, in c.flags16, or the same in both. */
+enum flags_where { FLAGS_IN_PLACE, FLAGS_AWAY, FLAGS_BOTH };
+
 /*
  * A way out of native code by a direct branch: u is the branch (retired when the exit is taken);
- * place: the distance of its jump, which goes to the exit itself or to another block's entry.
+ * place: the distance of its jump, which goes to the exit itself or to another block's entry;
+ * flags: where they are there.
  */
 struct native_exit {
     struct uop u;
+    enum flags_where flags;
     uint8_t *place;
     const uint8_t *self; /* where place goes when not linked; writable mapping */
     const struct native_block *to;
@@ -68,12 +73,13 @@ struct native_immediate {
 };
 
 /*
- * Native code of one block. far_entry: for jumps from other pages, with the linear address in r10
- * and the flags in c.flags16; far_bytes: its first, while a stale block has a jump there. in: exits
- * that go to entry. stops: what runs after each fallback.
+ * Native code of one block. entry[FLAGS_IN_PLACE], ...: where the flags are, if they count.
+ * far_entry: for jumps from other pages, with the linear address in r10 and the flags in c.flags16;
+ * far_bytes: its first, while a stale block has a jump there. in: exits that go to an entry. stops:
+ * what runs after each fallback.
  */
 struct native_block {
-    const uint8_t *entry, *entry_rw;
+    uint8_t *entry[FLAGS_BOTH + 1]; /* writable mapping */
     uint8_t *far_entry;
     uint8_t far_bytes[FAR_ENTRY_BYTES];
     struct native_immediate *immediate;

@@ -78,6 +78,7 @@ void put_exit_way(struct compile *k, struct native_exit *x, uint8_t *place)
     bool was_cold = go_cold(k);
 
     x->place = place;
+    x->flags = k->flags;
     x->self = k->e.at;
     emit_patch(place, x->self);
     put_leave(k, &x->u, k->flags);
