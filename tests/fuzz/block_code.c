@@ -168,6 +168,13 @@ static void put_indirect(struct writer *w)
     }
 }
 
+/* jcc out of a loop: to some instruction behind */
+static void put_break(struct writer *w)
+{
+    put_branch_to(w, (const uint8_t[]){0x0f, (uint8_t)(0x80 + dice_below(w->d, 16))}, 2);
+    wish_for(w, 6 + dice_below(w->d, 12));
+}
+
 static void put_loop(struct writer *w)
 {
     static const uint8_t counters[] = {1, 8, 11, 13, 15};
@@ -175,14 +182,24 @@ static void put_loop(struct writer *w)
     unsigned top;
     int32_t distance;
     uint32_t keep = w->keep;
+    bool through_arrays = dice_percent(w->d, 40);
+    struct arrays arrays;
 
     if (w->keep)
         return;
     PUT((uint8_t)(r >= 8 ? 0x41 : 0x40), (uint8_t)(0xb8 | (r & 7)), (uint8_t)turns,
         (uint8_t)(turns >> 8), 0, 0);
     w->keep |= 1u << r;
+    if (through_arrays)
+        put_arrays(w, &arrays);
     top = w->at;
-    put_body(w, 1 + dice_below(w->d, 7));
+    if (through_arrays) {
+        put_array_body(w, &arrays);
+        if (dice_percent(w->d, 30))
+            put_break(w);
+    } else {
+        put_body(w, 1 + dice_below(w->d, 7));
+    }
     w->keep = keep;
     if (r == 1 && dice_percent(w->d, 30) && w->at - top < 120) {
         PUT(0xe2, (uint8_t)(top - (w->at + 2)));
@@ -318,16 +335,22 @@ static void put_system(struct writer *w)
     }
 }
 
+void put_pointer_to(struct writer *w, unsigned reg, uint32_t offset)
+{
+    uint32_t v = (uint32_t)DATA_VA + offset;
+
+    PUT((uint8_t)(reg >= 8 ? 0x41 : 0x40), (uint8_t)(0xb8 | (reg & 7)), (uint8_t)v,
+        (uint8_t)(v >> 8), (uint8_t)(v >> 16), (uint8_t)(v >> 24));
+}
+
 /* A pointer is made good again. */
 static void put_pointer(struct writer *w)
 {
     unsigned r = pointer_register(w);
-    uint32_t v = (uint32_t)DATA_VA + dice_below(w->d, DATA_PAGES * 4096);
 
-    if (r == 4)
-        v = (uint32_t)(DATA_VA + STACK_PAGE * 4096 + 512 + 8 * dice_below(w->d, 700));
-    PUT((uint8_t)(r >= 8 ? 0x41 : 0x40), (uint8_t)(0xb8 | (r & 7)), (uint8_t)v, (uint8_t)(v >> 8),
-        (uint8_t)(v >> 16), (uint8_t)(v >> 24));
+    put_pointer_to(w, r,
+                   r == 4 ? STACK_PAGE * 4096 + 512 + 8 * dice_below(w->d, 700)
+                          : dice_below(w->d, DATA_PAGES * 4096));
 }
 
 static void put_one(struct writer *w)

@@ -36,4 +36,18 @@ void put_segment_load(struct writer *w);
 void put_run(struct writer *w);
 void put_random(struct writer *w);
 
+/* What a loop goes through: by its bases alone, or with an index too (scale not 0). */
+struct arrays {
+    unsigned base[3], count, index, scale;
+};
+
+/* Before the loop: its registers, which are kept. Then its body, which moves them. */
+void put_arrays(struct writer *w, struct arrays *a);
+void put_array_body(struct writer *w, const struct arrays *a);
+
+/* --- block_code.c --- */
+
+/* mov register, an address so far into the data */
+void put_pointer_to(struct writer *w, unsigned reg, uint32_t offset);
+
 #endif

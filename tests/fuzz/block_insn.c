@@ -257,7 +257,7 @@ static void put_run_access(struct writer *w, ZydisRegister base, ZydisRegister i
 
     near.mem.base = base;
     near.mem.index = index;
-    near.mem.scale = (ZyanU8)scale;
+    near.mem.scale = (ZyanU8)(index == ZYDIS_REGISTER_NONE ? 0 : scale);
     near.mem.size = (ZyanU16)bytes;
     near.mem.displacement = (int64_t)(dice_below(w->d, 16) * bytes) - 32;
     r.operands[store ? 0 : 1] = near;
@@ -289,6 +289,67 @@ void put_run(struct writer *w)
             put_run_access(w, base, index, scale);
         }
     }
+}
+
+/* --- loops through arrays --- */
+
+void put_arrays(struct writer *w, struct arrays *a)
+{
+    unsigned index = value_register(w);
+
+    *a = (struct arrays){.count = 1 + dice_below(w->d, 3)};
+    for (unsigned n = 0; n < a->count; n++) {
+        unsigned r = pointer_register(w);
+
+        a->base[n] = r;
+        w->keep |= 1u << r;
+        if (r != 4)
+            put_pointer_to(w, r, dice_below(w->d, DATA_PAGES * 4096));
+    }
+    if (dice_percent(w->d, 50) || (w->keep >> index & 1))
+        return;
+    a->scale = 1u << dice_below(w->d, 4);
+    a->index = index;
+    w->keep |= 1u << index;
+    PUT((uint8_t)(index >= 8 ? 0x49 : 0x48), 0xc7, (uint8_t)(0xc0 | (index & 7)),
+        (uint8_t)dice_below(w->d, 256), 0, 0, 0); /* mov index, n */
+}
+
+/* Mostly by steps that are known, sometimes by a register. */
+static void move_array(struct writer *w, const struct arrays *a)
+{
+    bool index = a->scale && dice_percent(w->d, 70);
+    unsigned r = index ? a->index : a->base[dice_below(w->d, a->count)];
+    ZydisEncoderRequest add = {.mnemonic = ZYDIS_MNEMONIC_ADD, .operand_count = 2};
+
+    if (r == 4)
+        return;
+    if (dice_percent(w->d, 95)) {
+        move_pointer(w, gpr(r, 8));
+        return;
+    }
+    add.operands[0] =
+        (ZydisEncoderOperand){.type = ZYDIS_OPERAND_TYPE_REGISTER, .reg.value = gpr(r, 8)};
+    add.operands[1] = op_register(w, 8);
+    (void)encode(w, &add);
+}
+
+void put_array_body(struct writer *w, const struct arrays *a)
+{
+    for (unsigned n = 1 + dice_below(w->d, 7); n > 0; n--) {
+        unsigned base = a->base[dice_below(w->d, a->count)];
+
+        if (dice_percent(w->d, 15))
+            put_operation(w);
+        else if (dice_percent(w->d, 20))
+            move_array(w, a);
+        else
+            put_run_access(w, gpr(base, 8),
+                           a->scale && dice_percent(w->d, 80) ? gpr(a->index, 8)
+                                                              : ZYDIS_REGISTER_NONE,
+                           a->scale);
+    }
+    move_array(w, a);
 }
 
 static bool is_tame(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
