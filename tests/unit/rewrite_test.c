@@ -261,7 +261,7 @@ static void code_written_by_a_device_is_stale(void **unused)
     if (!engine_find("translate"))
         skip();
     guest_open_on(&g, 64, "translate", false, 1);
-    for (unsigned n = 1; n < 100; n++) {
+    for (unsigned n = 1; n < 200; n++) {
         uint8_t by = (uint8_t)(n % 50 + 1);
         const uint8_t *at = memchr(patched, 0x83, (size_t)(patched_end - patched));
 

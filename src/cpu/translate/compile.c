@@ -108,49 +108,32 @@ static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
     struct taken_way *w = &k->taken[k->taken_count];
     struct native_exit *x;
 
+    *w = (struct taken_way){.from = from, .u = u, .from_loop = k->in_loop, .flags = k->flags};
     if (!is_in_page(u->imm)) {
-        *w = (struct taken_way){.from = from, .u = u, .flags = k->flags};
         k->taken_count++;
         return;
     }
     x = new_exit(k, u);
     if (!x)
         return;
-    *w = (struct taken_way){.from = from, .exit = x, .polls = is_backward(u), .flags = k->flags};
+    w->exit = x;
+    w->polls = is_backward(u);
     if (w->polls)
         w->flags_live = compile_live_at(k, u->imm) != 0;
     k->taken_count++;
 }
 
-void put_count(struct compile *k, unsigned instructions)
+static void put_taken(struct compile *k, unsigned way)
 {
-    static const uint8_t paddq[] = {0x0f, 0xd4, 0x04, 0x25};
-
-    emit_bytes(&k->e, paddq, sizeof paddq);
-    emit_u32(&k->e, ABS(k->t->counts[instructions]));
-}
-
-uint8_t *put_poll(struct compile *k)
-{
-    static const uint8_t take[] = {0x49, 0x0f, 0x7e, 0xc3}; /* movq r11, mm0 */
-
-    emit_bytes(&k->e, take, sizeof take);
-    emit_form(&k->e, &(struct x_form){.op = 0x3b,
-                                      .w = true,
-                                      .reg = HOST_T1,
-                                      .rm = XRM_ABS,
-                                      .disp = (int32_t)ABS(k->t->c.icount_stop)});
-    return emit_jcc(&k->e, 3); /* above or equal */
-}
-
-static void put_taken(struct compile *k, const struct taken_way *w)
-{
+    const struct taken_way copy = k->taken[way], *w = &copy;
     struct native_exit *x = w->exit;
     uint8_t *leave = NULL;
 
     if (w->from)
         emit_patch(w->from, k->e.at);
     k->flags = w->flags;
+    if (w->from_loop)
+        put_loop_left(k);
     if (!x) {
         put_far_direct(k, w->u);
         return;
@@ -163,7 +146,9 @@ static void put_taken(struct compile *k, const struct taken_way *w)
             k->flags = FLAGS_BOTH; /* nobody asks */
         leave = put_poll(k);
     }
-    put_exit_way(k, x, emit_jump(&k->e));
+    put_exit_way(k, x,
+                 is_loop_end(k, w->u) && !k->is_cold && !w->from_loop ? put_loop(k)
+                                                                      : emit_jump(&k->e));
     if (leave)
         emit_patch(leave, x->self);
 }
@@ -311,14 +296,14 @@ static void put_ways_out(struct compile *k)
     bool was_cold;
 
     if (last && !k->taken[last - 1].from)
-        put_taken(k, &k->taken[--k->taken_count]);
+        put_taken(k, --k->taken_count);
     last = k->taken_count;
     for (unsigned n = 0; n < last; n++)
-        put_taken(k, &k->taken[n]);
+        put_taken(k, n);
     was_cold = go_cold(k);
     put_careful_copies(k);
     for (unsigned n = last; n < k->taken_count; n++)
-        put_taken(k, &k->taken[n]);
+        put_taken(k, n);
     put_refusals(k);
     for (unsigned n = 0; n < k->slow_count; n++)
         put_slow(k, &k->slow[n]);
@@ -391,6 +376,10 @@ static void put_block(struct compile *k)
         shares_before(k, n);
         put_instruction(k, n);
         shares_after(k, n);
+        if (n == k->loop.end) {
+            k->loop.resume = k->e.at;
+            k->loop.flags = k->flags;
+        }
     }
     if (k->failed)
         return;
@@ -446,11 +435,12 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     k->gate = (struct vector_gate){0};
     k->failed = k->is_cold = false;
     k->flags = FLAGS_IN_PLACE;
-    k->in_run = false;
+    k->in_run = k->in_loop = false;
     k->run_count = k->refusal_count = k->looked_up_to = 0;
     k->looked_at = 0;
     if (!compile_decode(k))
         return NULL;
+    loop_find(k);
     put_entries(k, &ways);
     put_block(k);
     nb = code_memory_data(m, sizeof *nb);

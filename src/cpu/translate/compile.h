@@ -25,7 +25,7 @@ struct taken_way {
     uint8_t *from;
     struct native_exit *exit;
     const struct uop *u;
-    bool polls, flags_live;
+    bool polls, flags_live, from_loop;
     enum flags_where flags;
 };
 
@@ -51,6 +51,37 @@ struct share {
 };
 
 #define NO_SHARE (-1)
+
+/* How far registers have moved in the run by numbers that are known: PUSH, POP, ADD, ... */
+struct moves {
+    int64_t by[16];
+};
+
+/* at: displacement with the registers as at the run's beginning; moved: how far they are off */
+struct access {
+    const struct uop *u;
+    uint8_t base, index;
+    int64_t at, moved;
+    unsigned bytes;
+    bool write, aligned;
+};
+
+#define NO_LOOP 0xffu
+
+/*
+ * A loop that is instructions 0 to end of the block (loop.c). host: of guest registers while it
+ * runs; spilled: guest registers whose own is used otherwise, lent: those in memory that have one.
+ */
+struct loop {
+    unsigned end, shares;
+    struct share share[SHARES];
+    int64_t step[SHARES]; /* how far an iteration moves its accesses */
+    uint8_t pointer[SHARES], share_of[BLOCK_MAX_INSNS];
+    uint8_t host[16];
+    uint16_t used, wild, moving, written, spilled, lent;
+    const uint8_t *resume; /* where the first copy goes on behind it, and the flags there */
+    enum flags_where flags;
+};
 
 /* A run written twice; what its first copy goes on with, and the flags there. */
 struct run {
@@ -81,12 +112,12 @@ struct compile {
     bool is_last;                       /* the block ends with its last instruction */
     struct slow_way slow[8 * BLOCK_MAX_INSNS + 6];
     unsigned slow_count;
-    struct taken_way taken[2 * BLOCK_MAX_INSNS + 1];
+    struct taken_way taken[3 * BLOCK_MAX_INSNS + 1];
     unsigned taken_count;
     struct vector_gate gate;
     struct uop *stop[2 * BLOCK_MAX_INSNS];
     unsigned stop_count;
-    struct native_immediate immediate[2 * BLOCK_MAX_INSNS];
+    struct native_immediate immediate[3 * BLOCK_MAX_INSNS];
     unsigned immediate_count;
     unsigned fallbacks;
     struct share share[SHARES];
@@ -98,6 +129,8 @@ struct compile {
     int r10_share; /* r10 holds the host address of this share's lo */
     struct run run[RUNS];
     unsigned run_count, looked_up_to;
+    struct loop loop;
+    bool in_loop;
     struct refusal refusal[2 * BLOCK_MAX_INSNS];
     unsigned refusal_count;
     uint8_t *careful[BLOCK_MAX_INSNS]; /* where the second copies are, and the flags there */
@@ -163,6 +196,16 @@ void put_slow_if(struct compile *k, unsigned condition, const struct uop *pair);
 void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write, bool aligned);
 
 /*
+ * Its parts. r10, an address, becomes the offset in its page, and r11 the entry's in the window;
+ * answers the place of the jump that is taken when the window does not answer for so many bytes.
+ * Then the host address of the page is added.
+ */
+uint8_t *put_lookup(struct compile *k, unsigned bytes, bool write);
+void put_host(struct compile *k);
+/* The place of the jump that is taken when r10 is not on a multiple of 16. */
+uint8_t *put_alignment(struct compile *k);
+
+/*
  * Instruction n has its immediate, if any, at `place` in native code, which may follow when the
  * guest changes it; NULL: it is its handler's.
  */
@@ -191,6 +234,41 @@ static inline bool has_share(const struct compile *k, unsigned n)
 /* Makes r10 a pointer for the access of instruction n; answers the displacement from it. */
 int32_t put_shared(struct compile *k, unsigned n);
 
+/* An access as instruction n has it; false: it has none, or one that cannot share. */
+bool find_access(const struct compile *k, unsigned n, const struct moves *m, struct access *a);
+/* What shares a check with an access, to begin with; adds one: false: it is too far away. */
+void share_begin(struct share *s, const struct compile *k, unsigned n, const struct access *a);
+bool share_join(struct share *s, const struct compile *k, unsigned n, const struct access *a);
+/* Which register instruction n moves by a number, and by how much. */
+#define NO_REGISTER 16u
+unsigned moved_register(const struct compile *k, unsigned n, int64_t *by);
+bool is_push_or_pop(const struct compile *k, unsigned n);
+/* Is it one that only computes? */
+bool belongs_to_runs(struct compile *k, unsigned n);
+
+/* loop.c: finds the block's loop, if it has one; writes it behind its jump back, which `from`. */
+void loop_find(struct compile *k);
+/*
+ * The loop itself, where its first copy jumps back, retired. Then, for what it leaves to that copy,
+ * the jump to the block's entry: answers its place.
+ */
+uint8_t *put_loop(struct compile *k);
+/* At a way out of the loop: guest state to where other code has it. Flags stay. */
+void put_loop_left(struct compile *k);
+/* The memory operand of instruction n in the loop. */
+void put_loop_operand(const struct compile *k, unsigned n, struct x_form *f);
+
+static inline bool is_loop_end(const struct compile *k, const struct uop *u)
+{
+    return k->loop.end != NO_LOOP && u == &k->b->uops[k->loop.end];
+}
+
+/* Host register of a guest register here, X_NONE: it is in memory. */
+static inline unsigned guest_host(const struct compile *k, unsigned guest)
+{
+    return k->in_loop ? k->loop.host[guest] : host_reg(guest);
+}
+
 /* vector.c: a vector instruction; false: by the handler, or none. The way behind the gate. */
 bool put_vector(struct compile *k, unsigned n);
 void put_gate(struct compile *k, unsigned n);
@@ -213,9 +291,6 @@ bool put_fast_system_call(struct compile *k, unsigned n);
 /* Goes to u->imm from the present page, which is in another page; flags are live. */
 void put_far_direct(struct compile *k, const struct uop *u);
 
-void put_count(struct compile *k, unsigned instructions);
-/* Answers the place of the jump that is taken when the outer loop has something to do. */
-uint8_t *put_poll(struct compile *k);
 /* The address of the stack's top, or of what is pushed, checked. */
 void put_stack_address(struct compile *k, unsigned n, bool push);
 
@@ -232,6 +307,10 @@ void go_back(struct compile *k, bool to_cold);
 struct native_exit *new_exit(struct compile *k, const struct uop *u);
 /* The jump (or call) at `place` leaves by x until that is linked. */
 void put_exit_way(struct compile *k, struct native_exit *x, uint8_t *place);
+
+void put_count(struct compile *k, unsigned instructions);
+/* Answers the place of the jump that is taken when the outer loop has something to do. */
+uint8_t *put_poll(struct compile *k);
 
 /* Leaves native code; C goes on with u. */
 void put_leave(struct compile *k, const struct uop *u, enum flags_where flags);
@@ -260,6 +339,9 @@ void put_flags_back(struct compile *k);
 /* The same where they are not there yet. */
 void flags_away(struct compile *k);
 void flags_in_place(struct compile *k);
+
+/* From where they are to where other code, which this goes on with, has them. */
+void flags_join(struct compile *k, enum flags_where want);
 
 /*
  * Before code that destroys RFLAGS, where those of the flags `live` count; before what instruction

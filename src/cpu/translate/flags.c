@@ -45,6 +45,14 @@ void flags_in_place(struct compile *k)
     k->flags = FLAGS_BOTH;
 }
 
+void flags_join(struct compile *k, enum flags_where want)
+{
+    if (want != FLAGS_IN_PLACE && k->flags == FLAGS_IN_PLACE)
+        put_flags_away(k);
+    if (want != FLAGS_AWAY)
+        flags_in_place(k);
+}
+
 void flags_before(struct compile *k, uint32_t live)
 {
     if (live || k->flags == FLAGS_BOTH)

@@ -8,7 +8,7 @@
 
 unsigned put_register_in(struct compile *k, unsigned guest, unsigned scratch)
 {
-    unsigned host = host_reg(guest);
+    unsigned host = guest_host(k, guest);
 
     if (host != X_NONE)
         return host;
@@ -94,33 +94,50 @@ static void add_refusal(struct compile *k, unsigned n, uint8_t *from, const stru
             (struct slow_way){.from = from, .uop = handler, .flags = k->flags};
 }
 
-void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write, bool aligned)
+uint8_t *put_lookup(struct compile *k, unsigned bytes, bool write)
 {
-    static const uint8_t test_t0_15[] = {0x41, 0xf6, 0xc2, 0x0f};
     static const uint8_t rorx_t1_t0_7[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x07};
     static const uint8_t and_t1[] = {0x41, 0x81, 0xe3}, cmp_t0[] = {0x49, 0x81, 0xfa};
     struct x_form tag = in_window(0x33, HOST_T0,
                                   write ? offsetof(struct window_entry, write_tag)
                                         : offsetof(struct window_entry, read_tag));
-    struct x_form host = in_window(0x03, HOST_T0, offsetof(struct window_entry, host));
-    const struct uop *handler = NULL;
 
-    k->r10_share = NO_SHARE;
-    if (!k->in_run)
-        handler = compile_leaves(k, n) ? learning_copy(k, n) : fallback_pair(k, n, CALLOUT_WINDOW);
-    flags_before(k, k->live[n]);
     emit_bytes(&k->e, rorx_t1_t0_7, sizeof rorx_t1_t0_7);
     emit_bytes(&k->e, and_t1, sizeof and_t1);
     emit_u32(&k->e, ENTRY_MASK);
     emit_form(&k->e, &tag);
     emit_bytes(&k->e, cmp_t0, sizeof cmp_t0);
     emit_u32(&k->e, (uint32_t)PAGE_SIZE - bytes);
-    add_refusal(k, n, emit_jcc(&k->e, 7), handler); /* above */
-    if (aligned) {
-        emit_bytes(&k->e, test_t0_15, sizeof test_t0_15);
-        add_refusal(k, n, emit_jcc(&k->e, 5), handler); /* not zero */
-    }
+    return emit_jcc(&k->e, 7); /* above */
+}
+
+uint8_t *put_alignment(struct compile *k)
+{
+    static const uint8_t test_t0_15[] = {0x41, 0xf6, 0xc2, 0x0f};
+
+    emit_bytes(&k->e, test_t0_15, sizeof test_t0_15);
+    return emit_jcc(&k->e, 5); /* not zero */
+}
+
+void put_host(struct compile *k)
+{
+    struct x_form host = in_window(0x03, HOST_T0, offsetof(struct window_entry, host));
+
     emit_form(&k->e, &host);
+}
+
+void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write, bool aligned)
+{
+    const struct uop *handler = NULL;
+
+    k->r10_share = NO_SHARE;
+    if (!k->in_run)
+        handler = compile_leaves(k, n) ? learning_copy(k, n) : fallback_pair(k, n, CALLOUT_WINDOW);
+    flags_before(k, k->live[n]);
+    add_refusal(k, n, put_lookup(k, bytes, write), handler);
+    if (aligned)
+        add_refusal(k, n, put_alignment(k), handler);
+    put_host(k);
 }
 
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)
@@ -159,7 +176,7 @@ bool lea_is_possible(const struct compile *k, unsigned n)
 bool put_lea(struct compile *k, unsigned n)
 {
     struct uop u = *uop_of(k, n);
-    unsigned guest = dec_gpr(k->op[n][0].reg.value) / 8, to = host_reg(guest);
+    unsigned guest = dec_gpr(k->op[n][0].reg.value) / 8, to = guest_host(k, guest);
 
     if (!lea_is_possible(k, n))
         return false;

@@ -26,10 +26,10 @@ struct plain {
     bool high_byte;
 };
 
-static bool is_resident(const ZydisDecodedOperand *op)
+static bool is_resident(const struct compile *k, const ZydisDecodedOperand *op)
 {
     return op && op->type == ZYDIS_OPERAND_TYPE_REGISTER && dec_is_gpr(op->reg.value) &&
-           host_reg(dec_gpr(op->reg.value) / 8) == X_NONE;
+           guest_host(k, dec_gpr(op->reg.value) / 8) == X_NONE;
 }
 
 static bool is_written(const ZydisDecodedOperand *op)
@@ -67,8 +67,7 @@ static unsigned take_resident(struct compile *k, struct plain *p, unsigned n,
     for (at = 0; at < p->uses && p->use[at].guest != guest; at++)
         ;
     if (at == p->uses) {
-        p->use[at] =
-            (struct reg_use){.guest = guest, .scratch = p->uses++ ? HOST_T0 : HOST_T1};
+        p->use[at] = (struct reg_use){.guest = guest, .scratch = p->uses++ ? HOST_T0 : HOST_T1};
         if (p->use[at].scratch == HOST_T0)
             k->r10_share = NO_SHARE;
     }
@@ -89,7 +88,7 @@ static unsigned take_register(struct compile *k, struct plain *p, unsigned n,
         p->high_byte = true;
         return at / 8 + 4;
     }
-    return is_resident(op) ? take_resident(k, p, n, op) : host_reg(at / 8);
+    return is_resident(k, op) ? take_resident(k, p, n, op) : guest_host(k, at / 8);
 }
 
 static bool start_form(struct plain *p, const ZydisDecodedInstruction *i)
@@ -125,13 +124,14 @@ static bool start_form(struct plain *p, const ZydisDecodedInstruction *i)
 }
 
 /* Distinct registers among the operands that live in memory. */
-static unsigned count_resident(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
+static unsigned count_resident(const struct compile *k, unsigned n)
 {
+    const ZydisDecodedOperand *op = k->op[n];
     uint32_t seen = 0;
 
-    for (unsigned n = 0; n < i->operand_count_visible; n++)
-        if (is_resident(&op[n]))
-            seen |= 1u << dec_gpr(op[n].reg.value) / 8;
+    for (unsigned m = 0; m < k->i[n].operand_count_visible; m++)
+        if (is_resident(k, &op[m]))
+            seen |= 1u << dec_gpr(op[m].reg.value) / 8;
     return (unsigned)__builtin_popcount(seen);
 }
 
@@ -197,9 +197,9 @@ static void place_registers(struct compile *k, struct plain *p, unsigned n)
 {
     struct fields o = find_fields(k, n);
 
-    if (is_resident(o.reg) && !is_resident(o.rm))
+    if (is_resident(k, o.reg) && !is_resident(k, o.rm))
         turn_around(&p->f, &o);
-    if (p->f.rm == XRM_REG && is_resident(o.rm) && may_be_memory(k, n, o.rm)) {
+    if (p->f.rm == XRM_REG && is_resident(k, o.rm) && may_be_memory(k, n, o.rm)) {
         p->f.rm = XRM_ABS;
         p->f.disp = (int32_t)guest_at(k, dec_gpr(o.rm->reg.value) / 8);
     } else if (o.rm) {
@@ -227,8 +227,8 @@ static bool turn_high_byte(struct compile *k, struct plain *p, unsigned n)
 static bool form_is_possible(const struct plain *p)
 {
     const struct x_form *f = &p->f;
-    bool extends = f->w || f->rex || (f->rm != XRM_NONE && f->reg >= 8) ||
-                   (f->rm != XRM_ABS && f->base >= 8);
+    bool extends =
+        f->w || f->rex || (f->rm != XRM_NONE && f->reg >= 8) || (f->rm != XRM_ABS && f->base >= 8);
 
     return !p->high_byte || !extends;
 }
@@ -238,7 +238,7 @@ static bool prepare_plain(struct compile *k, unsigned n, const ZydisDecodedOpera
 {
     const ZydisDecodedInstruction *i = &k->i[n];
 
-    if (!start_form(p, i) || count_resident(i, k->op[n]) > (mem ? 1u : 2u) ||
+    if (!start_form(p, i) || count_resident(k, n) > (mem ? 1u : 2u) ||
         (mem && (!(i->attributes & ZYDIS_ATTRIB_HAS_MODRM) || !address_fits(uop_of(k, n)))))
         return false;
     place_registers(k, p, n);
@@ -273,7 +273,9 @@ bool put_plain(struct compile *k, unsigned n)
 
     if (!prepare_plain(k, n, mem, &p))
         return false;
-    if (mem && has_share(k, n)) {
+    if (mem && k->in_loop) {
+        put_loop_operand(k, n, &p.f);
+    } else if (mem && has_share(k, n)) {
         p.f.disp = put_shared(k, n);
     } else if (mem) {
         put_address(k, u);

@@ -19,21 +19,7 @@
 
 /* --- which instructions, which accesses --- */
 
-/* How far registers have moved in the run by numbers that are known: PUSH, POP, ADD, ... */
-struct moves {
-    int64_t by[16];
-};
-
-/* at: displacement with the registers as at the run's beginning; moved: how far they are off */
-struct access {
-    const struct uop *u;
-    uint8_t base, index;
-    int64_t at, moved;
-    unsigned bytes;
-    bool write, aligned;
-};
-
-static bool is_push_or_pop(const struct compile *k, unsigned n)
+bool is_push_or_pop(const struct compile *k, unsigned n)
 {
     const ZydisDecodedOperand *op = &k->op[n][0];
     ZydisMnemonic m = k->i[n].mnemonic;
@@ -45,7 +31,7 @@ static bool is_push_or_pop(const struct compile *k, unsigned n)
     return m == ZYDIS_MNEMONIC_PUSH && op->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
 }
 
-static bool belongs(struct compile *k, unsigned n)
+bool belongs_to_runs(struct compile *k, unsigned n)
 {
     const ZydisDecodedInstruction *i = &k->i[n];
 
@@ -63,8 +49,7 @@ static int64_t moved(const struct moves *m, uint8_t base, uint8_t index, uint8_t
     return index < GPR_ZERO ? by + (int64_t)((uint64_t)m->by[index / 8] << scale) : by;
 }
 
-static bool find_access(const struct compile *k, unsigned n, const struct moves *m,
-                        struct access *a)
+bool find_access(const struct compile *k, unsigned n, const struct moves *m, struct access *a)
 {
     const struct uop *u = uop_of(k, n);
     const ZydisDecodedOperand *mem = memory_operand(k, n);
@@ -110,12 +95,13 @@ static bool is_same_place(const struct compile *k, const struct share *s, unsign
     return s->seg == seg || (seg_is_flat(s->seg) && seg_is_flat(seg));
 }
 
-static bool join(struct share *s, const struct access *a)
+bool share_join(struct share *s, const struct compile *k, unsigned n, const struct access *a)
 {
     int64_t lo = a->at < s->lo ? a->at : s->lo;
     int64_t hi = a->at + a->bytes > s->hi ? a->at + a->bytes : s->hi;
 
-    if (hi - lo > RANGE_MAX || (a->aligned && s->aligned && ((a->at - s->aligned_at) & 15)))
+    if (!is_same_place(k, s, n, a) || hi - lo > RANGE_MAX ||
+        (a->aligned && s->aligned && ((a->at - s->aligned_at) & 15)))
         return false;
     s->lo = lo;
     s->hi = hi;
@@ -128,38 +114,38 @@ static bool join(struct share *s, const struct access *a)
     return true;
 }
 
+void share_begin(struct share *s, const struct compile *k, unsigned n, const struct access *a)
+{
+    *s = (struct share){.base = a->base,
+                        .index = a->index,
+                        .scale = a->u->scale,
+                        .seg = is_push_or_pop(k, n) ? SEG_SS : a->u->seg,
+                        .open = true,
+                        .write = a->write,
+                        .aligned = a->aligned,
+                        .leader = n,
+                        .members = 1,
+                        .lo = a->at,
+                        .hi = a->at + a->bytes,
+                        .origin = a->moved,
+                        .aligned_at = a->at};
+}
+
 static void take(struct compile *k, unsigned n, const struct access *a)
 {
-    bool stack = is_push_or_pop(k, n);
-
     k->share_at[n] = a->at;
     for (unsigned i = 0; i < k->share_count; i++)
-        if (is_same_place(k, &k->share[i], n, a) && join(&k->share[i], a)) {
+        if (share_join(&k->share[i], k, n, a)) {
             k->share_of[n] = (int8_t)i;
             return;
         }
     if (k->share_count == SHARES)
         return;
     k->share_of[n] = (int8_t)k->share_count;
-    k->share[k->share_count++] = (struct share){.base = a->base,
-                                                .index = a->index,
-                                                .scale = a->u->scale,
-                                                .seg = stack ? SEG_SS : a->u->seg,
-                                                .open = true,
-                                                .write = a->write,
-                                                .aligned = a->aligned,
-                                                .leader = n,
-                                                .members = 1,
-                                                .lo = a->at,
-                                                .hi = a->at + a->bytes,
-                                                .origin = a->moved,
-                                                .aligned_at = a->at};
+    share_begin(&k->share[k->share_count++], k, n, a);
 }
 
-#define NO_REGISTER 16u
-
-/* Which register instruction n moves by a number, and by how much. */
-static unsigned moved_register(const struct compile *k, unsigned n, int64_t *by)
+unsigned moved_register(const struct compile *k, unsigned n, int64_t *by)
 {
     const ZydisDecodedOperand *op = k->op[n];
     ZydisMnemonic m = k->i[n].mnemonic;
@@ -171,7 +157,10 @@ static unsigned moved_register(const struct compile *k, unsigned n, int64_t *by)
     if (k->i[n].operand_width != 64 || op[0].type != ZYDIS_OPERAND_TYPE_REGISTER ||
         !dec_is_gpr(op[0].reg.value))
         return NO_REGISTER;
-    if (m == ZYDIS_MNEMONIC_INC || m == ZYDIS_MNEMONIC_DEC)
+    if (m == ZYDIS_MNEMONIC_LEA && k->i[n].address_width == 64 &&
+        op[1].mem.base == op[0].reg.value && op[1].mem.index == ZYDIS_REGISTER_NONE)
+        *by = op[1].mem.disp.value;
+    else if (m == ZYDIS_MNEMONIC_INC || m == ZYDIS_MNEMONIC_DEC)
         *by = m == ZYDIS_MNEMONIC_INC ? 1 : -1;
     else if ((m == ZYDIS_MNEMONIC_ADD || m == ZYDIS_MNEMONIC_SUB) &&
              op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
@@ -207,7 +196,7 @@ static unsigned look_at_run(struct compile *k, unsigned first)
     unsigned n;
 
     k->share_count = 0;
-    for (n = first; n < k->n && !compile_leaves(k, n) && belongs(k, n); n++) {
+    for (n = first; n < k->n && !compile_leaves(k, n) && belongs_to_runs(k, n); n++) {
         struct access a;
         int64_t by = 0;
         unsigned moves = moved_register(k, n, &by);
@@ -218,6 +207,8 @@ static unsigned look_at_run(struct compile *k, unsigned first)
         close_written(k, n, moves);
         if (moves != NO_REGISTER)
             m.by[moves] += by;
+        if (n == k->loop.end)
+            return n + 1;
     }
     return n;
 }
@@ -316,15 +307,6 @@ int32_t put_shared(struct compile *k, unsigned n)
 
 /* --- the second copy --- */
 
-/* Brings the flags where the first copy leaves them. */
-static void join_flags(struct compile *k, enum flags_where want)
-{
-    if (want != FLAGS_IN_PLACE && k->flags == FLAGS_IN_PLACE)
-        put_flags_away(k);
-    if (want != FLAGS_AWAY)
-        flags_in_place(k);
-}
-
 void put_careful_copies(struct compile *k)
 {
     for (unsigned i = 0; i < k->run_count; i++) {
@@ -336,7 +318,7 @@ void put_careful_copies(struct compile *k)
             k->careful_flags[n] = k->flags;
             put_instruction(k, n);
         }
-        join_flags(k, r->flags);
+        flags_join(k, r->flags);
         emit_patch(emit_jump(&k->e), r->resume);
     }
 }

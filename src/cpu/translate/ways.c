@@ -21,6 +21,27 @@ bool go_cold(struct compile *k)
     return was_cold;
 }
 
+void put_count(struct compile *k, unsigned instructions)
+{
+    static const uint8_t paddq[] = {0x0f, 0xd4, 0x04, 0x25};
+
+    emit_bytes(&k->e, paddq, sizeof paddq);
+    emit_u32(&k->e, ABS(k->t->counts[instructions]));
+}
+
+uint8_t *put_poll(struct compile *k)
+{
+    static const uint8_t take[] = {0x49, 0x0f, 0x7e, 0xc3}; /* movq r11, mm0 */
+
+    emit_bytes(&k->e, take, sizeof take);
+    emit_form(&k->e, &(struct x_form){.op = 0x3b,
+                                      .w = true,
+                                      .reg = HOST_T1,
+                                      .rm = XRM_ABS,
+                                      .disp = (int32_t)ABS(k->t->c.icount_stop)});
+    return emit_jcc(&k->e, 3); /* above or equal */
+}
+
 void put_leave(struct compile *k, const struct uop *u, enum flags_where flags)
 {
     const uint8_t *thunk = flags == FLAGS_IN_PLACE ? k->t->to_exit : k->t->to_exit_flags_away;
