@@ -137,7 +137,9 @@ static bool operand_fits(const struct translate *t, const ZydisDecodedOperand *g
     case ZYDIS_OPERAND_TYPE_IMMEDIATE:
         return guest->imm.value.u == host->imm.value.u;
     case ZYDIS_OPERAND_TYPE_MEMORY:
-        return host->mem.base == ZYDIS_REGISTER_R10 && host->mem.index == ZYDIS_REGISTER_NONE;
+        return host->mem.base == ZYDIS_REGISTER_R10 &&
+               (host->mem.index == ZYDIS_REGISTER_NONE ||
+                (host->mem.index == ZYDIS_REGISTER_R11 && host->mem.scale == 1));
     default:
         return false;
     }

@@ -165,10 +165,17 @@ struct x_form at_t0(unsigned op, unsigned reg);
 /* The same on a field of the present window, whose offset is r11's plus this one. */
 struct x_form in_window(unsigned op, unsigned reg, size_t field);
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
+/*
+ * The same for instruction n as f, whose base is r10 and which has no other use for r11: what the
+ * two add up to is the host address, so that it need not be computed before.
+ */
+void put_check_for(struct compile *k, unsigned n, unsigned bytes, bool write, struct x_form *f);
 
 /* integer.c: false: by the handler. */
 bool put_integer(struct compile *k, unsigned n);
 bool put_push_memory(struct compile *k, unsigned n);
+/* One with a VEX prefix that surely has a native form. */
+bool vex_is_possible(const struct compile *k, unsigned n);
 
 /* bits.c, string.c: the same. BT and its kin with memory and a bit number in a register. */
 bool put_bit_beyond(struct compile *k, unsigned n);
@@ -349,5 +356,7 @@ void flags_join(struct compile *k, enum flags_where want);
  */
 void flags_before(struct compile *k, uint32_t live);
 void flags_for(struct compile *k, unsigned n);
+/* Will flags_for bring some back, by way of r11? */
+bool flags_come_back(const struct compile *k, unsigned n);
 
 #endif

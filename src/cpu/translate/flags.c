@@ -59,12 +59,24 @@ void flags_before(struct compile *k, uint32_t live)
         flags_away(k);
 }
 
+/* Those that it leaves alone must be there, too. */
+static bool needs_flags(const struct compile *k, unsigned n, const struct insn_flags *f)
+{
+    return f->reads || (f->touches && (k->live[n + 1] & ~f->writes));
+}
+
+bool flags_come_back(const struct compile *k, unsigned n)
+{
+    struct insn_flags f = insn_flags(&k->i[n], k->op[n]);
+
+    return k->flags == FLAGS_AWAY && needs_flags(k, n, &f);
+}
+
 void flags_for(struct compile *k, unsigned n)
 {
     struct insn_flags f = insn_flags(&k->i[n], k->op[n]);
 
-    /* Those that it leaves alone must be there, too. */
-    if (f.reads || (f.touches && (k->live[n + 1] & ~f.writes)))
+    if (needs_flags(k, n, &f))
         flags_in_place(k);
     if (f.touches)
         k->flags = FLAGS_IN_PLACE;

@@ -111,6 +111,7 @@ bool put_push_memory(struct compile *k, unsigned n)
 struct vex {
     unsigned reg, vvvv, rm, resident;
     bool memory;
+    int32_t disp;
 };
 
 static bool take(struct vex *v, unsigned *place, const ZydisDecodedOperand *op)
@@ -122,11 +123,11 @@ static bool take(struct vex *v, unsigned *place, const ZydisDecodedOperand *op)
         return true;
     if (v->resident++ >= (v->memory ? 1u : 2u))
         return false;
-    *place = v->memory || v->resident == 2 ? HOST_T1 : HOST_T0;
+    *place = v->resident == 2 ? HOST_T0 : HOST_T1;
     return true;
 }
 
-static bool take_all(struct compile *k, unsigned n, struct vex *v)
+static bool take_all(const struct compile *k, unsigned n, struct vex *v)
 {
     for (unsigned m = 0; m < k->i[n].operand_count_visible; m++) {
         const ZydisDecodedOperand *op = &k->op[n][m];
@@ -175,21 +176,42 @@ static void emit_vex(struct compile *k, const ZydisDecodedInstruction *i, const 
     emit_u8(&k->e, (v->reg < 8 ? 0x80u : 0) | 0x40u | (v->rm < 8 ? 0x20u : 0) | map);
     emit_u8(&k->e, w << 7 | (~v->vvvv & 15u) << 3 | pp);
     emit_u8(&k->e, i->opcode);
-    emit_u8(&k->e, (v->memory ? 0u : 0xc0u) | (v->reg & 7u) << 3 | (v->rm & 7u));
+    emit_u8(&k->e, (v->memory ? 0x80u : 0xc0u) | (v->reg & 7u) << 3 | (v->rm & 7u));
+    if (v->memory)
+        emit_u32(&k->e, (uint32_t)v->disp);
+}
+
+static bool prepare_vex(const struct compile *k, unsigned n, struct vex *v)
+{
+    const ZydisDecodedInstruction *i = &k->i[n];
+
+    /* BLSR and its kin have the opcode's extension for reg, RORX has no vvvv: that is 0 then. */
+    *v = (struct vex){.reg = i->raw.modrm.reg, .memory = i->raw.modrm.mod != 3, .rm = HOST_T0};
+    return take_all(k, n, v) && (!v->memory || address_fits(uop_of(k, n)));
+}
+
+bool vex_is_possible(const struct compile *k, unsigned n)
+{
+    struct vex v;
+
+    return k->i[n].encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && prepare_vex(k, n, &v);
 }
 
 static bool put_vex(struct compile *k, unsigned n)
 {
     const ZydisDecodedInstruction *i = &k->i[n];
     const struct uop *u = uop_of(k, n);
-    /* BLSR and its kin have the opcode's extension for reg, RORX has no vvvv: that is 0 then. */
-    struct vex v = {.reg = i->raw.modrm.reg, .memory = i->raw.modrm.mod != 3, .rm = HOST_T0};
+    struct vex v;
 
-    if (!take_all(k, n, &v) || (v.memory && !address_fits(u)))
+    if (!prepare_vex(k, n, &v))
         return false;
-    if (v.memory) {
+    if (v.memory && has_share(k, n)) {
+        v.disp = put_shared(k, n);
+    } else if (v.memory) {
         put_address(k, u);
         put_check(k, n, u->opsize, false);
+    } else if (v.resident == 2) {
+        k->r10_share = NO_SHARE;
     }
     flags_for(k, n);
     move_resident(k, n, &v, false);

@@ -60,6 +60,8 @@ static bool is_possible(struct compile *k, unsigned n)
         return false;
     if (k->i[n].mnemonic == ZYDIS_MNEMONIC_LEA && uop_of(k, n)->base == GPR_PAGE)
         return false;
+    if (k->i[n].encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) /* scratch registers are taken */
+        return false;
     return belongs_to_runs(k, n);
 }
 

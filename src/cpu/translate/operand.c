@@ -119,14 +119,21 @@ uint8_t *put_alignment(struct compile *k)
     return emit_jcc(&k->e, 5); /* not zero */
 }
 
-void put_host(struct compile *k)
+/* op `to`, host address of the page */
+static void put_host_into(struct compile *k, unsigned op, unsigned to)
 {
-    struct x_form host = in_window(0x03, HOST_T0, offsetof(struct window_entry, host));
+    const struct x_form host = in_window(op, to, offsetof(struct window_entry, host));
 
     emit_form(&k->e, &host);
 }
 
-void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write, bool aligned)
+void put_host(struct compile *k)
+{
+    put_host_into(k, 0x03, HOST_T0); /* add */
+}
+
+/* Without put_host. */
+static void put_question(struct compile *k, unsigned n, unsigned bytes, bool write, bool aligned)
 {
     const struct uop *handler = NULL;
 
@@ -137,7 +144,23 @@ void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write,
     add_refusal(k, n, put_lookup(k, bytes, write), handler);
     if (aligned)
         add_refusal(k, n, put_alignment(k), handler);
+}
+
+void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write, bool aligned)
+{
+    put_question(k, n, bytes, write, aligned);
     put_host(k);
+}
+
+void put_check_for(struct compile *k, unsigned n, unsigned bytes, bool write, struct x_form *f)
+{
+    put_question(k, n, bytes, write, vector_is_aligned(k, n));
+    if (flags_come_back(k, n)) {
+        put_host(k);
+        return;
+    }
+    put_host_into(k, 0x8b, HOST_T1); /* mov */
+    f->index = HOST_T1;
 }
 
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)

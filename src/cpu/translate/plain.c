@@ -264,6 +264,27 @@ static void put_turn(struct compile *k, const struct plain *p, unsigned bits)
              (uint8_t)bits);
 }
 
+static void put_access(struct compile *k, unsigned n, const ZydisDecodedOperand *mem,
+                       struct plain *p)
+{
+    bool write = is_written(mem);
+
+    if (k->in_loop) {
+        put_loop_operand(k, n, &p->f);
+        return;
+    }
+    if (has_share(k, n)) {
+        p->f.disp = put_shared(k, n);
+        return;
+    }
+    put_address(k, uop_of(k, n));
+    /* MUL of an address with an index costs more than the addition. */
+    if (p->uses || k->i[n].mnemonic == ZYDIS_MNEMONIC_MUL)
+        put_check(k, n, mem->size / 8, write);
+    else
+        put_check_for(k, n, mem->size / 8, write, &p->f);
+}
+
 bool put_plain(struct compile *k, unsigned n)
 {
     const ZydisDecodedInstruction *i = &k->i[n];
@@ -273,14 +294,8 @@ bool put_plain(struct compile *k, unsigned n)
 
     if (!prepare_plain(k, n, mem, &p))
         return false;
-    if (mem && k->in_loop) {
-        put_loop_operand(k, n, &p.f);
-    } else if (mem && has_share(k, n)) {
-        p.f.disp = put_shared(k, n);
-    } else if (mem) {
-        put_address(k, u);
-        put_check(k, n, mem->size / 8, (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0);
-    }
+    if (mem)
+        put_access(k, n, mem, &p);
     flags_for(k, n);
     for (unsigned m = 0; m < p.uses; m++)
         if (p.use[m].read)

@@ -39,6 +39,8 @@ bool belongs_to_runs(struct compile *k, unsigned n)
         return true;
     if (i->mnemonic == ZYDIS_MNEMONIC_LEA)
         return lea_is_possible(k, n);
+    if (vex_is_possible(k, n))
+        return true;
     return (insn_is_plain(i, k->op[n]) || insn_is_vector(i, k->op[n])) && plain_is_possible(k, n);
 }
 
