@@ -181,15 +181,6 @@ void put_stack_address(struct compile *k, unsigned n, bool push)
     put_check(k, n, 8, push);
 }
 
-/* The same for PUSH and POP, whose check may be shared: answers the displacement from r10. */
-static int32_t put_stack_access(struct compile *k, unsigned n, bool push)
-{
-    if (has_share(k, n))
-        return put_shared(k, n);
-    put_stack_address(k, n, push);
-    return 0;
-}
-
 static bool put_push(struct compile *k, unsigned n)
 {
     const ZydisDecodedOperand *op = &k->op[n][0];
@@ -256,8 +247,7 @@ static bool put_special(struct compile *k, unsigned n)
 
 /* --- the block --- */
 
-/* Answers true when instruction n has ended the block. */
-static bool put_end(struct compile *k, unsigned n)
+bool put_end(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
 
@@ -435,7 +425,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     k->gate = (struct vector_gate){0};
     k->failed = k->is_cold = false;
     k->flags = FLAGS_IN_PLACE;
-    k->in_run = k->in_loop = false;
+    k->in_run = k->in_loop = k->end_shares = false;
     k->run_count = k->refusal_count = k->looked_up_to = 0;
     k->looked_at = 0;
     if (!compile_decode(k))

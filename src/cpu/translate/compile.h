@@ -83,9 +83,13 @@ struct loop {
     enum flags_where flags;
 };
 
-/* A run written twice; what its first copy goes on with, and the flags there. */
+/*
+ * A run written twice; what its first copy goes on with, and the flags there. with_end: the
+ * instruction behind it ends the block and shares a check, so that each copy has one of its own.
+ */
 struct run {
     unsigned first, end;
+    bool with_end;
     const uint8_t *resume;
     enum flags_where flags;
 };
@@ -125,8 +129,8 @@ struct compile {
     int8_t share_of[BLOCK_MAX_INSNS]; /* NO_SHARE, or whose it is, and its displacement */
     int64_t share_at[BLOCK_MAX_INSNS];
     bool is_move[BLOCK_MAX_INSNS]; /* the number that it adds is in displacements */
-    bool in_run;
-    int r10_share; /* r10 holds the host address of this share's lo */
+    bool in_run, end_shares; /* end_shares: the end that is written belongs to a run's first copy */
+    int r10_share;           /* r10 holds the host address of this share's lo */
     struct run run[RUNS];
     unsigned run_count, looked_up_to;
     struct loop loop;
@@ -224,8 +228,9 @@ bool put_lea(struct compile *k, unsigned n);
 bool plain_is_possible(struct compile *k, unsigned n);
 bool lea_is_possible(const struct compile *k, unsigned n);
 
-/* compile.c */
+/* compile.c; put_end answers true when instruction n has ended the block. */
 void put_instruction(struct compile *k, unsigned n);
+bool put_end(struct compile *k, unsigned n);
 
 /* share.c: around each instruction; the second copies, and the ways to them. */
 void shares_before(struct compile *k, unsigned n);
@@ -240,6 +245,9 @@ static inline bool has_share(const struct compile *k, unsigned n)
 
 /* Makes r10 a pointer for the access of instruction n; answers the displacement from it. */
 int32_t put_shared(struct compile *k, unsigned n);
+
+/* The same for the stack access of PUSH, POP, CALL and RET, shared or not. */
+int32_t put_stack_access(struct compile *k, unsigned n, bool push);
 
 /* An access as instruction n has it; false: it has none, or one that cannot share. */
 bool find_access(const struct compile *k, unsigned n, const struct moves *m, struct access *a);
@@ -287,6 +295,7 @@ bool vector_is_aligned(const struct compile *k, unsigned n);
 /* far.c: near branches whose target may be anywhere. False: by the handler. */
 void put_near_call(struct compile *k, unsigned n);
 bool put_far_end(struct compile *k, unsigned n);
+bool far_end_is_possible(const struct compile *k, unsigned n);
 /* r11: a window's address, at [base], and the offset in its jumps of the entry for r10. */
 #define JUMP_OFFSET(field_)                                                                        \
     (uint32_t)(offsetof(struct window, jump) + offsetof(struct jump_entry, field_))

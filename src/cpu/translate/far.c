@@ -100,11 +100,13 @@ static void put_operand(struct compile *k, unsigned n)
 static void put_ret(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
+    struct x_form load = at_t0(0x8b, HOST_T0);
     bool was_cold;
     uint8_t *other;
 
-    put_stack_address(k, n, false);
-    put_load_t0(k);
+    load.disp = put_stack_access(k, n, false);
+    k->r10_share = NO_SHARE;
+    emit_form(&k->e, &load);
     other = put_pair_question(k);
     emit_lea(&k->e, HOST_SP, HOST_SP, 8 + (int32_t)u->imm);
     put_count(k, u->n);
@@ -130,7 +132,7 @@ static void put_push_return(struct compile *k, unsigned n)
     const struct uop *u = uop_of(k, n);
     struct x_form f = at_t0(0x89, HOST_T1);
 
-    put_stack_address(k, n, true);
+    f.disp = put_stack_access(k, n, true);
     if (makes_pair(u))
         put_pair_room(k);
     emit_load(&k->e, HOST_T1, ABS(k->t->c.gpr[GPR_PAGE / 8]));
@@ -148,6 +150,7 @@ static void put_push_and_go(struct compile *k, unsigned n)
     emit_form(&k->e, &code);
     emit_store(&k->e, HOST_T1, ABS(k->t->target_code));
     emit_store(&k->e, HOST_T0, ABS(k->t->target));
+    k->r10_share = NO_SHARE;
     put_push_return(k, n);
     emit_load(&k->e, HOST_T0, ABS(k->t->target));
     put_count(k, u->n);
@@ -165,10 +168,14 @@ void put_near_call(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
     struct native_exit *x = new_exit(k, u);
+    enum flags_where flags;
+    uint8_t *call;
 
     if (!x)
         return;
     flags_before(k, k->live[n]);
+    if (!k->live[n])
+        k->flags = FLAGS_BOTH; /* nobody asks */
     add_leave(k, put_poll(k), leaving_copy(k, u));
     put_push_return(k, n);
     put_count(k, u->n);
@@ -177,11 +184,14 @@ void put_near_call(struct compile *k, unsigned n)
         return;
     }
     put_pair_up(k);
-    put_exit_way(k, x, emit_call(&k->e));
+    flags = k->flags;
+    call = emit_call(&k->e);
     put_pair_return(k, n);
+    k->flags = flags;
+    put_exit_way(k, x, call);
 }
 
-static bool is_possible(const struct compile *k, unsigned n)
+bool far_end_is_possible(const struct compile *k, unsigned n)
 {
     const ZydisDecodedInstruction *i = &k->i[n];
     const struct uop *u = uop_of(k, n);
@@ -196,7 +206,7 @@ bool put_far_end(struct compile *k, unsigned n)
     const struct uop *u = uop_of(k, n);
     ZydisMnemonic m = k->i[n].mnemonic;
 
-    if (!is_possible(k, n) ||
+    if (!far_end_is_possible(k, n) ||
         (m != ZYDIS_MNEMONIC_RET && m != ZYDIS_MNEMONIC_JMP && m != ZYDIS_MNEMONIC_CALL))
         return false;
     flags_away(k);

@@ -7,6 +7,7 @@
  * Within a run no C runs, so that an address that was checked stays right. That is why the run is
  * written twice: the first copy has no ways to handlers. Where one of its checks fails, the second,
  * careful copy goes on with that instruction, and checks each access for itself to the run's end.
+ * The block's end, if its stack access is shared, too, is written twice with it.
  */
 #include "cpu/interp/mem.h"
 #include "cpu/translate/compile.h"
@@ -29,6 +30,15 @@ bool is_push_or_pop(const struct compile *k, unsigned n)
     if (op->type == ZYDIS_OPERAND_TYPE_REGISTER)
         return dec_is_gpr(op->reg.value) && dec_gpr(op->reg.value) != 8 * RSP;
     return m == ZYDIS_MNEMONIC_PUSH && op->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
+static bool is_stack_access(const struct compile *k, unsigned n)
+{
+    ZydisMnemonic m = k->i[n].mnemonic;
+
+    return is_push_or_pop(k, n) ||
+           (compile_leaves(k, n) && (m == ZYDIS_MNEMONIC_CALL || m == ZYDIS_MNEMONIC_RET) &&
+            far_end_is_possible(k, n));
 }
 
 bool belongs_to_runs(struct compile *k, unsigned n)
@@ -56,8 +66,9 @@ bool find_access(const struct compile *k, unsigned n, const struct moves *m, str
     const struct uop *u = uop_of(k, n);
     const ZydisDecodedOperand *mem = memory_operand(k, n);
 
-    if (is_push_or_pop(k, n)) {
-        bool push = k->i[n].mnemonic == ZYDIS_MNEMONIC_PUSH;
+    if (is_stack_access(k, n)) {
+        bool push =
+            k->i[n].mnemonic == ZYDIS_MNEMONIC_PUSH || k->i[n].mnemonic == ZYDIS_MNEMONIC_CALL;
 
         *a = (struct access){.u = u,
                              .base = 8 * RSP,
@@ -83,11 +94,11 @@ bool find_access(const struct compile *k, unsigned n, const struct moves *m, str
     return true;
 }
 
-/* PUSH and POP have the fields of their segment and operand in no other use. */
+/* PUSH, POP, ... have the fields of their segment and operand in no other use. */
 static bool is_same_place(const struct compile *k, const struct share *s, unsigned n,
                           const struct access *a)
 {
-    bool stack = is_push_or_pop(k, n);
+    bool stack = is_stack_access(k, n);
     unsigned seg = stack ? SEG_SS : a->u->seg;
 
     if (!s->open || s->base != a->base || s->index != a->index)
@@ -121,7 +132,7 @@ void share_begin(struct share *s, const struct compile *k, unsigned n, const str
     *s = (struct share){.base = a->base,
                         .index = a->index,
                         .scale = a->u->scale,
-                        .seg = is_push_or_pop(k, n) ? SEG_SS : a->u->seg,
+                        .seg = is_stack_access(k, n) ? SEG_SS : a->u->seg,
                         .open = true,
                         .write = a->write,
                         .aligned = a->aligned,
@@ -191,6 +202,17 @@ static void close_written(struct compile *k, unsigned n, unsigned moves)
     }
 }
 
+static void look_at_end(struct compile *k, unsigned n, const struct moves *m)
+{
+    struct access a;
+
+    if (n == k->n)
+        return;
+    k->share_of[n] = NO_SHARE;
+    if (compile_leaves(k, n) && is_stack_access(k, n) && find_access(k, n, m, &a))
+        take(k, n, &a);
+}
+
 /* Accesses of the run that begins at `first` into shares; answers its end. */
 static unsigned look_at_run(struct compile *k, unsigned first)
 {
@@ -209,9 +231,13 @@ static unsigned look_at_run(struct compile *k, unsigned first)
         close_written(k, n, moves);
         if (moves != NO_REGISTER)
             m.by[moves] += by;
-        if (n == k->loop.end)
+        if (n == k->loop.end) {
+            if (n + 1 < k->n)
+                k->share_of[n + 1] = NO_SHARE;
             return n + 1;
+        }
     }
+    look_at_end(k, n, &m);
     return n;
 }
 
@@ -220,7 +246,7 @@ static bool settle(struct compile *k, unsigned first, unsigned end)
 {
     bool any = false;
 
-    for (unsigned n = first; n < end; n++) {
+    for (unsigned n = first; n <= end && n < k->n; n++) {
         if (k->share_of[n] == NO_SHARE)
             continue;
         if (k->share[k->share_of[n]].members < 2)
@@ -267,7 +293,8 @@ void shares_before(struct compile *k, unsigned n)
         return;
     note_moves(k, n, end);
     put_gate_before(k, n, end);
-    k->run[k->run_count] = (struct run){.first = n, .end = end};
+    k->run[k->run_count] = (struct run){
+        .first = n, .end = end, .with_end = end < k->n && k->share_of[end] != NO_SHARE};
     k->in_run = true;
     k->r10_share = NO_SHARE;
 }
@@ -282,6 +309,7 @@ void shares_after(struct compile *k, unsigned n)
     r->flags = k->flags;
     k->run_count++;
     k->in_run = false;
+    k->end_shares = r->with_end;
 }
 
 int32_t put_shared(struct compile *k, unsigned n)
@@ -307,10 +335,19 @@ int32_t put_shared(struct compile *k, unsigned n)
     return (int32_t)(k->share_at[n] - s->lo);
 }
 
+int32_t put_stack_access(struct compile *k, unsigned n, bool push)
+{
+    if (has_share(k, n) || (k->end_shares && compile_leaves(k, n)))
+        return put_shared(k, n);
+    put_stack_address(k, n, push);
+    return 0;
+}
+
 /* --- the second copy --- */
 
 void put_careful_copies(struct compile *k)
 {
+    k->end_shares = false;
     for (unsigned i = 0; i < k->run_count; i++) {
         const struct run *r = &k->run[i];
 
@@ -319,6 +356,10 @@ void put_careful_copies(struct compile *k)
             k->careful[n] = k->e.at;
             k->careful_flags[n] = k->flags;
             put_instruction(k, n);
+        }
+        if (r->with_end) {
+            (void)put_end(k, r->end);
+            continue;
         }
         flags_join(k, r->flags);
         emit_patch(emit_jump(&k->e), r->resume);
