@@ -15,7 +15,12 @@ check "the same instruction count" \
 
 # Memory that is taken from the guest and comes back is nothing that it could see. Neither is what is kept of its code
 # and of its tables: a small limit takes code, a small cache has no room for it, and a traced table tells of its writes.
-for way in "--limit 90M --inject swap-write=ENOSPC@3-6" "--limit 76M" "--code-cache 1M --shadow trace"; do
+taken() { # FILE: pages that left, by any way
+    local sum=0 kind
+    for kind in zero shared compressed swapped; do sum=$((sum + $(field "$1" evicted_$kind))); done
+    echo $sum
+}
+for way in "--limit 76M --inject swap-write=ENOSPC@3-6" "--limit 90M" "--code-cache 1M --shadow trace"; do
     # shellcheck disable=SC2086 # options
     boot 300 --memory 128M --clock instructions --append "console=ttyS0 panic=-1 umbra.demo" --stats "$tmp/stats3" $way
     check "$way: status 0" [ "$status" = 0 ]
@@ -23,7 +28,7 @@ for way in "--limit 90M --inject swap-write=ENOSPC@3-6" "--limit 76M" "--code-ca
     check "$way: the same instruction count" \
         [ "$(field "$tmp/stats1" instructions)" = "$(field "$tmp/stats3" instructions)" ]
     case $way in
-    --limit*) check "$way: pages were compressed or swapped" [ "$(field "$tmp/stats3" evicted_compressed)" -gt 0 ] ;;
+    --limit*) check "$way: pages were taken" [ "$(taken "$tmp/stats3")" -gt 0 ] ;;
     *) check "$way: decoded code was dropped" [ "$(field "$tmp/stats3" cache_drops)" -gt 0 ] ;;
     esac
 done

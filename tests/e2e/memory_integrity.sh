@@ -46,6 +46,7 @@ drive() {
     local status=$?
     [ $status -le 1 ] || { broken=$((broken + 1)); echo "     umbra $*: status $status: $(tail -n 1 "$tmp/drive")"; }
 }
+deflates() { "$umbra" stat i --json > "$tmp/stat" && [ "$(field "$tmp/stat" deflated)" -gt 0 ]; }
 if [ "$failed" = 0 ]; then
     # Each means once, whatever chance says.
     drive swap i --resident 48M --within 20
@@ -59,6 +60,8 @@ if [ "$failed" = 0 ]; then
         esac
     done
     drive balloon i ${memory}M --within 30
+    # Its driver may still be busy with what was asked before.
+    wait_for 120 deflates
 fi
 echo > "$tmp/keys"
 wait_for 120 said_or_ended 1 "/umbra-run ended"
