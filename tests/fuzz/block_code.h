@@ -36,9 +36,13 @@ void put_segment_load(struct writer *w);
 void put_run(struct writer *w);
 void put_random(struct writer *w);
 
-/* What a loop goes through: by its bases alone, or with an index too (scale not 0). */
+/*
+ * What a loop goes through: by its bases alone, or with an index too (scale not 0). step: a
+ * register that moves them.
+ */
 struct arrays {
-    unsigned base[3], count, index, scale;
+    unsigned base[3], count, index, scale, step;
+    bool has_step;
 };
 
 /* Before the loop: its registers, which are kept. Then its body, which moves them. */

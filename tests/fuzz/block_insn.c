@@ -293,11 +293,24 @@ void put_run(struct writer *w)
 
 /* --- loops through arrays --- */
 
+/* mov reg, n */
+static void put_small(struct writer *w, unsigned reg, unsigned n)
+{
+    PUT((uint8_t)(reg >= 8 ? 0x49 : 0x48), 0xc7, (uint8_t)(0xc0 | (reg & 7)), (uint8_t)n, 0, 0, 0);
+}
+
 void put_arrays(struct writer *w, struct arrays *a)
 {
-    unsigned index = value_register(w);
+    unsigned index = value_register(w), step = value_register(w);
 
     *a = (struct arrays){.count = 1 + dice_below(w->d, 3)};
+    if (dice_percent(w->d, 30) && !(w->keep >> step & 1)) {
+        a->has_step = true;
+        a->step = step;
+        w->keep |= 1u << step;
+        put_small(w, step,
+                  dice_percent(w->d, 60) ? 16 * dice_below(w->d, 8) : dice_below(w->d, 256));
+    }
     for (unsigned n = 0; n < a->count; n++) {
         unsigned r = pointer_register(w);
 
@@ -311,8 +324,7 @@ void put_arrays(struct writer *w, struct arrays *a)
     a->scale = 1u << dice_below(w->d, 4);
     a->index = index;
     w->keep |= 1u << index;
-    PUT((uint8_t)(index >= 8 ? 0x49 : 0x48), 0xc7, (uint8_t)(0xc0 | (index & 7)),
-        (uint8_t)dice_below(w->d, 256), 0, 0, 0); /* mov index, n */
+    put_small(w, index, dice_below(w->d, 256));
 }
 
 /* Mostly by steps that are known, sometimes by a register. */
@@ -324,13 +336,15 @@ static void move_array(struct writer *w, const struct arrays *a)
 
     if (r == 4)
         return;
-    if (dice_percent(w->d, 95)) {
+    if (dice_percent(w->d, a->has_step ? 40 : 95)) {
         move_pointer(w, gpr(r, 8));
         return;
     }
     add.operands[0] =
         (ZydisEncoderOperand){.type = ZYDIS_OPERAND_TYPE_REGISTER, .reg.value = gpr(r, 8)};
     add.operands[1] = op_register(w, 8);
+    if (a->has_step)
+        add.operands[1].reg.value = gpr(a->step, 8);
     (void)encode(w, &add);
 }
 

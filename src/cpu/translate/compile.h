@@ -66,11 +66,15 @@ struct access {
     bool write, aligned;
 };
 
-#define NO_LOOP 0xffu
+#define NO_REGISTER 16u
+#define NO_LOOP     0xffu
+/* Wider steps leave too few iterations in a page. */
+#define LOOP_STEP_MAX 512
 
 /*
  * A loop that is instructions 0 to end of the block (loop.c). host: of guest registers while it
  * runs; spilled: guest registers whose own is used otherwise, lent: those in memory that have one.
+ * stepped: those that move by another register, the stepper; by_register: shares that move so.
  */
 struct loop {
     unsigned end, shares;
@@ -78,7 +82,8 @@ struct loop {
     int64_t step[SHARES]; /* how far an iteration moves its accesses */
     uint8_t pointer[SHARES], share_of[BLOCK_MAX_INSNS];
     uint8_t host[16];
-    uint16_t used, wild, moving, written, spilled, lent;
+    uint16_t used, wild, moving, written, spilled, lent, stepped, by_register;
+    uint8_t stepper;
     const uint8_t *resume; /* where the first copy goes on behind it, and the flags there */
     enum flags_where flags;
 };
@@ -255,7 +260,6 @@ bool find_access(const struct compile *k, unsigned n, const struct moves *m, str
 void share_begin(struct share *s, const struct compile *k, unsigned n, const struct access *a);
 bool share_join(struct share *s, const struct compile *k, unsigned n, const struct access *a);
 /* Which register instruction n moves by a number, and by how much. */
-#define NO_REGISTER 16u
 unsigned moved_register(const struct compile *k, unsigned n, int64_t *by);
 bool is_push_or_pop(const struct compile *k, unsigned n);
 /* Is it one that only computes? */

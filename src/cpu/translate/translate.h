@@ -131,8 +131,8 @@ struct translate {
     struct clock_tsc_scale tsc; /* mul 0: RDTSC is the handler's */
     uint8_t vectors;            /* enum vectors_where */
     uint32_t host_mxcsr, present_mxcsr;
-    uint64_t shared[SHARES];     /* host addresses, within one run (share.c) */
-    uint64_t loop_at, loop_left; /* on the way into a loop (loop.c) */
+    uint64_t shared[SHARES];                /* host addresses, within one run (share.c) */
+    uint64_t loop_at, loop_left, loop_room; /* on the way into a loop (loop.c) */
     struct code_memory code;
     struct windows windows;
     /* thunks (thunk.c); flags_away: they are in c.flags16 already */

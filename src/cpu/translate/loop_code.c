@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The native code of a loop (loop.c): the way into it, its body, the ways out. */
+#include "cpu/translate/compile.h"
+
+#include "cpu/interp/mem.h"
+
+/* Iterations of a loop that stays where it is, until it is asked again whether to leave. */
+#define STILL_MAX 1000
+/* Fewer iterations than that are not worth it, without the first. */
+#define LEFT_LEAST 2
+/* x / step is x * (2^24 / step + 1) / 2^24: x is less than 4096, a step not above LOOP_STEP_MAX. */
+#define RECIPROCAL_SHIFT 24
+
+#define PUT(...) EMIT(&k->e, __VA_ARGS__)
+
+static bool is_moving(const struct loop *l, uint8_t at)
+{
+    return at < GPR_ZERO && (l->moving >> at / 8 & 1);
+}
+
+/* --- the way into it --- */
+
+struct refused {
+    uint8_t *from[2 * SHARES + 4];
+    unsigned count;
+};
+
+static struct x_form on_memory(unsigned op, unsigned reg, uint32_t address)
+{
+    return (struct x_form){
+        .op = (uint8_t)op, .w = true, .reg = (uint8_t)reg, .rm = XRM_ABS, .disp = (int32_t)address};
+}
+
+/* op reg, [address] */
+static void put_on_memory(struct compile *k, unsigned op, unsigned reg, uint32_t address)
+{
+    const struct x_form f = on_memory(op, reg, address);
+
+    emit_form(&k->e, &f);
+}
+
+/* r10 less what moves: a register, or a register times 2^scale. r11 is lost. */
+static void put_less(struct compile *k, unsigned guest, unsigned scale)
+{
+    unsigned from = put_register_in(k, guest, HOST_T1);
+
+    if (scale) {
+        if (from != HOST_T1)
+            emit_move(&k->e, HOST_T1, from);
+        PUT(0x49, 0xc1, 0xe3, (uint8_t)scale); /* shl r11, scale */
+        from = HOST_T1;
+    }
+    emit_form(&k->e, &(struct x_form){.op = 0x29, /* sub r10, ... */
+                                      .w = true,
+                                      .reg = (uint8_t)from,
+                                      .rm = XRM_REG,
+                                      .base = HOST_T0});
+}
+
+/* r10: bytes in the page behind the share, whose offset there is t->loop_at. */
+static void put_room(struct compile *k, const struct share *s)
+{
+    emit_imm32(&k->e, HOST_T0, (uint32_t)(PAGE_SIZE - (uint64_t)(s->hi - s->lo)));
+    put_on_memory(k, 0x2b, HOST_T0, ABS(k->t->loop_at)); /* sub */
+}
+
+/* r10: iterations after the first that stay in the page. */
+static void put_iterations(struct compile *k, const struct share *s, int64_t step)
+{
+    uint32_t size = (uint32_t)(step < 0 ? -step : step);
+
+    if (step > 0)
+        put_room(k, s);
+    else
+        emit_load(&k->e, HOST_T0, ABS(k->t->loop_at));
+    if (size & (size - 1)) {
+        PUT(0x4d, 0x69, 0xd2); /* imul r10, r10, reciprocal */
+        emit_u32(&k->e, (1u << RECIPROCAL_SHIFT) / size + 1);
+        PUT(0x49, 0xc1, 0xea, RECIPROCAL_SHIFT); /* shr r10 */
+    } else if (size > 1) {
+        PUT(0x49, 0xc1, 0xea, (uint8_t)__builtin_ctz(size));
+    }
+}
+
+/* What is at an address becomes r10, if that is less; is_first: in any case. */
+static void put_least(struct compile *k, uint32_t address, bool is_first)
+{
+    uint8_t *over = NULL;
+
+    if (!is_first) {
+        put_on_memory(k, 0x3b, HOST_T0, address); /* cmp */
+        over = emit_jcc(&k->e, 3);                /* above or equal */
+    }
+    emit_store(&k->e, HOST_T0, address);
+    if (over)
+        emit_patch(over, k->e.at);
+}
+
+/*
+ * What the shares so far allow: t->loop_left has iterations, t->loop_room bytes for the stepper.
+ * aligned: those must move by multiples of 16.
+ */
+struct allowed {
+    bool left, room, aligned;
+};
+
+/* The pointer of share i to t->shared; what it allows. */
+static void put_pointer(struct compile *k, unsigned i, struct refused *r, struct allowed *has)
+{
+    bool by_register = k->loop.by_register >> i & 1;
+    const struct share *s = &k->loop.share[i];
+    struct uop u = *uop_of(k, s->leader);
+
+    u.base = s->base;
+    u.index = s->index;
+    u.seg = s->seg;
+    u.disp = s->lo;
+    put_address(k, &u);
+    r->from[r->count++] = put_lookup(k, (unsigned)(s->hi - s->lo), s->write);
+    if (s->aligned)
+        r->from[r->count++] = put_alignment(k);
+    if (k->loop.step[i] || by_register)
+        emit_store(&k->e, HOST_T0, ABS(k->t->loop_at));
+    put_host(k);
+    if (is_moving(&k->loop, s->base))
+        put_less(k, s->base / 8, 0);
+    else if (is_moving(&k->loop, s->index))
+        put_less(k, s->index / 8, s->scale);
+    emit_store(&k->e, HOST_T0, ABS(k->t->shared[i]));
+    if (by_register) {
+        put_room(k, s);
+        put_least(k, ABS(k->t->loop_room), !has->room);
+        has->room = true;
+        has->aligned |= s->aligned;
+    } else if (k->loop.step[i]) {
+        put_iterations(k, s, k->loop.step[i]);
+        put_least(k, ABS(k->t->loop_left), !has->left);
+        has->left = true;
+    }
+}
+
+/* t->loop_room / stepper, which is refused where it is odd. */
+static void put_division(struct compile *k, struct refused *r, struct allowed *has)
+{
+    unsigned stepper = put_register_in(k, k->loop.stepper, HOST_T1);
+
+    if (stepper != HOST_T1)
+        emit_move(&k->e, HOST_T1, stepper);
+    emit_lea(&k->e, HOST_T0, HOST_T1, -1);
+    PUT(0x49, 0x81, 0xfa); /* cmp r10, ... */
+    emit_u32(&k->e, LOOP_STEP_MAX - 1);
+    r->from[r->count++] = emit_jcc(&k->e, 7); /* above */
+    if (has->aligned) {
+        PUT(0x41, 0xf6, 0xc3, 0x0f);              /* test r11b, 15 */
+        r->from[r->count++] = emit_jcc(&k->e, 5); /* not zero */
+    }
+    emit_store(&k->e, X_RAX, ABS(k->t->loop_at));
+    emit_move(&k->e, HOST_T0, X_RDX);
+    emit_load(&k->e, X_RAX, ABS(k->t->loop_room));
+    PUT(0x31, 0xd2);       /* xor edx, edx */
+    PUT(0x41, 0xf7, 0xf3); /* div r11d */
+    emit_move(&k->e, X_RDX, HOST_T0);
+    emit_move(&k->e, HOST_T0, X_RAX);
+    emit_load(&k->e, X_RAX, ABS(k->t->loop_at));
+    put_least(k, ABS(k->t->loop_left), !has->left);
+    has->left = true;
+}
+
+/* r11: instructions of all iterations, which MM0 has counted. */
+static void put_budget(struct compile *k, struct refused *r, const struct allowed *has)
+{
+    if (!has->left) {
+        emit_imm32(&k->e, HOST_T1, STILL_MAX);
+    } else {
+        emit_load(&k->e, HOST_T1, ABS(k->t->loop_left));
+        PUT(0x49, 0x83, 0xfb, LEFT_LEAST); /* cmp r11, ... */
+        r->from[r->count++] = emit_jcc(&k->e, 2);
+    }
+    emit_lea(&k->e, HOST_T1, HOST_T1, 1);
+    PUT(0x4d, 0x6b, 0xdb, (uint8_t)uop_of(k, k->loop.end)->n); /* imul r11, r11, ... */
+    PUT(0x49, 0x0f, 0x7e, 0xc2);                               /* movq r10, mm0 */
+    PUT(0x4d, 0x01, 0xda);                                     /* add r10, r11 */
+    put_on_memory(k, 0x3b, HOST_T0, ABS(k->t->c.icount_stop)); /* cmp */
+    r->from[r->count++] = emit_jcc(&k->e, 7);
+    PUT(0x49, 0x0f, 0x6e, 0xc2); /* movq mm0, r10 */
+}
+
+static void put_registers(struct compile *k)
+{
+    const struct loop *l = &k->loop;
+
+    for (unsigned guest = 0; guest < 16; guest++)
+        if (l->spilled >> guest & 1)
+            emit_store(&k->e, host_reg(guest), guest_at(k, guest));
+    for (unsigned guest = 0; guest < 16; guest++)
+        if (l->lent >> guest & 1)
+            emit_load(&k->e, l->host[guest], guest_at(k, guest));
+    for (unsigned i = 0; i < l->shares; i++)
+        emit_load(&k->e, l->pointer[i], ABS(k->t->shared[i]));
+}
+
+static void put_registers_back(struct compile *k)
+{
+    const struct loop *l = &k->loop;
+
+    for (unsigned guest = 0; guest < 16; guest++)
+        if (l->lent & l->written & (1u << guest))
+            emit_store(&k->e, l->host[guest], guest_at(k, guest));
+    for (unsigned guest = 0; guest < 16; guest++)
+        if (l->spilled >> guest & 1)
+            emit_load(&k->e, host_reg(guest), guest_at(k, guest));
+}
+
+/* --- the loop --- */
+
+void put_loop_operand(const struct compile *k, unsigned n, struct x_form *f)
+{
+    const struct loop *l = &k->loop;
+    const struct share *s = &l->share[l->share_of[n]];
+
+    f->base = l->pointer[l->share_of[n]];
+    f->index = X_NONE;
+    f->scale = 0;
+    f->disp = (int32_t)(uop_of(k, n)->disp - s->lo);
+    if (is_moving(l, s->base)) {
+        f->index = l->host[s->base / 8];
+    } else if (is_moving(l, s->index)) {
+        f->index = l->host[s->index / 8];
+        f->scale = s->scale;
+    }
+}
+
+void put_loop_left(struct compile *k)
+{
+    PUT(0x49, 0x0f, 0x6e, 0xcb); /* movq mm1, r11 */
+    PUT(0x0f, 0xfb, 0xc1);       /* psubq mm0, mm1 */
+    put_registers_back(k);
+}
+
+/* Behind the loop: the first copy goes on. */
+static void put_left_at_end(struct compile *k, uint8_t *from)
+{
+    enum flags_where flags = k->flags;
+    bool was_cold = go_cold(k);
+
+    emit_patch(from, k->e.at);
+    put_loop_left(k);
+    k->flags = FLAGS_IN_PLACE;
+    flags_join(k, k->loop.flags);
+    emit_patch(emit_jump(&k->e), k->loop.resume);
+    k->flags = flags;
+    go_back(k, was_cold);
+}
+
+static void put_body(struct compile *k)
+{
+    unsigned end = k->loop.end;
+    uint8_t *top = k->e.at, *out = NULL;
+
+    k->in_loop = true;
+    k->flags = FLAGS_IN_PLACE;
+    for (unsigned n = 0; n < end && !k->failed; n++)
+        put_instruction(k, n);
+    if (insn_is_jcc(&k->i[end]))
+        out = emit_jcc(&k->e, (k->i[end].opcode & 15u) ^ 1u);
+    PUT(0x49, 0x83, 0xeb, (uint8_t)uop_of(k, end)->n); /* sub r11, ... */
+    emit_patch(emit_jcc(&k->e, 5), top);
+    put_registers_back(k);
+    k->in_loop = false;
+    if (out)
+        put_left_at_end(k, out);
+}
+
+uint8_t *put_loop(struct compile *k)
+{
+    struct refused r = {0};
+    enum flags_where flags = k->flags;
+    struct allowed has = {0};
+
+    for (unsigned i = 0; i < k->loop.shares; i++)
+        put_pointer(k, i, &r, &has);
+    if (has.room)
+        put_division(k, &r, &has);
+    put_budget(k, &r, &has);
+    put_registers(k);
+    put_body(k);
+    k->flags = flags;
+    k->r10_share = NO_SHARE;
+    for (unsigned i = 0; i < r.count; i++)
+        emit_patch(r.from[i], k->e.at);
+    return emit_jump(&k->e);
+}
