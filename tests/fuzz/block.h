@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two engines run the same random 64-bit program and must agree, instruction for instruction.
+ * Two engines run the same random program, of 64-bit or 32-bit code under a 64-bit kernel, and must
+ * agree, instruction for instruction.
  *
  *   block_code.c   makes code: blocks, branches, loops, calls, stores into code
+ *   block_narrow.c what only 32-bit code has
  *   block_world.c  one machine: tables, kernel, events, actions; and the log of what happened
  *   block_live.c   which flags nobody can look at any more
  *   block_fuzz.c   leads, follows, compares, reports
@@ -43,10 +45,11 @@
 /*
  * --- code ---
  * repeats: REP instructions, too. How many instructions they count depends on whether their pages
- * have code, which engines need not agree on: then all pages are tracked all the time.
+ * have code, which engines need not agree on: then all pages are tracked all the time. narrow:
+ * 32-bit code.
  */
 struct program {
-    bool repeats;
+    bool repeats, narrow;
     uint8_t code[CODE_BYTES];
     uint16_t start[CODE_BYTES]; /* offsets where instructions begin */
     unsigned starts;
@@ -58,14 +61,19 @@ void program_make(struct program *p, struct dice *d);
 /* Bytes of one more instruction for an existing place. */
 unsigned program_patch(const struct program *p, struct dice *d, uint8_t bytes[16]);
 
+/* The code segments of 32-bit code. */
+#define CS_KERNEL_32 0x18
+#define CS_USER_32   0x23
+bool is_narrow(uint64_t cs);
+
 /* Registers that mostly point to data. */
 bool is_pointer_register(unsigned reg);
 
 /*
- * Arithmetic flags at rip that no code reads before they are written, whatever happens. fetch
- * answers the code byte at an address, -1: there is none.
+ * Arithmetic flags at rip, in 32-bit (narrow) or 64-bit code, that no code reads before they are
+ * written, whatever happens. fetch answers the code byte at an address, -1: there is none.
  */
-uint32_t dead_flags(uint64_t rip, int (*fetch)(void *arg, uint64_t va), void *arg);
+uint32_t dead_flags(uint64_t rip, bool narrow, int (*fetch)(void *arg, uint64_t va), void *arg);
 
 /* --- the machine --- */
 enum record_kind { REC_STOP, REC_EVENT, REC_END };
@@ -87,7 +95,7 @@ struct log {
 struct world_config {
     uint64_t seed;
     const char *engine;
-    bool at_once;
+    bool at_once, narrow;
     unsigned events;          /* the run ends after so many */
     uint64_t instructions;    /* or so many instructions */
     const struct log *follow; /* NULL: leads */

@@ -67,6 +67,8 @@ void enter_anew(struct world *w, struct frame *f)
                                  : some_pointer(d);
     f->rip = some_place(w);
     f->cs = kernel ? CS_KERNEL : CS_USER;
+    if (w->program.narrow && dice_percent(d, 90)) /* else the same bytes as 64-bit code */
+        f->cs = kernel ? CS_KERNEL_32 : CS_USER_32;
     f->ss = kernel ? DS_KERNEL : DS_USER;
     f->rflags = RFLAGS_ONE | RFLAGS_IF | (dice_next(d) & RFLAGS_ARITH);
     if (dice_percent(d, 10))

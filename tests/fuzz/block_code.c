@@ -8,7 +8,7 @@ static void fulfil(struct writer *w)
 {
     for (unsigned n = 0; n < w->wishes;) {
         struct wish *x = &w->wish[n];
-        int32_t distance = (int32_t)(w->at - (x->at + 4));
+        int32_t distance = (int32_t)(w->at - (x->at + 4) + x->plus);
 
         if (!x->in || --x->in) {
             n++;
@@ -26,6 +26,22 @@ static bool is_full(const struct writer *w)
 
 void code_put(struct writer *w, const void *bytes, unsigned n)
 {
+    static const uint8_t prefixes[] = {0x64, 0x65, 0x66, 0xf0, 0xf2, 0xf3};
+    uint8_t narrow[16];
+    unsigned rex = 0;
+
+    memcpy(narrow, bytes, n);
+    while (memchr(prefixes, narrow[rex], sizeof prefixes))
+        rex++;
+    if (w->p->narrow && (narrow[rex] & 0xf0) == 0x40) {
+        n--;
+        memmove(narrow + rex, narrow + rex + 1, n - rex);
+    }
+    code_put_whole(w, narrow, n);
+}
+
+void code_put_whole(struct writer *w, const void *bytes, unsigned n)
+{
     w->p->start[w->p->starts++] = (uint16_t)w->at;
     fulfil(w);
     memcpy(w->p->code + w->at, bytes, n);
@@ -37,6 +53,12 @@ static void wish_for(struct writer *w, unsigned instructions)
 {
     if (w->wishes < PENDING)
         w->wish[w->wishes++] = (struct wish){.at = w->at - 4, .in = instructions};
+}
+
+/* What RIP-relative code would have: 32-bit code has an address. */
+static uint32_t origin(const struct writer *w)
+{
+    return w->p->narrow ? (uint32_t)CODE_VA + w->at : 0;
 }
 
 static void put_branch_to(struct writer *w, const uint8_t *opcode, unsigned n)
@@ -85,7 +107,7 @@ static void put_odd_return(struct writer *w)
 {
     switch (dice_below(w->d, 5)) {
     case 0: /* to the caller's caller */
-        PUT(0x48, 0x83, 0xc4, 8);
+        PUT(0x48, 0x83, 0xc4, w->p->narrow ? 4 : 8);
         break;
     case 1: /* to some bytes further on, or into an instruction */
         PUT(0x48, 0x83, 0x04, 0x24, (uint8_t)dice_below(w->d, 8));
@@ -156,8 +178,9 @@ static void put_indirect(struct writer *w)
     at = w->at;
     if (dice_percent(w->d, 70)) {
         wish_for(w, 3);
+        w->wish[w->wishes - 1].plus = origin(w);
     } else {
-        int32_t distance = back(w, at);
+        int32_t distance = back(w, at) + (int32_t)origin(w);
         memcpy(w->p->code + at - 4, &distance, 4);
     }
     if (dice_percent(w->d, 50)) {
@@ -178,7 +201,8 @@ static void put_break(struct writer *w)
 static void put_loop(struct writer *w)
 {
     static const uint8_t counters[] = {1, 8, 11, 13, 15};
-    unsigned r = ONE_OF(counters), turns = 2 + dice_below(w->d, dice_percent(w->d, 10) ? 300 : 20);
+    unsigned r = w->p->narrow ? 1 : ONE_OF(counters);
+    unsigned turns = 2 + dice_below(w->d, dice_percent(w->d, 10) ? 300 : 20);
     unsigned top;
     int32_t distance;
     uint32_t keep = w->keep;
@@ -205,7 +229,9 @@ static void put_loop(struct writer *w)
         PUT(0xe2, (uint8_t)(top - (w->at + 2)));
         return;
     }
-    if (dice_percent(w->d, 50))
+    if (w->p->narrow && dice_percent(w->d, 50))
+        code_put_whole(w, (const uint8_t[]){0x49}, 1); /* dec ecx */
+    else if (dice_percent(w->d, 50))
         PUT((uint8_t)(r >= 8 ? 0x41 : 0x40), 0xff, (uint8_t)(0xc8 | (r & 7)));
     else
         PUT((uint8_t)(r >= 8 ? 0x49 : 0x48), 0x83, (uint8_t)(0xe8 | (r & 7)), 1);
@@ -223,15 +249,17 @@ static void put_self_write(struct writer *w)
 {
     uint8_t value = (uint8_t)dice_next(w->d);
     unsigned between = dice_below(w->d, 4), store;
+    uint32_t plus;
     uint64_t target;
     int32_t distance;
 
     if (dice_percent(w->d, 70)) { /* RIP-relative: where the mapping of the code allows it */
         PUT(0xc6, 0x05, 0, 0, 0, 0, value);
         store = w->at - 5;
+        plus = origin(w);
         put_body(w, between);
         PUT(0xb8, value, 0, 0, 0); /* mov eax, imm */
-        distance = (int32_t)(w->at - 4) - (int32_t)(store + 5);
+        distance = (int32_t)(w->at - 4 + plus) - (int32_t)(store + 5);
         memcpy(w->p->code + store, &distance, 4);
         return;
     }
@@ -294,7 +322,7 @@ static void put_system(struct writer *w)
 {
     static const uint8_t three[][3] = {{0x0f, 0x01, 0xca}, {0x0f, 0x01, 0xcb}, {0x0f, 0x01, 0xf8}};
 
-    switch (dice_below(w->d, 16)) {
+    switch (dice_below(w->d, w->p->narrow ? 10 : 16)) {
     case 13:
     case 14:
     case 15:
@@ -359,12 +387,16 @@ static void put_one(struct writer *w)
 
     if (is_full(w))
         return;
-    if (kind < 500)
+    if (w->p->narrow && kind < 100)
+        put_narrow(w);
+    else if (kind < 500)
         put_operation(w);
     else if (kind < 560)
         put_run(w);
     else if (kind < 680)
         put_random(w);
+    else if (w->p->narrow && kind < 690)
+        put_segment(w);
     else if (kind < 700)
         put_segment_load(w);
     else if (kind < 770)
@@ -426,7 +458,7 @@ void program_make(struct program *p, struct dice *d)
     while (!is_full(&w))
         put_one(&w);
     for (unsigned n = 0; n < w.wishes; n++) {
-        int32_t distance = back(&w, w.wish[n].at + 4);
+        int32_t distance = back(&w, w.wish[n].at + 4) + (int32_t)w.wish[n].plus;
         memcpy(p->code + w.wish[n].at, &distance, 4);
     }
 }

@@ -10,6 +10,7 @@
 /* A 32-bit distance that waits for its target. */
 struct wish {
     unsigned at, in; /* place; instructions until the target, 0: anywhere at the end */
+    uint32_t plus;   /* to what is written: the address of the place, for an absolute one */
 };
 
 struct writer {
@@ -21,11 +22,16 @@ struct writer {
     uint32_t keep; /* registers that a loop counts with */
 };
 
-/* One instruction. */
+/* One instruction; without its REX prefix in 32-bit code. As it is. */
 void code_put(struct writer *w, const void *bytes, unsigned n);
+void code_put_whole(struct writer *w, const void *bytes, unsigned n);
 #define PUT(...) code_put(w, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 
 #define ONE_OF(list_) (list_)[dice_below(w->d, sizeof(list_) / sizeof *(list_))]
+
+/* --- block_narrow.c: for 32-bit code; a segment is loaded --- */
+void put_narrow(struct writer *w);
+void put_segment(struct writer *w);
 
 /* --- block_insn.c --- */
 unsigned pointer_register(struct writer *w);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * block_fuzz [--seed N] [--count N] [--minutes N] [--corpus FILE] [--engine E] [--events N]
+ *            [--bits 32|64]
  * Runs programs N, N + 1, ... on the engine under test and on the interpreter in lock-step.
  */
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include "block.h"
 
 struct options {
-    uint64_t seed, count, minutes, events, keep_going;
+    uint64_t seed, count, minutes, events, keep_going, bits;
     const char *engine, *corpus;
 };
 
@@ -51,6 +52,7 @@ static bool run_seed(const struct options *o, uint64_t seed, struct tally *t)
     struct world_config leader = {.seed = seed,
                                   .engine = o->engine,
                                   .at_once = seed % 5 != 0,
+                                  .narrow = o->bits == 32,
                                   .events = (unsigned)o->events,
                                   .instructions = 200000,
                                   .stop_at_record = UINT64_MAX},
@@ -122,12 +124,14 @@ static bool parse(int argc, char **argv, struct options *o)
             o->minutes = strtoull(value, NULL, 0);
         else if (!strcmp(argv[i], "--events"))
             o->events = strtoull(value, NULL, 0);
+        else if (!strcmp(argv[i], "--bits"))
+            o->bits = strtoull(value, NULL, 0);
         else if (!strcmp(argv[i], "--keep-going"))
             o->keep_going = strtoull(value, NULL, 0);
         else
             return false;
     }
-    return true;
+    return o->bits == 32 || o->bits == 64;
 }
 
 #define EXIT_SKIPPED 77 /* what Meson counts as skipped */
@@ -135,13 +139,14 @@ static bool parse(int argc, char **argv, struct options *o)
 int main(int argc, char **argv)
 {
     struct options o = {
-        .seed = 1, .count = 100, .events = 150, .keep_going = 5, .engine = "translate"};
+
+        .seed = 1, .count = 100, .events = 150, .keep_going = 5, .bits = 64, .engine = "translate"};
     struct tally t = {0};
     time_t end;
 
     if (!parse(argc, argv, &o)) {
         fprintf(stderr, "usage: block_fuzz [--seed N] [--count N] [--minutes N] [--corpus FILE] "
-                        "[--engine E] [--events N] [--keep-going N]\n");
+                        "[--engine E] [--events N] [--keep-going N] [--bits 32|64]\n");
         return 2;
     }
     log_set_level(LOG_ERROR);

@@ -20,11 +20,15 @@ bool is_pointer_register(unsigned reg)
 
 unsigned pointer_register(struct writer *w)
 {
+    if (w->p->narrow)
+        return dice_percent(w->d, 20) ? 4 : pointer_registers[dice_below(w->d, 4)];
     return ONE_OF(pointer_registers);
 }
 
 unsigned value_register(struct writer *w)
 {
+    if (w->p->narrow)
+        return value_registers[dice_below(w->d, 3)];
     return ONE_OF(value_registers);
 }
 
@@ -41,6 +45,12 @@ static ZydisRegister gpr(unsigned reg, unsigned bytes)
         return (ZydisRegister)((reg < 8 ? ZYDIS_REGISTER_SPL - 4 : ZYDIS_REGISTER_R8B - 8) +
                                (int)reg);
     return (ZydisRegister)(first[bytes] + (int)reg);
+}
+
+/* Bytes of an address, and of the widest value. */
+static unsigned word(const struct writer *w)
+{
+    return w->p->narrow ? 4 : 8;
 }
 
 static unsigned some_register(struct writer *w)
@@ -69,12 +79,12 @@ static ZydisEncoderOperand op_memory(struct writer *w, unsigned bytes)
     int64_t small = (int64_t)dice_below(w->d, 96) - 32;
 
     o.mem.size = (ZyanU16)bytes;
-    o.mem.base = gpr(pointer_register(w), 8);
+    o.mem.base = gpr(pointer_register(w), word(w));
     o.mem.displacement = dice_percent(w->d, 60) ? (small & ~7) : small;
     if (dice_percent(w->d, 8))
         o.mem.displacement = (int64_t)dice_below(w->d, 8192) - 4096;
     if (dice_percent(w->d, 15)) {
-        o.mem.index = gpr(value_register(w), 8);
+        o.mem.index = gpr(value_register(w), word(w));
         o.mem.scale = (ZyanU8)(1u << dice_below(w->d, 4));
     }
     if (dice_percent(w->d, 3)) {
@@ -104,10 +114,10 @@ static bool encode(struct writer *w, ZydisEncoderRequest *r)
     uint8_t bytes[ZYDIS_MAX_INSTRUCTION_LENGTH];
     ZyanUSize length = sizeof bytes;
 
-    r->machine_mode = ZYDIS_MACHINE_MODE_LONG_64;
+    r->machine_mode = w->p->narrow ? ZYDIS_MACHINE_MODE_LEGACY_32 : ZYDIS_MACHINE_MODE_LONG_64;
     if (!ZYAN_SUCCESS(ZydisEncoderEncodeInstruction(r, bytes, &length)))
         return false;
-    code_put(w, bytes, (unsigned)length);
+    code_put_whole(w, bytes, (unsigned)length);
     return true;
 }
 
@@ -148,7 +158,7 @@ static unsigned some_size(struct writer *w)
 {
     static const uint8_t sizes[] = {1, 2, 4, 4, 4, 8, 8, 8};
 
-    return sizes[dice_below(w->d, sizeof sizes)];
+    return sizes[dice_below(w->d, w->p->narrow ? 5 : sizeof sizes)];
 }
 
 void put_operation(struct writer *w)
@@ -235,8 +245,9 @@ static void move_pointer(struct writer *w, ZydisRegister base)
     if (r.mnemonic == ZYDIS_MNEMONIC_INC || r.mnemonic == ZYDIS_MNEMONIC_DEC)
         r.operand_count = 1;
     if (r.mnemonic == ZYDIS_MNEMONIC_LEA)
-        r.operands[1] = (ZydisEncoderOperand){.type = ZYDIS_OPERAND_TYPE_MEMORY,
-                                              .mem = {.base = base, .displacement = by, .size = 8}};
+        r.operands[1] = (ZydisEncoderOperand){
+            .type = ZYDIS_OPERAND_TYPE_MEMORY,
+            .mem = {.base = base, .displacement = by, .size = (ZyanU16)word(w)}};
     (void)encode(w, &r);
 }
 
@@ -261,10 +272,10 @@ static void put_run_access(struct writer *w, ZydisRegister base, ZydisRegister i
     near.mem.size = (ZyanU16)bytes;
     near.mem.displacement = (int64_t)(dice_below(w->d, 16) * bytes) - 32;
     r.operands[store ? 0 : 1] = near;
-    r.operands[store ? 1 : 0] = op_register(w, vector ? 8 : bytes);
+    r.operands[store ? 1 : 0] = op_register(w, vector ? word(w) : bytes);
     if (vector)
         r.operands[store ? 1 : 0].reg.value =
-            (ZydisRegister)(ZYDIS_REGISTER_XMM0 + (int)dice_below(w->d, 16));
+            (ZydisRegister)(ZYDIS_REGISTER_XMM0 + (int)dice_below(w->d, 2 * word(w)));
     (void)encode(w, &r);
 }
 
@@ -272,8 +283,8 @@ static void put_run_access(struct writer *w, ZydisRegister base, ZydisRegister i
 void put_run(struct writer *w)
 {
     bool stack = dice_percent(w->d, 25), indexed = !stack && dice_percent(w->d, 20);
-    ZydisRegister base = stack ? ZYDIS_REGISTER_RSP : gpr(pointer_register(w), 8);
-    ZydisRegister index = indexed ? gpr(value_register(w), 8) : ZYDIS_REGISTER_NONE;
+    ZydisRegister base = gpr(stack ? 4 : pointer_register(w), word(w));
+    ZydisRegister index = indexed ? gpr(value_register(w), word(w)) : ZYDIS_REGISTER_NONE;
     unsigned scale = indexed ? 1u << dice_below(w->d, 4) : 0;
 
     for (unsigned n = 2 + dice_below(w->d, 9); n > 0; n--) {
@@ -281,7 +292,7 @@ void put_run(struct writer *w)
 
         if (stack && dice_percent(w->d, 50)) {
             push.mnemonic = dice_percent(w->d, 50) ? ZYDIS_MNEMONIC_PUSH : ZYDIS_MNEMONIC_POP;
-            push.operands[0] = op_register(w, 8);
+            push.operands[0] = op_register(w, word(w));
             (void)encode(w, &push);
         } else if (dice_percent(w->d, 12)) {
             move_pointer(w, base);
@@ -337,14 +348,14 @@ static void move_array(struct writer *w, const struct arrays *a)
     if (r == 4)
         return;
     if (dice_percent(w->d, a->has_step ? 40 : 95)) {
-        move_pointer(w, gpr(r, 8));
+        move_pointer(w, gpr(r, word(w)));
         return;
     }
     add.operands[0] =
-        (ZydisEncoderOperand){.type = ZYDIS_OPERAND_TYPE_REGISTER, .reg.value = gpr(r, 8)};
-    add.operands[1] = op_register(w, 8);
+        (ZydisEncoderOperand){.type = ZYDIS_OPERAND_TYPE_REGISTER, .reg.value = gpr(r, word(w))};
+    add.operands[1] = op_register(w, word(w));
     if (a->has_step)
-        add.operands[1].reg.value = gpr(a->step, 8);
+        add.operands[1].reg.value = gpr(a->step, word(w));
     (void)encode(w, &add);
 }
 
@@ -358,8 +369,8 @@ void put_array_body(struct writer *w, const struct arrays *a)
         else if (dice_percent(w->d, 20))
             move_array(w, a);
         else
-            put_run_access(w, gpr(base, 8),
-                           a->scale && dice_percent(w->d, 80) ? gpr(a->index, 8)
+            put_run_access(w, gpr(base, word(w)),
+                           a->scale && dice_percent(w->d, 80) ? gpr(a->index, word(w))
                                                               : ZYDIS_REGISTER_NONE,
                            a->scale);
     }
@@ -410,18 +421,21 @@ static bool is_repeated(const ZydisDecodedInstruction *i)
 }
 
 /* Random bytes that are an instruction; a memory operand gets a base that is a pointer. */
-static unsigned random_instruction(struct dice *d, bool repeats, uint8_t bytes[16])
+static unsigned random_instruction(struct dice *d, const struct program *p, uint8_t bytes[16])
 {
     ZydisDecodedInstruction i;
     ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
     ZydisDecoder decoder;
 
-    ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    if (p->narrow)
+        ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+    else
+        ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     for (;;) {
         gen_bytes(bytes, &d->s, false);
         if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, 15, &i, op)) || !is_tame(&i, op))
             continue;
-        if (!repeats && is_repeated(&i))
+        if (!p->repeats && is_repeated(&i))
             continue;
         if ((i.attributes & ZYDIS_ATTRIB_HAS_MODRM) && i.raw.modrm.mod != 3 &&
             (i.raw.modrm.rm & 7) != 4 && dice_percent(d, 85)) {
@@ -430,7 +444,7 @@ static unsigned random_instruction(struct dice *d, bool repeats, uint8_t bytes[1
 
             *modrm = (uint8_t)((*modrm & 0x38) | 0x40 | near_pointers[dice_below(d, 4)]);
             for (unsigned n = 0; n < i.raw.prefix_count; n++)
-                if (bytes[n] >= 0x40 && bytes[n] <= 0x4f)
+                if (!p->narrow && bytes[n] >= 0x40 && bytes[n] <= 0x4f)
                     bytes[n] &= 0xfe; /* REX.B would change the base */
             if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, 15, &i, op)) ||
                 !is_tame(&i, op))
@@ -442,13 +456,13 @@ static unsigned random_instruction(struct dice *d, bool repeats, uint8_t bytes[1
 
 unsigned program_patch(const struct program *p, struct dice *d, uint8_t bytes[16])
 {
-    return random_instruction(d, p->repeats, bytes);
+    return random_instruction(d, p, bytes);
 }
 
 void put_random(struct writer *w)
 {
     uint8_t bytes[16];
-    unsigned n = random_instruction(w->d, w->p->repeats, bytes);
+    unsigned n = random_instruction(w->d, w->p, bytes);
 
-    code_put(w, bytes, n);
+    code_put_whole(w, bytes, n);
 }

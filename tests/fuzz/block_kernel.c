@@ -77,10 +77,12 @@ static bool make_kernel(struct world *w)
     static const uint64_t gdt[] = {0,
                                    0x00af9b000000ffff,
                                    0x00cf93000000ffff,
-                                   0,
+                                   0x00cf9b000000ffff,
                                    0x00cffb000000ffff,
                                    0x00cff3000000ffff,
-                                   0x00affb000000ffff};
+                                   0x00affb000000ffff,
+                                   0x2040f3020000ffff, /* DS_SMALL: from DATA_VA on */
+                                   0x008ff3000000ffff};
     const uint64_t ist[2] = {KERNEL_VA + STACK_GPA + 0x2000, KERNEL_VA + STACK_GPA + 0x4000};
     bool ok = poke(w, GDT_GPA, gdt, sizeof gdt) &&
               poke(w, HANDLER_GPA, handler, (size_t)(handler_end - handler)) &&
@@ -135,13 +137,13 @@ void kernel_state(struct world *w, struct x86_state *s)
     s->lstar = CODE_VA + (dice_percent(d, 80) ? w->program.system_call
                                               : w->program.start[dice_below(d, w->program.starts)]);
     s->sfmask = dice_percent(d, 70) ? 0x257fd5 : dice_next(d) & 0x257fd5;
-    s->gdtr = (struct x86_table){.base = KERNEL_VA + GDT_GPA, .limit = 7 * 8 - 1};
+    s->gdtr = (struct x86_table){.base = KERNEL_VA + GDT_GPA, .limit = 9 * 8 - 1};
     s->idtr = (struct x86_table){.base = KERNEL_VA + IDT_GPA, .limit = 4095};
     s->tr = (struct x86_segment){
         .base = KERNEL_VA + TSS_GPA, .limit = 0x67, .attr = 0x8b, .selector = 0x40};
     for (int i = 0; i < SEG_COUNT; i++)
         s->seg[i] = flat(DS_USER, 0xc0f3);
-    s->seg[SEG_CS] = flat(CS_USER, 0xa0fb);
+    s->seg[SEG_CS] = w->program.narrow ? flat(CS_USER_32, 0xc0fb) : flat(CS_USER, 0xa0fb);
     s->seg[SEG_FS].base = FS_VA;
     s->seg[SEG_GS].base = GS_VA;
     if (dice_percent(d, 50)) {

@@ -98,10 +98,18 @@ static uint32_t live(struct walk *w, uint64_t rip, uint32_t open, unsigned depth
     return found;
 }
 
-uint32_t dead_flags(uint64_t rip, int (*fetch)(void *arg, uint64_t va), void *arg)
+bool is_narrow(uint64_t cs)
+{
+    return cs == CS_KERNEL_32 || cs == CS_USER_32;
+}
+
+uint32_t dead_flags(uint64_t rip, bool narrow, int (*fetch)(void *arg, uint64_t va), void *arg)
 {
     struct walk w = {.fetch = fetch, .arg = arg};
 
-    ZydisDecoderInit(&w.decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    if (narrow)
+        ZydisDecoderInit(&w.decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+    else
+        ZydisDecoderInit(&w.decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     return RFLAGS_ARITH & ~live(&w, rip, RFLAGS_ARITH, DEPTH);
 }

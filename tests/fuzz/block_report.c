@@ -60,20 +60,25 @@ void trace(struct world *w, uint64_t icount)
     struct x86_state s;
     uint8_t bytes[15];
     unsigned n = 0;
+    bool narrow;
     ZydisDisassembledInstruction i;
 
-    if (w->traced_dead & ~dead_flags(w->traced_rip, world_fetch, w))
-        w->saw_flags_revived = true;
     w->ops->get_state(w->vcpu, &s);
+    if (w->traced_dead & ~dead_flags(w->traced_rip, w->traced_narrow, world_fetch, w))
+        w->saw_flags_revived = true;
+    narrow = is_narrow(s.seg[SEG_CS].selector);
     for (int b; n < sizeof bytes && (b = world_fetch(w, s.rip + n)) >= 0; n++)
         bytes[n] = (uint8_t)b;
-    if (!ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, s.rip, bytes, n, &i)))
+    if (!ZYAN_SUCCESS(ZydisDisassembleIntel(narrow ? ZYDIS_MACHINE_MODE_LEGACY_32
+                                                   : ZYDIS_MACHINE_MODE_LONG_64,
+                                            s.rip, bytes, n, &i)))
         strcpy(i.text, "?"), n = 0;
     if (n && (i.info.attributes &
               (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)))
         w->saw_rep = true;
     w->traced_rip = s.rip;
-    w->traced_dead = dead_flags(s.rip, world_fetch, w);
+    w->traced_narrow = narrow;
+    w->traced_dead = dead_flags(s.rip, narrow, world_fetch, w);
     if (!w->config.loud)
         return;
     fprintf(stderr, "  %llu %llx flags %llx%s  %s\n", (unsigned long long)icount,

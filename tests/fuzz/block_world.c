@@ -65,7 +65,7 @@ static void note(struct world *w, const struct record *r)
         end_run(w);
     } else {
         if (r->rflags != l->r[w->at].rflags && r->rip == l->r[w->at].rip)
-            flags &= ~(uint64_t)dead_flags(r->rip, world_fetch, w);
+            flags &= ~(uint64_t)dead_flags(r->rip, is_narrow(r->cs), world_fetch, w);
         if (records_differ(&l->r[w->at], r, flags)) {
             if (w->config.loud)
                 tell_difference(w, &l->r[w->at], r);
@@ -107,7 +107,7 @@ static void event(struct world *w)
     if (f.vector == VEC_DB && dice_percent(&w->dice, 10))
         f.rflags &= ~(uint64_t)RFLAGS_TF;
     /* The code may soon be another, that reads them. */
-    f.rflags &= ~(uint64_t)dead_flags(f.rip, world_fetch, w);
+    f.rflags &= ~(uint64_t)dead_flags(f.rip, is_narrow(f.cs), world_fetch, w);
     if (dice_percent(&w->dice, 30))
         change_memory(w);
     if (f.vector == VEC_PF && again && dice_percent(&w->dice, 80) && s.cr2 - DATA_VA < 8 * 4096) {
@@ -295,6 +295,7 @@ struct world *world_create(const struct world_config *config)
     w->pcid = dice_percent(&w->dice, 50);
     w->tracked = dice_percent(&w->dice, 20);
     w->program.repeats = w->tracked;
+    w->program.narrow = config->narrow;
     program_make(&w->program, &w->dice);
     if (w->ops->create(&w->vcpu, &cpu) || !kernel_make(w))
         goto fail;

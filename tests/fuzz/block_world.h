@@ -23,6 +23,8 @@
 #define DS_KERNEL 0x10
 #define DS_USER   0x2b
 #define CS_USER   0x33
+#define DS_SMALL  0x3b /* a segment with a base and a limit; a flat one for a 16-bit stack */
+#define SS_16     0x43
 
 /* A bit that no tracker uses: the frame never becomes writable in a TLB. */
 #define TRACK_OWN ((enum mem_track)8)
@@ -52,7 +54,7 @@ struct world {
     uint64_t cr3, page; /* what the handler is to load and to invalidate; 0: nothing */
     unsigned space;
     bool pcid, over, failed, irq, service;
-    bool tracked, saw_rep, saw_flags_revived;
+    bool tracked, saw_rep, saw_flags_revived, traced_narrow;
     uint64_t traced_rip;
     uint32_t traced_dead;
 };

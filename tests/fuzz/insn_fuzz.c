@@ -124,9 +124,9 @@ static uint64_t flags_lost(const struct test_case *t, const struct outcome *host
 {
     struct test_case copy = *t;
 
-    if (keeps_dead_flags || t->code32 || host->vector == 1 || host->vector == 3)
+    if (keeps_dead_flags || host->vector == 1 || host->vector == 3)
         return 0;
-    return dead_flags(t->start.rip, code_byte, &copy);
+    return dead_flags(t->start.rip, t->code32, code_byte, &copy);
 }
 
 static bool is_fault_of_memory(int vector)

@@ -91,7 +91,7 @@ static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
     struct dec d;
 
     dec_init(&d, c);
-    if (c->tier && c->mode == CODE_64) {
+    if (c->tier && tier_takes(c)) {
         *head = (struct uop){.fn = op_count, .imm = c->hot_runs, .extra = p, .off = (uint16_t)off};
         u++;
     }

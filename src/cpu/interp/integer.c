@@ -69,7 +69,10 @@ void stack_add(struct interp *c, int64_t bytes)
     uint64_t mask = stack_mask(c);
     uint64_t sp = GPR64(REG_RSP) + (uint64_t)bytes;
 
-    GPR64(REG_RSP) = (GPR64(REG_RSP) & ~mask) | (sp & mask);
+    if (mask == UINT16_MAX)
+        SET_GPR16(REG_RSP, sp);
+    else
+        GPR64(REG_RSP) = sp & mask;
 }
 
 void stack_push(struct interp *c, const struct uop *u, unsigned bytes, uint64_t value)

@@ -45,6 +45,12 @@ struct tier_ops {
     void (*fetch)(struct interp *c, unsigned i);
 };
 
+/* The kinds of code that are offered. */
+static inline bool tier_takes(const struct interp *c)
+{
+    return c->mode == CODE_64 || (c->mode == CODE_32 && !c->cs_limited);
+}
+
 static inline void tier_forget(struct interp *c, unsigned i)
 {
     if (unlikely(c->tlb_copies[i]))

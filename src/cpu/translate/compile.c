@@ -26,7 +26,7 @@ static void note_address(const struct compile *k, unsigned n, struct uop *pair)
         break;
     case ZYDIS_MNEMONIC_PUSH:
         stop->src2 = 1;
-        stop->dst = 8;
+        stop->dst = (uint8_t)k->word;
         break;
     case ZYDIS_MNEMONIC_POP:
         stop->src2 = 1;
@@ -175,10 +175,10 @@ void put_slow_if(struct compile *k, unsigned condition, const struct uop *pair)
 void put_stack_address(struct compile *k, unsigned n, bool push)
 {
     if (push)
-        emit_lea(&k->e, HOST_T0, HOST_SP, -8);
+        put_word_lea(k, HOST_T0, HOST_SP, -(int32_t)k->word);
     else
-        emit_move(&k->e, HOST_T0, HOST_SP);
-    put_check(k, n, 8, push);
+        put_word_move(k, HOST_T0, HOST_SP);
+    put_check(k, n, k->word, push);
 }
 
 static bool put_push(struct compile *k, unsigned n)
@@ -186,10 +186,10 @@ static bool put_push(struct compile *k, unsigned n)
     const ZydisDecodedOperand *op = &k->op[n][0];
     unsigned value;
 
-    if (k->i[n].operand_width != 64)
+    if (k->i[n].operand_width != 8 * k->word)
         return false;
     if (op->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        struct x_form f = at_t0(0xc7, 0);
+        struct x_form f = word_at_t0(k, 0xc7, 0);
 
         f.disp = put_stack_access(k, n, true);
         emit_form(&k->e, &f);
@@ -199,13 +199,13 @@ static bool put_push(struct compile *k, unsigned n)
         struct x_form f;
 
         value = put_register_in(k, dec_gpr(op->reg.value) / 8, HOST_T1);
-        f = at_t0(0x89, value);
+        f = word_at_t0(k, 0x89, value);
         f.disp = disp;
         emit_form(&k->e, &f);
     } else {
         return op->type == ZYDIS_OPERAND_TYPE_MEMORY && put_push_memory(k, n);
     }
-    emit_lea(&k->e, HOST_SP, HOST_SP, -8);
+    put_word_lea(k, HOST_SP, HOST_SP, -(int32_t)k->word);
     return true;
 }
 
@@ -216,14 +216,14 @@ static bool put_pop(struct compile *k, unsigned n)
     struct x_form f;
     int32_t disp;
 
-    if (k->i[n].operand_width != 64 || op->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+    if (k->i[n].operand_width != 8 * k->word || op->type != ZYDIS_OPERAND_TYPE_REGISTER ||
         !dec_is_gpr(op->reg.value))
         return false;
     guest = dec_gpr(op->reg.value) / 8;
     to = host_reg(guest);
     disp = put_stack_access(k, n, false);
-    emit_lea(&k->e, HOST_SP, HOST_SP, 8);
-    f = at_t0(0x8b, to == X_NONE ? HOST_T1 : to);
+    put_word_lea(k, HOST_SP, HOST_SP, (int32_t)k->word);
+    f = word_at_t0(k, 0x8b, to == X_NONE ? HOST_T1 : to);
     f.disp = disp;
     emit_form(&k->e, &f);
     if (to == X_NONE)
@@ -271,6 +271,8 @@ void put_instruction(struct compile *k, unsigned n)
     if (insn_is_jcc(i)) {
         flags_in_place(k);
         add_taken(k, uop_of(k, n), emit_jcc(&k->e, i->opcode & 15u));
+    } else if (code32_refuses(k, n)) {
+        put_fallback(k, n);
     } else if (insn_is_plain(i, k->op[n]) ? !put_plain(k, n)
                                           : !insn_is_nothing(i) && !put_special(k, n)) {
         put_fallback(k, n);
@@ -417,6 +419,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     if (m->size / 2 - m->used < BLOCK_ROOM || m->size - m->cold_used < BLOCK_ROOM)
         return NULL;
     k->b = b;
+    k->word = t->c.mode == CODE_64 ? 8 : 4;
     k->e = (struct emit){.at = m->rw + m->used, .end = m->rw + m->size / 2};
     k->other = (struct emit){.at = m->rw + m->cold_used, .end = m->rw + m->size};
     k->slow_count = k->taken_count = k->stop_count = k->immediate_count = k->fallbacks = 0;
@@ -428,7 +431,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     k->in_run = k->in_loop = k->end_shares = false;
     k->run_count = k->refusal_count = k->looked_up_to = 0;
     k->looked_at = 0;
-    if (!compile_decode(k))
+    if (!compile_decode(k) || !code32_takes(k))
         return NULL;
     loop_find(k);
     put_entries(k, &ways);

@@ -113,7 +113,8 @@ struct compile {
     bool is_cold;
     struct dec dec;
     const struct tier_block *b;
-    unsigned n; /* instructions */
+    unsigned n;    /* instructions */
+    unsigned word; /* bytes of an address, a stack slot, a target: 8, in 32-bit code 4 */
     ZydisDecodedInstruction i[BLOCK_MAX_INSNS];
     ZydisDecodedOperand op[BLOCK_MAX_INSNS][ZYDIS_MAX_OPERAND_COUNT];
     uint32_t live[BLOCK_MAX_INSNS + 1]; /* flags that count before instruction n */
@@ -232,6 +233,16 @@ bool put_plain(struct compile *k, unsigned n);
 bool put_lea(struct compile *k, unsigned n);
 bool plain_is_possible(struct compile *k, unsigned n);
 bool lea_is_possible(const struct compile *k, unsigned n);
+
+/* code32.c: false: a block that native code cannot have; an instruction that its handler does. */
+bool code32_takes(const struct compile *k);
+bool code32_refuses(const struct compile *k, unsigned n);
+/* The opcode of 64-bit code for one that means something else there. */
+void code32_form(const ZydisDecodedInstruction *i, struct x_form *f);
+/* to = from + disp, and a move, as wide as a word; an access of one by r10. */
+void put_word_lea(struct compile *k, unsigned to, unsigned from, int32_t disp);
+void put_word_move(struct compile *k, unsigned to, unsigned from);
+struct x_form word_at_t0(const struct compile *k, unsigned op, unsigned reg);
 
 /* compile.c; put_end answers true when instruction n has ended the block. */
 void put_instruction(struct compile *k, unsigned n);

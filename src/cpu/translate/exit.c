@@ -15,9 +15,15 @@ const struct uop *op_resume(struct interp *c, const struct uop *u)
     return u;
 }
 
+/* An address cut to what this kind of code has. */
+static uint64_t cut(const struct interp *c, uint64_t lin)
+{
+    return c->mode == CODE_64 ? lin : (uint32_t)lin;
+}
+
 static uint64_t operand_address(const struct interp *c, const struct uop *u)
 {
-    return uop_ea(c, u) + (seg_is_flat(u->seg) ? 0 : c->s.seg[u->seg].base);
+    return cut(c, uop_ea(c, u) + (seg_is_flat(u->seg) ? 0 : c->s.seg[u->seg].base));
 }
 
 /* How far from its operand's address an instruction of the BT family reaches. */
@@ -32,7 +38,7 @@ static uint64_t bit_distance(const struct interp *c, const struct uop *u, const 
 /* Where the second access of u was: below the stack's top, or where RSI points to. */
 static uint64_t second_address(const struct interp *c, const struct uop *stop)
 {
-    return GPR64(stop->base) - stop->dst;
+    return cut(c, GPR64(stop->base) - stop->dst);
 }
 
 /* P2 of pairs.h. */
@@ -69,7 +75,8 @@ const struct uop *native_fallback(struct interp *c, const struct uop *u)
         windows_learn(&t->windows, c, operand);
     if (stop->src2)
         windows_learn(&t->windows, c, second);
-    if ((vectors == VECTORS_IN_HOST && !vectors_are_allowed(c)) || unlikely(!page_is_known(c))) {
+    if ((vectors == VECTORS_IN_HOST && !vectors_are_allowed(c)) || unlikely(!page_is_known(c)) ||
+        unlikely(!code_is_flat(c))) {
         op_stale(c, stop);
         return LEAVE_TO_LOOP;
     }
@@ -86,8 +93,8 @@ const struct uop *op_learn_and_leave(struct interp *c, const struct uop *u)
 {
     struct windows *w = &translate_of(c)->windows;
 
-    windows_learn(w, c, c->gpr[RSP]);
-    windows_learn(w, c, c->gpr[RSP] - 8);
+    windows_learn(w, c, cut(c, c->gpr[RSP]));
+    windows_learn(w, c, cut(c, c->gpr[RSP] - (c->mode == CODE_64 ? 8 : 4)));
     if (u[1].src)
         windows_learn(w, c, operand_address(c, u));
     return u[1].fn(c, u);
@@ -99,6 +106,8 @@ const struct uop *op_native(struct interp *c, const struct uop *u)
     const struct native_block *b = u->extra;
     const struct uop *next;
 
+    if (unlikely(!code_is_flat(c)))
+        return u + 1;
     if (unlikely(!page_is_known(c))) {
         c->rip = GPR64(GPR_PAGE) + u->off;
         return NULL;

@@ -59,7 +59,7 @@ static void put_go(struct compile *k, unsigned instructions)
 static void put_direct_target(struct compile *k, const struct uop *u)
 {
     emit_load(&k->e, HOST_T0, ABS(k->t->c.gpr[GPR_PAGE / 8]));
-    emit_lea(&k->e, HOST_T0, HOST_T0, (int32_t)u->imm);
+    put_word_lea(k, HOST_T0, HOST_T0, (int32_t)u->imm);
 }
 
 void put_far_direct(struct compile *k, const struct uop *u)
@@ -74,7 +74,7 @@ void put_far_direct(struct compile *k, const struct uop *u)
 
 static void put_load_t0(struct compile *k)
 {
-    struct x_form f = at_t0(0x8b, HOST_T0);
+    struct x_form f = word_at_t0(k, 0x8b, HOST_T0);
 
     emit_form(&k->e, &f);
 }
@@ -88,19 +88,19 @@ static void put_operand(struct compile *k, unsigned n)
 
     if (op->type == ZYDIS_OPERAND_TYPE_MEMORY) {
         put_address(k, u);
-        put_check(k, n, 8, false);
+        put_check(k, n, k->word, false);
         put_load_t0(k);
         return;
     }
     from = put_register_in(k, dec_gpr(op->reg.value) / 8, HOST_T0);
     if (from != HOST_T0)
-        emit_move(&k->e, HOST_T0, from);
+        put_word_move(k, HOST_T0, from);
 }
 
 static void put_ret(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
-    struct x_form load = at_t0(0x8b, HOST_T0);
+    struct x_form load = word_at_t0(k, 0x8b, HOST_T0);
     bool was_cold;
     uint8_t *other;
 
@@ -108,14 +108,14 @@ static void put_ret(struct compile *k, unsigned n)
     k->r10_share = NO_SHARE;
     emit_form(&k->e, &load);
     other = put_pair_question(k);
-    emit_lea(&k->e, HOST_SP, HOST_SP, 8 + (int32_t)u->imm);
+    put_word_lea(k, HOST_SP, HOST_SP, (int32_t)(k->word + u->imm));
     put_count(k, u->n);
     PUT(0xc3); /* ret */
     was_cold = go_cold(k);
     emit_patch(other, k->e.at);
     put_find(k, leaving_copy(k, u));
     put_pair_lost(k);
-    emit_lea(&k->e, HOST_SP, HOST_SP, 8 + (int32_t)u->imm);
+    put_word_lea(k, HOST_SP, HOST_SP, (int32_t)(k->word + u->imm));
     put_go(k, u->n);
     go_back(k, was_cold);
 }
@@ -130,7 +130,7 @@ static bool makes_pair(const struct uop *u)
 static void put_push_return(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
-    struct x_form f = at_t0(0x89, HOST_T1);
+    struct x_form f = word_at_t0(k, 0x89, HOST_T1);
 
     f.disp = put_stack_access(k, n, true);
     if (makes_pair(u))
@@ -138,7 +138,7 @@ static void put_push_return(struct compile *k, unsigned n)
     emit_load(&k->e, HOST_T1, ABS(k->t->c.gpr[GPR_PAGE / 8]));
     emit_lea(&k->e, HOST_T1, HOST_T1, u->off + u->len);
     emit_form(&k->e, &f);
-    emit_lea(&k->e, HOST_SP, HOST_SP, -8);
+    put_word_lea(k, HOST_SP, HOST_SP, -(int32_t)k->word);
 }
 
 /* r10 is the target, which is found already. */
@@ -196,7 +196,8 @@ bool far_end_is_possible(const struct compile *k, unsigned n)
     const ZydisDecodedInstruction *i = &k->i[n];
     const struct uop *u = uop_of(k, n);
 
-    if (u->opsize != 8 || i->meta.branch_type != ZYDIS_BRANCH_TYPE_NEAR)
+    if (u->opsize != k->word || code32_refuses(k, n) ||
+        i->meta.branch_type != ZYDIS_BRANCH_TYPE_NEAR)
         return false;
     return k->op[n][0].type != ZYDIS_OPERAND_TYPE_MEMORY || address_fits(u);
 }

@@ -216,7 +216,7 @@ static bool operand_is_plain(const ZydisDecodedOperand *op)
         return op->visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN;
     case ZYDIS_OPERAND_TYPE_REGISTER:
         if (op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN)
-            return op->reg.value == ZYDIS_REGISTER_RFLAGS ||
+            return ZydisRegisterGetClass(op->reg.value) == ZYDIS_REGCLASS_FLAGS ||
                    (dec_is_gpr(op->reg.value) && dec_gpr(op->reg.value) <= 8 * RDX + 1);
         return dec_is_gpr(op->reg.value);
     default:

@@ -79,29 +79,30 @@ static bool put_division(struct compile *k, unsigned n, bool is_signed)
 
 static bool put_leave_frame(struct compile *k, unsigned n)
 {
-    if (uop_of(k, n)->opsize != 8)
+    if (uop_of(k, n)->opsize != k->word)
         return false;
-    emit_move(&k->e, HOST_T0, X_RBP);
-    put_check(k, n, 8, false);
-    emit_lea(&k->e, HOST_SP, X_RBP, 8);
-    put_op(k, 0x8b, true, X_RBP, HOST_T0, true);
+    put_word_move(k, HOST_T0, X_RBP);
+    put_check(k, n, k->word, false);
+    put_word_lea(k, HOST_SP, X_RBP, (int32_t)k->word);
+    put_op(k, 0x8b, k->word == 8, X_RBP, HOST_T0, true);
     return true;
 }
 
 bool put_push_memory(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
+    bool wide = k->word == 8;
 
-    if (u->opsize != 8 || !address_fits(u))
+    if (u->opsize != k->word || !address_fits(u))
         return false;
     put_address(k, u);
-    put_check(k, n, 8, false);
-    put_op(k, 0x8b, true, HOST_T1, HOST_T0, true);
+    put_check(k, n, k->word, false);
+    put_op(k, 0x8b, wide, HOST_T1, HOST_T0, true);
     emit_store(&k->e, HOST_T1, ABS(k->t->target));
     put_stack_address(k, n, true);
     emit_load(&k->e, HOST_T1, ABS(k->t->target));
-    put_op(k, 0x89, true, HOST_T1, HOST_T0, true);
-    emit_lea(&k->e, HOST_SP, HOST_SP, -8);
+    put_op(k, 0x89, wide, HOST_T1, HOST_T0, true);
+    put_word_lea(k, HOST_SP, HOST_SP, -(int32_t)k->word);
     return true;
 }
 
@@ -168,9 +169,11 @@ static void move_resident(struct compile *k, unsigned n, const struct vex *v, bo
     }
 }
 
-static void emit_vex(struct compile *k, const ZydisDecodedInstruction *i, const struct vex *v)
+/* wide: 32-bit code has no use for W. */
+static void emit_vex(struct compile *k, const ZydisDecodedInstruction *i, const struct vex *v,
+                     bool wide)
 {
-    unsigned w = i->raw.vex.W, pp = i->raw.vex.pp, map = i->raw.vex.m_mmmm;
+    unsigned w = wide, pp = i->raw.vex.pp, map = i->raw.vex.m_mmmm;
 
     emit_u8(&k->e, 0xc4);
     emit_u8(&k->e, (v->reg < 8 ? 0x80u : 0) | 0x40u | (v->rm < 8 ? 0x20u : 0) | map);
@@ -215,7 +218,7 @@ static bool put_vex(struct compile *k, unsigned n)
     }
     flags_for(k, n);
     move_resident(k, n, &v, false);
-    emit_vex(k, i, &v);
+    emit_vex(k, i, &v, k->word == 8 && i->raw.vex.W);
     if (i->raw.imm[0].size)
         emit_u8(&k->e, (unsigned)i->raw.imm[0].value.u & 0xffu);
     move_resident(k, n, &v, true);

@@ -85,7 +85,7 @@ uint32_t compile_live_at(struct compile *k, int64_t off)
         own = own && is_own(k, off);
         if (!own)
             k->looked_at |= block_lines((unsigned)off, (unsigned)off + u.len);
-        if (is_direct(&k->dec.i, k->dec.op)) {
+        if (is_direct(&k->dec.i, k->dec.op) && u.opsize == k->word) {
             off = u.imm;
             left = left / 2 + 1; /* ways that turn often are not worth it */
             continue;

@@ -252,7 +252,7 @@ void loop_find(struct compile *k)
     memset(l, 0, sizeof *l);
     l->stepper = NO_REGISTER;
     l->end = find_end(k);
-    if (!settle(l, k)) {
+    if (k->word != 8 || !settle(l, k)) { /* 32-bit addresses wrap */
         l->end = NO_LOOP;
         return;
     }

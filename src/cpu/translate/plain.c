@@ -120,6 +120,8 @@ static bool start_form(struct plain *p, const ZydisDecodedInstruction *i)
         p->f.rm = XRM_REG;
         p->f.reg = i->raw.modrm.reg;
     }
+    if (i->machine_mode != ZYDIS_MACHINE_MODE_LONG_64)
+        code32_form(i, &p->f);
     return true;
 }
 
@@ -239,7 +241,7 @@ static bool prepare_plain(struct compile *k, unsigned n, const ZydisDecodedOpera
     const ZydisDecodedInstruction *i = &k->i[n];
 
     if (!start_form(p, i) || count_resident(k, n) > (mem ? 1u : 2u) ||
-        (mem && (!(i->attributes & ZYDIS_ATTRIB_HAS_MODRM) || !address_fits(uop_of(k, n)))))
+        (mem && (p->f.rm == XRM_NONE || !address_fits(uop_of(k, n)))))
         return false;
     place_registers(k, p, n);
     if (!mem)

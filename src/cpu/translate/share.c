@@ -25,7 +25,8 @@ bool is_push_or_pop(const struct compile *k, unsigned n)
     const ZydisDecodedOperand *op = &k->op[n][0];
     ZydisMnemonic m = k->i[n].mnemonic;
 
-    if (k->i[n].operand_width != 64 || (m != ZYDIS_MNEMONIC_PUSH && m != ZYDIS_MNEMONIC_POP))
+    if (k->i[n].operand_width != 8 * k->word ||
+        (m != ZYDIS_MNEMONIC_PUSH && m != ZYDIS_MNEMONIC_POP))
         return false;
     if (op->type == ZYDIS_OPERAND_TYPE_REGISTER)
         return dec_is_gpr(op->reg.value) && dec_gpr(op->reg.value) != 8 * RSP;
@@ -47,6 +48,8 @@ bool belongs_to_runs(struct compile *k, unsigned n)
 
     if (insn_is_jcc(i) || insn_is_nothing(i) || is_push_or_pop(k, n))
         return true;
+    if (code32_refuses(k, n))
+        return false;
     if (i->mnemonic == ZYDIS_MNEMONIC_LEA)
         return lea_is_possible(k, n);
     if (vex_is_possible(k, n))
@@ -73,14 +76,14 @@ bool find_access(const struct compile *k, unsigned n, const struct moves *m, str
         *a = (struct access){.u = u,
                              .base = 8 * RSP,
                              .index = GPR_ZERO,
-                             .at = push ? -8 : 0,
+                             .at = push ? -(int64_t)k->word : 0,
                              .moved = m->by[RSP],
-                             .bytes = 8,
+                             .bytes = k->word,
                              .write = push};
         a->at += a->moved;
         return true;
     }
-    if (!mem || insn_is_nothing(&k->i[n]) || u->addrsize != 8 || u->disp < DISP_LEAST)
+    if (!mem || insn_is_nothing(&k->i[n]) || u->addrsize != k->word || u->disp < DISP_LEAST)
         return false;
     *a = (struct access){.u = u,
                          .base = u->base,
@@ -164,10 +167,10 @@ unsigned moved_register(const struct compile *k, unsigned n, int64_t *by)
     ZydisMnemonic m = k->i[n].mnemonic;
 
     if (is_push_or_pop(k, n)) {
-        *by = m == ZYDIS_MNEMONIC_PUSH ? -8 : 8;
+        *by = m == ZYDIS_MNEMONIC_PUSH ? -(int64_t)k->word : k->word;
         return RSP;
     }
-    if (k->i[n].operand_width != 64 || op[0].type != ZYDIS_OPERAND_TYPE_REGISTER ||
+    if (k->i[n].operand_width != 8 * k->word || op[0].type != ZYDIS_OPERAND_TYPE_REGISTER ||
         !dec_is_gpr(op[0].reg.value))
         return NO_REGISTER;
     if (m == ZYDIS_MNEMONIC_LEA && k->i[n].address_width == 64 &&
@@ -323,7 +326,7 @@ int32_t put_shared(struct compile *k, unsigned n)
         u.base = s->base;
         u.index = s->index;
         u.seg = s->seg;
-        u.addrsize = 8;
+        u.addrsize = (uint8_t)k->word;
         u.disp = s->lo - s->origin;
         put_address(k, &u);
         put_window_check(k, n, (unsigned)(s->hi - s->lo), s->write, s->aligned);

@@ -224,6 +224,8 @@ static bool put_sysret(struct compile *k, unsigned n)
 
 bool put_fast_system_call(struct compile *k, unsigned n)
 {
+    if (k->word != 8)
+        return false;
     switch (k->i[n].mnemonic) {
     case ZYDIS_MNEMONIC_SYSCALL:
         return put_syscall(k, n);

@@ -71,6 +71,8 @@ static bool put_from_cr(struct compile *k, unsigned n)
     const struct uop *u = uop_of(k, n);
     uint32_t address;
 
+    if (k->word != 8)
+        return false;
     switch (u->imm) {
     case 0:
         address = ABS(k->t->c.s.cr0);

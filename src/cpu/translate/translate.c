@@ -16,7 +16,7 @@ static bool offer(struct interp *c, struct uop *head, struct tier_block *block)
 {
     struct translate *t = translate_of(c);
     enum engine_phase before = phase_set(c, ENGINE_translator);
-    struct native_block *b = translate_block(t, block);
+    struct native_block *b = code_is_flat(c) ? translate_block(t, block) : NULL;
 
     phase_set(c, before);
     if (!b)
@@ -39,7 +39,8 @@ static struct near_key near_key(const struct interp *c)
     return (struct near_key){
         .view = {c->view[0] & ~(VIEW_AC | VIEW_USER), c->view[1] & ~(VIEW_AC | VIEW_USER)},
         .smap = c->s.cr4 & CR4_SMAP,
-        .shares = c->upper.shares};
+        .shares = c->upper.shares,
+        .is_32 = c->mode == CODE_32};
 }
 
 /* The neighbour that the present view is; NEAR_VIEWS: none. */
@@ -81,7 +82,7 @@ static void view(struct interp *c)
     pairs_view(&t->pairs, c->fetch_view);
     if (now < NEAR_VIEWS && t->near[now].is_known && t->near_key.view[0] == key.view[0] &&
         t->near_key.view[1] == key.view[1] && t->near_key.smap == key.smap &&
-        t->near_key.shares == key.shares) {
+        t->near_key.shares == key.shares && t->near_key.is_32 == key.is_32) {
         t->window_base = t->near[now].base;
         windows_use(&t->windows, t->near[now].window);
         return;
@@ -209,7 +210,7 @@ static bool translate_is_available(const char **why)
 
 const struct engine_ops engine_translate = {
     .name = "translate",
-    .summary = "native code for hot 64-bit code, the interpreter for all else",
+    .summary = "native code for hot 64-bit and 32-bit code, the interpreter for all else",
     .is_available = translate_is_available,
     .create = translate_create,
     .destroy = translate_destroy,

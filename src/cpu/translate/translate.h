@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of the translate engine: the interp engine plus native code for hot blocks of 64-bit code
- * (docs/translator.md). Everything that native code does not do is done by the handler of the same
+ * Inside of the translate engine: the interp engine plus native code for hot blocks of 64-bit
+ * and flat 32-bit code (docs/translator.md). Everything that native code does not do is done by the handler of the same
  * uop, so that there is one implementation of what is rare or odd.
  *
  *   guest register   rax rcx rdx rbx rbp rsi rdi r8 r12..r15   rsp   r9 r10 r11
@@ -112,7 +112,7 @@ struct near_view {
 /* Privilege and AC left out; slow views: what is not one of an address space. */
 struct near_key {
     uint32_t view[HALVES];
-    bool smap, shares;
+    bool smap, shares, is_32;
 };
 
 enum { NEAR_KERNEL, NEAR_KERNEL_AC, NEAR_USER, NEAR_VIEWS };
@@ -148,6 +148,16 @@ struct translate {
 };
 
 #define ABS(field_) ((uint32_t)(uintptr_t) & (field_))
+
+/*
+ * 32-bit code is native while addresses need no look at its segments; code in the cache is the
+ * same for all of them. Asked on each way from C to native code.
+ */
+static inline bool code_is_flat(const struct interp *c)
+{
+    return likely(c->mode == CODE_64) ||
+           (c->mode == CODE_32 && c->flat && (c->s.seg[SEG_SS].attr & SEG_ATTR_DB));
+}
 
 static inline struct translate *translate_of(struct interp *c)
 {

@@ -89,9 +89,10 @@ static void window_empty(struct windows *w, struct interp *c, unsigned window)
 
 struct window_view windows_view(const struct interp *c, bool user, bool ac)
 {
-    bool smap = c->s.cr4 & CR4_SMAP;
+    bool smap = c->s.cr4 & CR4_SMAP, is_32 = c->mode == CODE_32;
     struct window_view v = {.half = {c->view[0], c->view[1]},
-                            .is_shared = smap && !ac && !user && c->upper.shares};
+                            .is_shared = smap && !ac && !user && !is_32 && c->upper.shares,
+                            .is_32 = is_32};
 
     for (unsigned h = 0; v.half[0] != VIEW_SLOW && h < HALVES; h++)
         v.half[h] = (v.half[h] & ~(VIEW_AC | VIEW_USER)) | (smap && ac ? VIEW_AC : 0) |
@@ -102,7 +103,9 @@ struct window_view windows_view(const struct interp *c, bool user, bool ac)
 /* What tells windows apart: tags are given once, so that of the upper half is no lower one's. */
 static uint32_t key_of(const struct window_view *v)
 {
-    return v->half[v->is_shared ? 1 : 0];
+    uint32_t view = v->half[v->is_shared ? 1 : 0];
+
+    return v->is_32 && view != VIEW_SLOW ? view | WINDOW_CODE_32 : view;
 }
 
 /* W2: another address space is about to use the window. */
@@ -127,7 +130,7 @@ static void lower_set(struct windows *w, struct interp *c, unsigned window, uint
 static void lower_note(struct windows *w, const struct interp *c, uint64_t lin, uint16_t *list,
                        unsigned *count, unsigned i)
 {
-    if (half_of(lin) || w->view[w->current] == c->view[0])
+    if (half_of(lin) || (w->view[w->current] & ~WINDOW_CODE_32) == c->view[0])
         return;
     if (*count < LOCALS)
         list[*count] = (uint16_t)i;

@@ -49,8 +49,10 @@ struct window_lower {
 
 /*
  * window: WINDOWS + 1; the last one stays empty and serves slow views. view: of the lower half, or
- * of the upper where the window is shared.
+ * of the upper where the window is shared; WINDOW_CODE_32: of 32-bit code.
  */
+#define WINDOW_CODE_32 (UINT32_C(1) << 31)
+
 struct windows {
     struct window *window;
     struct jumps *jumps;
@@ -65,11 +67,12 @@ void windows_destroy(struct windows *w);
 
 /*
  * A view as c->view has it, for both halves. is_shared: it uses nothing of the lower half that is
- * worth a window for each address space.
+ * worth a window for each address space. is_32: of 32-bit code, whose jumps lead to other native
+ * code than those of 64-bit code at the same address.
  */
 struct window_view {
     uint32_t half[HALVES];
-    bool is_shared;
+    bool is_shared, is_32;
 };
 
 /* The view of c's address space for this privilege, with or without AC. */
