@@ -82,6 +82,16 @@ const struct uop *block_offer(struct interp *c, const struct uop *u)
     return head + 1;
 }
 
+/* What could not be decoded depends on all bytes that were looked at: others may make it good. */
+static void cover_undecoded(struct uop *u)
+{
+    unsigned left = (unsigned)PAGE_SIZE - u->off;
+
+    if (u->fn == op_ud || u->fn == op_too_long)
+        u->len =
+            (uint8_t)(left < ZYDIS_MAX_INSTRUCTION_LENGTH ? left : ZYDIS_MAX_INSTRUCTION_LENGTH);
+}
+
 static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
 {
     struct block *b = block_open(c->cache);
@@ -98,8 +108,9 @@ static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
     while (n < BLOCK_MAX_INSNS && pos < PAGE_SIZE) {
         if (dec_insn(&d, p->host + pos, (unsigned)PAGE_SIZE - pos, pos, &u[n]) == DEC_NEEDS_MORE)
             break;
+        cover_undecoded(&u[n]);
         pos += u[n].len;
-        immediates[n] = d.immediate;
+        immediates[n] = u[n].fn == op_ud ? 0 : d.immediate;
         n++;
         m += u[n - 1].m;
         u[n - 1].n = (uint8_t)n;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of the translate engine: the interp engine plus native code for hot blocks of 64-bit
- * and flat 32-bit code (docs/translator.md). Everything that native code does not do is done by the handler of the same
- * uop, so that there is one implementation of what is rare or odd.
+ * Inside of the translate engine: the interp engine plus native code for hot blocks of 64-bit code
+ * and of flat 32-bit code (docs/translator.md). Everything that native code does not do is done by
+ * the handler of the same uop, so that there is one implementation of what is rare or odd.
  *
  *   guest register   rax rcx rdx rbx rbp rsi rdi r8 r12..r15   rsp   r9 r10 r11
  *   while native     the same                                  r9    in c.gpr
