@@ -36,15 +36,21 @@ static void add_leave(struct compile *k, uint8_t *from, const struct uop *copy)
     k->slow[k->slow_count++] = (struct slow_way){.from = from, .uop = copy, .flags = k->flags};
 }
 
-/* Leaves where r10 has no native code or the outer loop has something to do. */
-static void put_find(struct compile *k, const struct uop *copy)
+/* Leaves where r10 has no native code. */
+static void put_look_up(struct compile *k, const struct uop *copy)
 {
     const struct x_form compare = in_window(0x3b, HOST_T0, JUMP_OFFSET(lin));
 
-    add_leave(k, put_poll(k), copy);
     put_index(k);
     emit_form(&k->e, &compare);
     add_leave(k, emit_jcc(&k->e, 5), copy);
+}
+
+/* The same, or where the outer loop has something to do. */
+static void put_find(struct compile *k, const struct uop *copy)
+{
+    add_leave(k, put_poll(k), copy);
+    put_look_up(k, copy);
 }
 
 static void put_go(struct compile *k, unsigned instructions)
@@ -55,21 +61,53 @@ static void put_go(struct compile *k, unsigned instructions)
     emit_form(&k->e, &jump);
 }
 
-/* r10: the address that u->imm means. */
-static void put_direct_target(struct compile *k, const struct uop *u)
+/* The address that u->imm means. */
+static void put_direct_target(struct compile *k, const struct uop *u, unsigned to)
 {
-    emit_load(&k->e, HOST_T0, ABS(k->t->c.gpr[GPR_PAGE / 8]));
-    put_word_lea(k, HOST_T0, HOST_T0, (int32_t)u->imm);
+    emit_load(&k->e, to, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+    put_word_lea(k, to, to, (int32_t)u->imm);
 }
 
+/* On the entry of u's target, if the page is always where it is now. */
+static void put_on_known(struct compile *k, const struct uop *u, unsigned op, unsigned reg,
+                         size_t field)
+{
+    struct x_form f = in_window(op, reg, field);
+    uint64_t lin = k->t->c.gpr[GPR_PAGE / 8] + (uint64_t)u->imm;
+
+    if (k->word == 4)
+        lin = (uint32_t)lin;
+    f.base = X_NONE;
+    f.disp += (int32_t)(jump_index(lin) << JUMP_ENTRY_SHIFT);
+    emit_form(&k->e, &f);
+}
+
+/* u's target into a register; answers the place of the jump taken if that entry is not its own. */
+static uint8_t *put_known_target(struct compile *k, const struct uop *u, unsigned to)
+{
+    put_direct_target(k, u, to);
+    put_on_known(k, u, 0x3b, to, JUMP_OFFSET(lin));
+    return emit_jcc(&k->e, 5);
+}
+
+/* Forward jumps end without being asked, where addresses do. */
 void put_far_direct(struct compile *k, const struct uop *u)
 {
     const struct uop *copy = leaving_copy(k, u);
+    uint8_t *other;
+    bool was_cold;
 
     flags_away(k);
-    put_direct_target(k, u);
-    put_find(k, copy);
+    if (u->imm <= (int64_t)u->off || k->word == 4)
+        add_leave(k, put_poll(k), copy);
+    other = put_known_target(k, u, HOST_T0);
+    put_count(k, u->n);
+    put_on_known(k, u, 0xff, 4, JUMP_OFFSET(code));
+    was_cold = go_cold(k);
+    emit_patch(other, k->e.at);
+    put_look_up(k, copy);
     put_go(k, u->n);
+    go_back(k, was_cold);
 }
 
 static void put_load_t0(struct compile *k)
@@ -164,6 +202,32 @@ static void put_push_and_go(struct compile *k, unsigned n)
         put_pair_return(k, n);
 }
 
+static void put_far_call(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n), *copy = leaving_copy(k, u);
+    uint8_t *other;
+    bool was_cold;
+
+    add_leave(k, put_poll(k), copy);
+    other = put_known_target(k, u, HOST_T1);
+    put_push_return(k, n);
+    put_word_lea(k, HOST_T0, HOST_T1, (int32_t)u->imm - u->off - u->len);
+    put_count(k, u->n);
+    if (makes_pair(u)) {
+        put_pair_up(k);
+        put_on_known(k, u, 0xff, 2, JUMP_OFFSET(code));
+        put_pair_return(k, n);
+    } else {
+        put_on_known(k, u, 0xff, 4, JUMP_OFFSET(code));
+    }
+    was_cold = go_cold(k);
+    emit_patch(other, k->e.at);
+    emit_move(&k->e, HOST_T0, HOST_T1);
+    put_look_up(k, copy);
+    put_push_and_go(k, n);
+    go_back(k, was_cold);
+}
+
 void put_near_call(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
@@ -215,10 +279,11 @@ bool put_far_end(struct compile *k, unsigned n)
         put_ret(k, n);
         return true;
     }
-    if (compile_goes_to(k, n))
-        put_direct_target(k, u);
-    else
-        put_operand(k, n);
+    if (compile_goes_to(k, n)) {
+        put_far_call(k, n);
+        return true;
+    }
+    put_operand(k, n);
     put_find(k, leaving_copy(k, u));
     if (m == ZYDIS_MNEMONIC_CALL)
         put_push_and_go(k, n);
