@@ -6,8 +6,9 @@
 
 /* Iterations of a loop that stays where it is, until it is asked again whether to leave. */
 #define STILL_MAX 1000
-/* Fewer iterations than that are not worth it, without the first. */
-#define LEFT_LEAST 2
+/* Fewer iterations are not worth it: in the page, without the first; of the loop. */
+#define LEFT_LEAST  2
+#define TURNS_LEAST 4
 /* x / step is x * (2^24 / step + 1) / 2^24: x is less than 4096, a step not above LOOP_STEP_MAX. */
 #define RECIPROCAL_SHIFT 24
 
@@ -21,7 +22,7 @@ static bool is_moving(const struct loop *l, uint8_t at)
 /* --- the way into it --- */
 
 struct refused {
-    uint8_t *from[2 * SHARES + 4];
+    uint8_t *from[2 * SHARES + 5];
     unsigned count;
 };
 
@@ -211,6 +212,81 @@ static void put_registers_back(struct compile *k)
             emit_load(&k->e, host_reg(guest), guest_at(k, guest));
 }
 
+/* --- a guess how long it goes on --- */
+
+/* A guest register, or NO_REGISTER: a number. */
+struct value {
+    unsigned guest;
+    int32_t number;
+};
+
+static struct value value_of(const ZydisDecodedOperand *op)
+{
+    if (op->type == ZYDIS_OPERAND_TYPE_REGISTER && dec_is_gpr(op->reg.value))
+        return (struct value){.guest = dec_gpr(op->reg.value) / 8};
+    return (struct value){.guest = NO_REGISTER, .number = (int32_t)op->imm.value.s};
+}
+
+/* How far instructions 0 to end move it. */
+static int64_t step_of(const struct compile *k, struct value v)
+{
+    int64_t step = 0, by = 0;
+
+    for (unsigned n = 0; n <= k->loop.end; n++)
+        if (moved_register(k, n, &by) == v.guest && v.guest != NO_REGISTER)
+            step += by;
+    return step;
+}
+
+/* r10 = a - b. */
+static void put_distance(struct compile *k, struct value a, struct value b)
+{
+    unsigned from;
+
+    if (a.guest == NO_REGISTER) {
+        PUT(0x49, 0xc7, 0xc2); /* mov r10, number */
+        emit_u32(&k->e, (uint32_t)a.number);
+    } else if ((from = put_register_in(k, a.guest, HOST_T0)) != HOST_T0) {
+        emit_move(&k->e, HOST_T0, from);
+    }
+    if (b.guest == NO_REGISTER) {
+        PUT(0x49, 0x81, 0xea); /* sub r10, number */
+        emit_u32(&k->e, (uint32_t)b.number);
+    } else {
+        put_less(k, b.guest, 0);
+    }
+}
+
+/*
+ * Before its jump back a loop mostly compares a register that moves with one that does not, or
+ * moves one until it is zero. Few iterations before that it is left to the first copy. Where that
+ * is not what it waits for, nothing is lost.
+ */
+static void put_guess(struct compile *k, struct refused *r)
+{
+    unsigned last = k->loop.end - 1;
+    const ZydisDecodedOperand *op = k->op[last];
+    struct value a, b = {.guest = NO_REGISTER};
+    int64_t step;
+
+    if (!k->loop.end || !insn_is_plain(&k->i[last], op) || k->i[last].operand_width != 64 ||
+        op[0].type != ZYDIS_OPERAND_TYPE_REGISTER || op[1].type == ZYDIS_OPERAND_TYPE_MEMORY)
+        return;
+    a = value_of(&op[0]);
+    if (k->i[last].mnemonic == ZYDIS_MNEMONIC_CMP)
+        b = value_of(&op[1]);
+    step = step_of(k, a) - step_of(k, b);
+    if (step == 0 || step > LOOP_STEP_MAX || step < -LOOP_STEP_MAX)
+        return;
+    if (step < 0)
+        put_distance(k, a, b);
+    else
+        put_distance(k, b, a);
+    PUT(0x49, 0x81, 0xfa); /* cmp r10, ... */
+    emit_u32(&k->e, (uint32_t)(TURNS_LEAST * (step < 0 ? -step : step)));
+    r->from[r->count++] = emit_jcc(&k->e, 2); /* below */
+}
+
 /* --- the loop --- */
 
 void put_loop_operand(const struct compile *k, unsigned n, struct x_form *f)
@@ -277,6 +353,7 @@ uint8_t *put_loop(struct compile *k)
     enum flags_where flags = k->flags;
     struct allowed has = {0};
 
+    put_guess(k, &r);
     for (unsigned i = 0; i < k->loop.shares; i++)
         put_pointer(k, i, &r, &has);
     if (has.room)
