@@ -18,13 +18,14 @@ unsigned put_register_in(struct compile *k, unsigned guest, unsigned scratch)
 
 /* --- addresses --- */
 
-static unsigned put_base(struct compile *k, const struct uop *u)
+/* An address that counts from the page has no index: its base may be where it goes itself. */
+static unsigned put_base(struct compile *k, const struct uop *u, unsigned to)
 {
     if (u->base == GPR_ZERO)
         return X_NONE;
     if (u->base == GPR_PAGE) {
-        emit_load(&k->e, HOST_T0, ABS(k->t->c.gpr[GPR_PAGE / 8]));
-        return HOST_T0;
+        emit_load(&k->e, to, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+        return to;
     }
     return put_register_in(k, u->base / 8, HOST_T0);
 }
@@ -39,7 +40,7 @@ static void put_effective(struct compile *k, const struct uop *u, unsigned to)
                        .scale = u->scale,
                        .disp = (int32_t)u->disp};
 
-    f.base = (uint8_t)put_base(k, u);
+    f.base = (uint8_t)put_base(k, u, to);
     if (to == HOST_T0 || f.base == HOST_T0)
         k->r10_share = NO_SHARE;
     f.index = X_NONE;
