@@ -77,20 +77,24 @@ static void nothing_is_written_beyond_the_end(void **unused)
 
 static unsigned forms_tried, forms_written;
 
-/* One instruction as a block of its own; NULL: by its handler. */
+/* These bytes as a block of their own; NULL: by handlers. */
 static const struct native_block *translated(struct translate *t, const uint8_t *bytes, unsigned n)
 {
     static uint8_t page[PAGE_SIZE];
-    static struct uop u[2];
-    struct tier_block b = {.uops = u, .count = 2, .host = page};
+    static struct uop u[BLOCK_MAX_INSNS + 1];
+    struct tier_block b = {.uops = u, .host = page};
     struct dec d;
 
     memset(page, 0x90, sizeof page);
     memcpy(page, bytes, n);
     dec_init(&d, &t->c);
-    assert_int_equal(dec_insn(&d, page, sizeof page, 0, &u[0]), DEC_OK);
-    u[0].n = 1;
-    u[1] = (struct uop){.fn = op_leave, .imm = n, .off = (uint16_t)n, .n = 1, .m = u[0].m};
+    for (unsigned off = 0; off < n; off += u[b.count++].len) {
+        assert_int_equal(dec_insn(&d, page + off, sizeof page - off, off, &u[b.count]), DEC_OK);
+        u[b.count].n = (uint8_t)(b.count + 1);
+    }
+    u[b.count] = (struct uop){
+        .fn = op_leave, .imm = n, .off = (uint16_t)n, .n = (uint8_t)b.count, .m = u[0].m};
+    b.count++;
     code_memory_reset(&t->code);
     return translate_block(t, &b);
 }
@@ -284,12 +288,50 @@ static void plain_instructions_stay_what_they_are(void **unused)
     guest_close(&g);
 }
 
+/* --- flags --- */
+
+/* How often a block of these bytes puts the flags away. */
+static unsigned count_flags_away(struct translate *t, const uint8_t *bytes, unsigned n)
+{
+    const struct native_block *b = translated(t, bytes, n);
+    ZydisDecodedInstruction i;
+    ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+    const uint8_t *end = t->code.rw + t->code.used;
+    unsigned count = 0;
+
+    assert_non_null(b);
+    for (const uint8_t *at = b->entry[FLAGS_IN_PLACE]; at < end; at += i.length) {
+        if (!decode(at, (size_t)(end - at), &i, op))
+            break;
+        count += i.mnemonic == ZYDIS_MNEMONIC_LAHF;
+    }
+    return count;
+}
+
+static void flags_pass_through_shifts(void **unused)
+{
+    /* add %esi,%edi; mov (%rbx),%ecx; shl %cl,%eax; then xor %edx,%edx or setc %dl */
+    static const uint8_t dead[] = {0x01, 0xf7, 0x8b, 0x0b, 0xd3, 0xe0, 0x31, 0xd2};
+    static const uint8_t live[] = {0x01, 0xf7, 0x8b, 0x0b, 0xd3, 0xe0, 0x0f, 0x92, 0xc2};
+    struct guest g;
+    struct translate *t;
+
+    (void)unused;
+    guest_open_on(&g, 64, "translate", true, 1);
+    g.vcpu->ops->set_state(g.vcpu, &g.s);
+    t = (struct translate *)g.vcpu;
+    assert_int_equal(count_flags_away(t, dead, sizeof dead), 0);
+    assert_int_equal(count_flags_away(t, live, sizeof live), 1);
+    guest_close(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_operands_mean_what_they_say),
         cmocka_unit_test(nothing_is_written_beyond_the_end),
         cmocka_unit_test(plain_instructions_stay_what_they_are),
+        cmocka_unit_test(flags_pass_through_shifts),
     };
 
     if (!engine_find("translate")) {
