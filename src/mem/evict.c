@@ -114,30 +114,38 @@ static size_t drop_files(struct guest_mem *mem, size_t want)
     return dropped;
 }
 
+/* A compressed page goes on to its disk block or to the file. */
+static bool goes_on(struct guest_mem *mem, uint64_t i, struct ways *w)
+{
+    struct away to;
+
+    if (image_has(mem, i)) {
+        drop_compressed(mem, i);
+        return true;
+    }
+    zstore_get(mem->zstore, mem->place[i], mem->scratch);
+    if (!to_file(mem, i, mem->scratch, w, &to))
+        return false;
+    zstore_free(mem->zstore, mem->place[i]);
+    mem->place[i] = to.place;
+    mem_set_state(mem, i, to.state);
+    mem->stats.compressed_to_swap++;
+    return true;
+}
+
 static size_t overflow(struct guest_mem *mem, struct ways *w, size_t want)
 {
     size_t moved = 0;
 
     for (unsigned lists = 0; moved < want && lists < 2;) {
         uint64_t i = victims_next(mem, &mem->oldest);
-        struct away to;
         if (i == MEM_NO_INDEX) {
             lists++;
             victims_remake(mem, &mem->oldest);
             continue;
         }
-        if (image_has(mem, i)) {
-            drop_compressed(mem, i);
-            moved++;
-            continue;
-        }
-        zstore_get(mem->zstore, mem->place[i], mem->scratch);
-        if (!to_file(mem, i, mem->scratch, w, &to))
+        if (!goes_on(mem, i, w))
             break;
-        zstore_free(mem->zstore, mem->place[i]);
-        mem->place[i] = to.place;
-        mem_set_state(mem, i, to.state);
-        mem->stats.compressed_to_swap++;
         moved++;
     }
     return moved;
@@ -148,6 +156,16 @@ size_t evict_overflow(struct guest_mem *mem, size_t want)
     struct ways w = ways_now(mem);
 
     return mem->zstore && mem->ledger.pages[PAGE_COMPRESSED] ? overflow(mem, &w, want) : 0;
+}
+
+size_t evict_compressed(struct guest_mem *mem, const uint64_t *index, size_t count)
+{
+    struct ways w = ways_now(mem);
+    size_t gone = 0;
+
+    while (gone < count && goes_on(mem, index[gone], &w))
+        gone++;
+    return gone;
 }
 
 static bool to_zstore(struct guest_mem *mem, uint64_t index, const void *page, struct ways *w,

@@ -9,7 +9,8 @@
  *   image.c      frames equal to disk blocks      ticket.c     disk writes that are under way
  *   age.c        idle ages                        victims.c    which frames leave next
  *   evict.c      how they leave                   equal.c      sharing of equal pages
- *   service.c    when, and how many               stores.c     opening, figures
+ *   settled.c    compressed pages that go on      stores.c     opening, figures
+ *   service.c    when, and how many
  *   smart.c      the smart-paging file            check.c      the proof
  *   track.c      observers, write tracking
  */
@@ -21,6 +22,7 @@
 #include "base/clock.h"
 #include "base/invariant.h"
 #include "base/log.h"
+#include "mem/age.h"
 #include "mem/balloon.h"
 #include "mem/image.h"
 #include "mem/mem.h"
@@ -147,6 +149,15 @@ struct allowance {
     uint64_t pages, since_ns, waited_ns;
 };
 
+/*
+ * settled.c. back: pages that came back, by the seconds that they had been idle; both counts are
+ * halved when they are many. hand: where the search goes on; budget: in pages that came
+ */
+struct settled {
+    uint32_t back[AGE_SECONDS], total;
+    uint64_t hand, second_ns, arrivals, budget;
+};
+
 enum stall_kind { STALL_NONE, STALL_READ, STALL_SPACE };
 struct stall {
     enum stall_kind kind;
@@ -201,6 +212,7 @@ struct guest_mem {
     struct mem_reclaim_stats stats;
     struct mem_orders orders;
     struct allowance allowance;
+    struct settled settled;
     uint64_t latency[MEM_LATENCIES][MEM_LATENCY_BUCKETS];
     /* more frames in host memory than this: the hook is called, once until the next service */
     uint64_t trigger_pages;
@@ -211,48 +223,6 @@ struct guest_mem {
     struct stall stall;
     atomic_uint hurries; /* mem_hurry without mem_hurry_over */
 };
-
-/* The low bits of an age: see age.c; the mark says "read ahead and not used yet". */
-#define AGE_MAX    127
-#define AGE_SECOND 16
-#define AGE_AHEAD  128
-
-static inline unsigned age_seconds(uint8_t age)
-{
-    unsigned a = age & AGE_MAX;
-
-    return a < AGE_SECOND ? 0 : a - AGE_SECOND + 1;
-}
-
-/* In sixteenths. */
-static inline unsigned age_parts(uint8_t age)
-{
-    unsigned a = age & AGE_MAX;
-
-    return a < AGE_SECOND ? a : (a - AGE_SECOND + 1) * AGE_SECOND;
-}
-
-/*
- * How long a frame was idle between its uses, in the mean: the last time counts for a quarter. In a
- * byte: sixteenths up to four seconds, then seconds. 0: not known.
- */
-#define INTERVAL_FINE   64u
-#define INTERVAL_WEIGHT 4u
-static inline unsigned interval_parts(uint8_t interval)
-{
-    return interval < INTERVAL_FINE ? interval
-                                    : INTERVAL_FINE + (interval - INTERVAL_FINE) * AGE_SECOND;
-}
-
-static inline uint8_t interval_next(uint8_t interval, uint8_t age)
-{
-    unsigned before = interval_parts(interval), parts = age_parts(age);
-
-    if (before)
-        parts = (before * (INTERVAL_WEIGHT - 1) + parts) / INTERVAL_WEIGHT;
-    return (uint8_t)(parts < INTERVAL_FINE ? parts
-                                           : INTERVAL_FINE + (parts - INTERVAL_FINE) / AGE_SECOND);
-}
 
 /* The host page waits in `discard`: what it holds is void. */
 #define FLAG_DISCARD 1
@@ -396,11 +366,21 @@ struct evicted {
 struct evicted evict_batch(struct guest_mem *mem, size_t want);
 /* The oldest compressed pages go on to the swap file or their disk block; how many did. */
 size_t evict_overflow(struct guest_mem *mem, size_t want);
+/* Compressed frames go on likewise; how many did, from the first on. */
+size_t evict_compressed(struct guest_mem *mem, const uint64_t *index, size_t count);
 /*
  * A frame that is in the smart-paging file, with what it holds, goes to the compressed store or the
  * swap file. False: neither takes it now.
  */
 bool evict_from_smart(struct guest_mem *mem, uint64_t index, const void *page);
+
+/* settled.c */
+/* A compressed or swapped page of this age comes back. */
+void settled_note_back(struct guest_mem *mem, uint8_t age);
+/* Idle for so long, a compressed page goes on; AGE_SECONDS: none does. */
+unsigned settled_seconds(const struct guest_mem *mem);
+/* A slice of work. */
+void settled_work(struct guest_mem *mem);
 
 /* smart.c */
 /* A page may go there now. */

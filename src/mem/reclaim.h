@@ -109,7 +109,8 @@ void mem_age_histogram(const struct guest_mem *mem, uint64_t pages[MEM_AGES]);
     X(evicted_compressed,   "pages compressed")                                                    \
     X(evicted_swapped,      "pages written to the swap file")                                      \
     X(evicted_smart,        "pages written to the smart-paging file")                              \
-    X(compressed_to_swap,   "of both, from the compressed store because it was full")              \
+    X(compressed_to_swap,   "of both, from the compressed store")                                  \
+    X(compressed_settled,   "of these, because such hardly come back")                             \
     X(compressed_moved,     "compressed pages moved together")                                     \
     X(refused_compress,     "pages that did not compress well enough")                             \
     X(refused_full,         "pages not compressed because the store was full")                     \

@@ -324,6 +324,8 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
     uint64_t next = age_work(mem, now_ns);
     next = earlier(next, keep_target(mem, now_ns, deadline));
     equal_scan(mem, now_ns, deadline);
+    if (mem->orders.limit_bytes != UINT64_MAX && may_swap(mem) && !smart_is_allowed(mem))
+        settled_work(mem);
     discard_settle(mem);
     /* Last: on its way elsewhere a page may take more room for a moment. */
     if (!keep_limit(mem, now_ns))

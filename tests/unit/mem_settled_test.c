@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compressed pages that hardly come back go on to the swap file; those that do come back stay. */
+#include "forbid.h"
+#include "mem_world.h"
+
+#define USED   400
+#define FRAMES 640
+
+static void some_content(uint64_t g, uint8_t page[PAGE])
+{
+    content(g, page);
+    memset(page + PAGE / 8, 1, PAGE - PAGE / 8);
+}
+
+static void open_compressed(struct mem_world *w)
+{
+    uint8_t page[PAGE];
+
+    world_open(w, 1024, 1024, 1024 * PAGE, NULL);
+    for (uint64_t g = 0; g < FRAMES; g++) {
+        some_content(g, page);
+        assert_true(cpu_fill(w, g, MEM_FOR_WRITE, page));
+    }
+    evict_all(w, MEM_MEANS_COMPRESS);
+    assert_int_equal(in_state(w, PAGE_COMPRESSED), FRAMES);
+}
+
+static void assert_some(struct mem_world *w, uint64_t g)
+{
+    uint8_t page[PAGE];
+    hva_t hva;
+    bool writable;
+
+    some_content(g, page);
+    assert_int_equal(mem_make_resident(w->mem, gfn_make(g), MEM_FOR_READ, &hva, &writable), MEM_OK);
+    mem_note_used(w->mem, gfn_make(g));
+    assert_memory_equal(hva_ptr(hva), page, PAGE);
+}
+
+/* One second, in which the first so many frames are used once. */
+static void use_each_second(struct mem_world *w, unsigned seconds, uint64_t used)
+{
+    for (unsigned s = 0; s < seconds; s++) {
+        age_once(w);
+        for (uint64_t g = 0; g < used; g++) {
+            assert_some(w, g);
+            if (g % 8 == 7)
+                serve(w);
+        }
+    }
+}
+
+static void what_hardly_comes_back_goes_on(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    open_compressed(&w);
+    order(&w, 150, ANY, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
+    use_each_second(&w, 30, USED);
+    assert_int_equal(mem_reclaim_stats(w.mem)->compressed_settled, FRAMES - USED);
+    for (uint64_t g = 0; g < FRAMES; g++) {
+        if (g < USED)
+            assert_int_not_equal(state_of(&w, g), PAGE_SWAPPED);
+        else
+            assert_int_equal(state_of(&w, g), PAGE_SWAPPED);
+    }
+    world_check(&w);
+    for (uint64_t g = 0; g < FRAMES; g++) {
+        assert_some(&w, g);
+        serve(&w);
+    }
+    world_close(&w);
+}
+
+static void what_comes_back_after_long_stays(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    open_compressed(&w);
+    order(&w, 150, ANY, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
+    for (unsigned round = 0; round < 8; round++) {
+        use_each_second(&w, 1, FRAMES);
+        for (unsigned s = 0; s < 12; s++)
+            age_once(&w);
+    }
+    assert_int_equal(mem_reclaim_stats(w.mem)->compressed_settled, 0);
+    world_close(&w);
+}
+
+static void nothing_goes_on_without_the_file_or_a_limit(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    open_compressed(&w);
+    order(&w, 150, ANY, MEM_MEANS_COMPRESS);
+    use_each_second(&w, 10, USED);
+    assert_true(mem_reclaim_stats(w.mem)->came_from_compressed > 1024);
+    order(&w, ANY, ANY, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
+    use_each_second(&w, 10, USED);
+    assert_int_equal(mem_reclaim_stats(w.mem)->compressed_settled, 0);
+    world_close(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_hardly_comes_back_goes_on),
+        cmocka_unit_test(what_comes_back_after_long_stays),
+        cmocka_unit_test(nothing_goes_on_without_the_file_or_a_limit),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
