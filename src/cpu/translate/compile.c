@@ -205,7 +205,7 @@ static bool put_push(struct compile *k, unsigned n)
     } else {
         return op->type == ZYDIS_OPERAND_TYPE_MEMORY && put_push_memory(k, n);
     }
-    put_word_lea(k, HOST_SP, HOST_SP, -(int32_t)k->word);
+    move_stack(k, -(int32_t)k->word);
     return true;
 }
 
@@ -222,7 +222,7 @@ static bool put_pop(struct compile *k, unsigned n)
     guest = dec_gpr(op->reg.value) / 8;
     to = host_reg(guest);
     disp = put_stack_access(k, n, false);
-    put_word_lea(k, HOST_SP, HOST_SP, (int32_t)k->word);
+    move_stack(k, (int32_t)k->word);
     f = word_at_t0(k, 0x8b, to == X_NONE ? HOST_T1 : to);
     f.disp = disp;
     emit_form(&k->e, &f);
@@ -253,6 +253,8 @@ bool put_end(struct compile *k, unsigned n)
 
     if (!compile_leaves(k, n))
         return false;
+    if (k->i[n].mnemonic != ZYDIS_MNEMONIC_RET)
+        put_stack_moved(k);
     if (compile_goes_to(k, n) && k->i[n].mnemonic == ZYDIS_MNEMONIC_JMP) {
         add_taken(k, u, NULL);
     } else if (compile_goes_to(k, n) && is_in_page(u->imm)) {
@@ -268,6 +270,8 @@ void put_instruction(struct compile *k, unsigned n)
     const ZydisDecodedInstruction *i = &k->i[n];
     unsigned slow = k->slow_count;
 
+    if (!is_push_or_pop(k, n))
+        put_stack_moved(k);
     if (insn_is_jcc(i)) {
         flags_in_place(k);
         add_taken(k, uop_of(k, n), emit_jcc(&k->e, i->opcode & 15u));
@@ -430,6 +434,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     k->flags = FLAGS_IN_PLACE;
     k->in_run = k->in_loop = k->end_shares = false;
     k->run_count = k->refusal_count = k->looked_up_to = 0;
+    k->stack_moves = 0;
     k->looked_at = 0;
     if (!compile_decode(k) || !code32_takes(k))
         return NULL;

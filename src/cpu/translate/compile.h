@@ -137,6 +137,7 @@ struct compile {
     bool is_move[BLOCK_MAX_INSNS]; /* the number that it adds is in displacements */
     bool in_run, end_shares; /* end_shares: the end that is written belongs to a run's first copy */
     int r10_share;           /* r10 holds the host address of this share's lo */
+    int32_t stack_moves;     /* of PUSHes and POPs of a run, which r9 does not know yet */
     struct run run[RUNS];
     unsigned run_count, looked_up_to;
     struct loop loop;
@@ -264,6 +265,13 @@ int32_t put_shared(struct compile *k, unsigned n);
 
 /* The same for the stack access of PUSH, POP, CALL and RET, shared or not. */
 int32_t put_stack_access(struct compile *k, unsigned n, bool push);
+
+/*
+ * PUSHes and POPs of a run that follow each other move r9 once, before what may look at it: all
+ * but their own accesses.
+ */
+void move_stack(struct compile *k, int32_t by);
+void put_stack_moved(struct compile *k);
 
 /* An access as instruction n has it; false: it has none, or one that cannot share. */
 bool find_access(const struct compile *k, unsigned n, const struct moves *m, struct access *a);

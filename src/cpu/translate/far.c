@@ -139,6 +139,7 @@ static void put_ret(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
     struct x_form load = word_at_t0(k, 0x8b, HOST_T0);
+    int32_t moves;
     bool was_cold;
     uint8_t *other;
 
@@ -146,14 +147,16 @@ static void put_ret(struct compile *k, unsigned n)
     k->r10_share = NO_SHARE;
     emit_form(&k->e, &load);
     other = put_pair_question(k);
-    put_word_lea(k, HOST_SP, HOST_SP, (int32_t)(k->word + u->imm));
+    moves = k->stack_moves;
+    move_stack(k, (int32_t)(k->word + u->imm));
     put_count(k, u->n);
     PUT(0xc3); /* ret */
     was_cold = go_cold(k);
     emit_patch(other, k->e.at);
+    move_stack(k, moves);
     put_find(k, leaving_copy(k, u));
     put_pair_lost(k);
-    put_word_lea(k, HOST_SP, HOST_SP, (int32_t)(k->word + u->imm));
+    move_stack(k, (int32_t)(k->word + u->imm));
     put_go(k, u->n);
     go_back(k, was_cold);
 }
@@ -176,7 +179,7 @@ static void put_push_return(struct compile *k, unsigned n)
     emit_load(&k->e, HOST_T1, ABS(k->t->c.gpr[GPR_PAGE / 8]));
     emit_lea(&k->e, HOST_T1, HOST_T1, u->off + u->len);
     emit_form(&k->e, &f);
-    put_word_lea(k, HOST_SP, HOST_SP, -(int32_t)k->word);
+    move_stack(k, -(int32_t)k->word);
 }
 
 /* r10 is the target, which is found already. */

@@ -308,6 +308,8 @@ void shares_after(struct compile *k, unsigned n)
 
     if (!k->in_run || n + 1 < r->end)
         return;
+    if (!r->with_end)
+        put_stack_moved(k);
     r->resume = k->e.at;
     r->flags = k->flags;
     k->run_count++;
@@ -338,9 +340,27 @@ int32_t put_shared(struct compile *k, unsigned n)
     return (int32_t)(k->share_at[n] - s->lo);
 }
 
+void put_stack_moved(struct compile *k)
+{
+    if (k->stack_moves)
+        put_word_lea(k, HOST_SP, HOST_SP, k->stack_moves);
+    k->stack_moves = 0;
+}
+
+void move_stack(struct compile *k, int32_t by)
+{
+    k->stack_moves += by;
+    if (!k->in_run)
+        put_stack_moved(k);
+}
+
 int32_t put_stack_access(struct compile *k, unsigned n, bool push)
 {
-    if (has_share(k, n) || (k->end_shares && compile_leaves(k, n)))
+    bool shares = has_share(k, n) || (k->end_shares && compile_leaves(k, n));
+
+    if (!shares || k->share[k->share_of[n]].leader == n)
+        put_stack_moved(k);
+    if (shares)
         return put_shared(k, n);
     put_stack_address(k, n, push);
     return 0;
