@@ -6,9 +6,9 @@
  * operand, or a single element where that cannot be (device, page crossed, DF set). The host moves
  * a stride at once, unless somebody is to be told of every write to the frame. Registers are up to
  * date after every element or stride, so a fault or an interrupt finds whole iterations only.
- * Time: a repeated instruction counts as one, plus one for 16 elements of a stride and one for a
- * single element. Who is told of writes is not to be seen in it: that depends on what is kept of
- * the guest's code and tables, and so on the host.
+ * Time: a repeated instruction counts as one, plus one for each 16 elements of a stride, or part
+ * of them, so that no stride leaves time where it was. Who is told of writes is not to be seen in
+ * it: that depends on what is kept of the guest's code and tables, and so on the host.
  */
 #define INTERP_HOT
 #include "cpu/interp/integer.h"
@@ -70,9 +70,9 @@ static uint64_t count_down(struct interp *c, const struct uop *u, uint64_t n)
     return n;
 }
 
-static void retire_elements(struct interp *c, uint64_t n)
+static uint64_t time_of_stride(uint64_t n)
 {
-    c->icount += n == 1 ? 1 : n / 16;
+    return (n + 15) / 16;
 }
 
 /* One by one: an element, or a stride that is told of. Answers n. */
@@ -129,8 +129,8 @@ static __attribute__((noinline)) uint64_t movs_page(struct interp *c, const stru
     const char *src;
     char *dst;
 
-    if ((from & (u->opsize - 1u)) || first < 2 || n - first == 1 ||
-        (first < n && c->icount + first / 16 >= atomic_load(&c->icount_stop)))
+    if ((from & (u->opsize - 1u)) ||
+        (first < n && c->icount + time_of_stride(first) >= atomic_load(&c->icount_stop)))
         return 0;
     src = lin_try_span(c, from, &source[0]);
     if (!src)
@@ -151,7 +151,7 @@ static __attribute__((noinline)) uint64_t movs_page(struct interp *c, const stru
     count_down(c, u, n);
     if (first == n)
         return n;
-    retire_elements(c, first);
+    c->icount += time_of_stride(first);
     return n - first;
 }
 
@@ -397,7 +397,7 @@ static inline bool rep_must_leave(struct interp *c, const struct uop *u)
             uint64_t n = strides ? stride(c, u, count) : 0;                                        \
             if (!n)                                                                                \
                 n = count_elements(c, u, 1, op##_one);                                             \
-            retire_elements(c, n);                                                                 \
+            c->icount += time_of_stride(n);                                                        \
             if (!(goes_on))                                                                        \
                 break;                                                                             \
             if (n < count && unlikely(rep_must_leave(c, u)))                                       \

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * REP MOVS and REP STOS within one page, by the same instruction on host addresses. Longer ones,
- * falling ones and a single element, which counts in another way (integer_string.c), are the
- * handler's.
+ * REP MOVS and REP STOS within one page, by the same instruction on host addresses. Longer ones and
+ * falling ones are the handler's.
  */
 #include "cpu/interp/mem.h"
 #include "cpu/translate/compile.h"
@@ -70,15 +69,13 @@ static void put_guards(struct compile *k, const struct uop *pair, unsigned shift
     put_slow_if(k, 5, pair); /* not zero */
     PUT(0x48, 0x81, 0xf9);   /* cmp rcx, ... */
     emit_u32(&k->e, (uint32_t)PAGE_SIZE >> shift);
-    put_slow_if(k, 7, pair);     /* above */
-    PUT(0x48, 0x83, 0xf9, 0x01); /* cmp rcx, 1 */
-    put_slow_if(k, 4, pair);     /* equal */
+    put_slow_if(k, 7, pair); /* above */
 }
 
-/* One instruction for 16 elements, as the handler has it. */
+/* One instruction for 16 elements or part of them, as the handler has it (integer_string.c). */
 static void put_time(struct compile *k)
 {
-    emit_move(&k->e, HOST_T1, X_RCX);
+    emit_lea(&k->e, HOST_T1, X_RCX, 15);
     PUT(0x49, 0xc1, 0xeb, 4);         /* shr r11, 4 */
     PUT(0x49, 0x0f, 0x6e, 0xcb);      /* movq mm1, r11 */
     PUT(0x0f, 0xd4, 0xc1);            /* paddq mm0, mm1 */
