@@ -395,7 +395,7 @@ static void put_one(struct writer *w)
         put_run(w);
     else if (kind < 680)
         put_random(w);
-    else if (w->p->narrow && kind < 690)
+    else if (w->p->narrow && kind < 700)
         put_segment(w);
     else if (kind < 700)
         put_segment_load(w);

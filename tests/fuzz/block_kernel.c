@@ -81,8 +81,9 @@ static bool make_kernel(struct world *w)
                                    0x00cffb000000ffff,
                                    0x00cff3000000ffff,
                                    0x00affb000000ffff,
-                                   0x2040f3020000ffff, /* DS_SMALL: from DATA_VA on */
-                                   0x008ff3000000ffff};
+                                   0x2040f302000003ff, /* DS_SMALL: from DATA_VA on */
+                                   0x008ff3000000ffff,
+                                   0x20cff3020180ffff};
     const uint64_t ist[2] = {KERNEL_VA + STACK_GPA + 0x2000, KERNEL_VA + STACK_GPA + 0x4000};
     bool ok = poke(w, GDT_GPA, gdt, sizeof gdt) &&
               poke(w, HANDLER_GPA, handler, (size_t)(handler_end - handler)) &&
@@ -137,7 +138,7 @@ void kernel_state(struct world *w, struct x86_state *s)
     s->lstar = CODE_VA + (dice_percent(d, 80) ? w->program.system_call
                                               : w->program.start[dice_below(d, w->program.starts)]);
     s->sfmask = dice_percent(d, 70) ? 0x257fd5 : dice_next(d) & 0x257fd5;
-    s->gdtr = (struct x86_table){.base = KERNEL_VA + GDT_GPA, .limit = 9 * 8 - 1};
+    s->gdtr = (struct x86_table){.base = KERNEL_VA + GDT_GPA, .limit = 10 * 8 - 1};
     s->idtr = (struct x86_table){.base = KERNEL_VA + IDT_GPA, .limit = 4095};
     s->tr = (struct x86_segment){
         .base = KERNEL_VA + TSS_GPA, .limit = 0x67, .attr = 0x8b, .selector = 0x40};

@@ -46,9 +46,37 @@ static void put_wrap(struct writer *w)
     code_put_whole(w, bytes, sizeof bytes);
 }
 
+/* FS or GS: an operation on what is near a register, or at an address, sometimes by the end. */
+static void put_based(struct writer *w)
+{
+    static const uint8_t ops[] = {0x8b, 0x89, 0x01, 0x03, 0x88, 0x8a, 0xff};
+    uint8_t op = ONE_OF(ops), prefix = dice_percent(w->d, 50) ? 0x64 : 0x65;
+    unsigned r = op == 0xff ? dice_below(w->d, 2) : value_register(w);
+    int32_t at = (int32_t)dice_below(w->d, 3000);
+    uint8_t bytes[] = {prefix, op, (uint8_t)(0x05 | r << 3), 0, 0, 0, 0};
+
+    if (op != 0xff && (w->keep >> r & 1))
+        return;
+    if (dice_percent(w->d, 25)) {
+        at = (int32_t)dice_below(w->d, 16) - 12;
+        if (dice_percent(w->d, 50)) /* [eax + disp], eax small */
+            bytes[2] = (uint8_t)(0x80 | r << 3);
+    } else if (dice_percent(w->d, 25)) { /* the same place by a register */
+        bytes[2] = (uint8_t)(0x83 | r << 3);
+        at -= (int32_t)DATA_VA;
+    }
+    memcpy(bytes + 3, &at, sizeof at);
+    code_put_whole(w, bytes, sizeof bytes);
+}
+
 void put_narrow(struct writer *w)
 {
-    switch (dice_below(w->d, 12)) {
+    switch (dice_below(w->d, 15)) {
+    case 12:
+    case 13:
+    case 14:
+        put_based(w);
+        break;
     case 0:
     case 1:
     case 2:
@@ -82,14 +110,27 @@ void put_narrow(struct writer *w)
     }
 }
 
+/* FS or GS without a limit, with another base; or with a limit. */
+static void put_other_base(struct writer *w)
+{
+    static const uint8_t selectors[] = {DS_USER, DS_BASED, DS_BASED, DS_SMALL, DS_SMALL, 0};
+
+    RAW(0x6a, ONE_OF(selectors));
+    RAW(0x0f, dice_percent(w->d, 50) ? 0xa1 : 0xa9);
+}
+
 /* push; pop: mostly a flat segment again. */
 void put_segment(struct writer *w)
 {
     static const uint8_t pops[] = {0x1f, 0x07, 0x17}; /* ds, es, ss */
     static const uint8_t others[] = {DS_SMALL, SS_16, 0, DS_SMALL};
-    unsigned seg = dice_below(w->d, 3);
+    unsigned seg = dice_below(w->d, 8);
     uint8_t selector = dice_percent(w->d, 75) ? DS_USER : ONE_OF(others);
 
+    if (seg >= 3) {
+        put_other_base(w);
+        return;
+    }
     if (seg == 2 && selector == DS_USER && dice_percent(w->d, 20))
         selector = DS_KERNEL;
     RAW(0x6a, selector);

@@ -32,7 +32,7 @@ int world_fetch(void *world, uint64_t va)
     uint64_t entry;
     uint8_t b;
 
-    if (va - DATA_VA >= (TABLE_VA - DATA_VA) && va - CODE_VA >= CODE_BYTES &&
+    if (va - DATA_VA >= (TABLE_VA + 4096 - DATA_VA) && va - CODE_VA >= CODE_BYTES &&
         va - ALIAS_VA >= CODE_BYTES && va - KERNEL_VA >= KERNEL_END)
         return -1;
     if (!mem_read(w->mem, gpa_make(entry_of(w, w->space, va)), &entry, 8) || !(entry & 1) ||

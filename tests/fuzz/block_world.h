@@ -25,6 +25,7 @@
 #define CS_USER   0x33
 #define DS_SMALL  0x3b /* a segment with a base and a limit; a flat one for a 16-bit stack */
 #define SS_16     0x43
+#define DS_BASED  0x4b /* the whole address space from FS_VA on */
 
 /* A bit that no tracker uses: the frame never becomes writable in a TLB. */
 #define TRACK_OWN ((enum mem_track)8)

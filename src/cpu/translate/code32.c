@@ -6,6 +6,7 @@
  * gets into an address, because addresses are computed in 32 bits.
  */
 #include "cpu/interp/mem.h"
+#include "cpu/interp/seg.h"
 #include "cpu/translate/compile.h"
 
 /* Branches with 16-bit operands cut EIP. */
@@ -17,12 +18,76 @@ bool code32_takes(const struct compile *k)
     return true;
 }
 
-/* FS, GS and CS are not flat, or not for every access; 16-bit addresses are rare. */
-bool code32_refuses(const struct compile *k, unsigned n)
+/* --- FS and GS --- */
+
+#define DATA_BITS                                                                                  \
+    (SEG_ATTR_UNUSABLE | SEG_ATTR_P | SEG_ATTR_S | SEG_TYPE_CODE | SEG_TYPE_EXPAND | SEG_TYPE_RW)
+
+/* Data that may be read and written, without a limit, wherever it begins. */
+static bool is_without_limit(const struct x86_segment *s)
+{
+    return s->limit == UINT32_MAX &&
+           (s->attr & DATA_BITS) == (SEG_ATTR_P | SEG_ATTR_S | SEG_TYPE_RW);
+}
+
+static bool is_constant(const struct uop *u)
+{
+    return u->base == GPR_ZERO && u->index == GPR_ZERO;
+}
+
+/* Does an access of so many bytes there end within the segment? */
+static bool is_within(uint32_t at, unsigned bytes)
+{
+    return at <= UINT32_MAX - (bytes - 1);
+}
+
+bool code32_is_based(const struct compile *k, unsigned n)
+{
+    return k->word == 4 && memory_operand(k, n) && !seg_is_flat(uop_of(k, n)->seg);
+}
+
+static bool base_is_possible(const struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
 
-    return k->word == 4 && memory_operand(k, n) && (!seg_is_flat(u->seg) || u->addrsize != 4);
+    return (u->seg == SEG_FS || u->seg == SEG_GS) && is_without_limit(&k->t->c.s.seg[u->seg]) &&
+           (!is_constant(u) || is_within((uint32_t)u->disp, memory_operand(k, n)->size / 8));
+}
+
+_Static_assert(offsetof(struct x86_segment, attr) == offsetof(struct x86_segment, limit) + 4,
+               "limit and attr are compared at once");
+
+void put_base_guard(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n), *pair = fallback_pair(k, n, CALLOUT_STATE);
+    const struct x86_segment *s = &k->t->c.s.seg[u->seg];
+    unsigned bytes = memory_operand(k, n)->size / 8;
+
+    k->r10_share = NO_SHARE;
+    flags_before(k, k->live[n]);
+    emit_imm64(&k->e, HOST_T0, s->limit | (uint64_t)s->attr << 32);
+    emit_form(&k->e, &(struct x_form){.op = 0x3b, /* cmp r10, [limit] */
+                                      .w = true,
+                                      .reg = HOST_T0,
+                                      .rm = XRM_ABS,
+                                      .disp = (int32_t)ABS(s->limit)});
+    put_slow_if(k, 5, pair); /* not equal */
+    if (is_constant(u) || bytes == 1)
+        return;
+    put_effective(k, u, HOST_T0);
+    EMIT(&k->e, 0x41, 0x81, 0xfa); /* cmp r10d, ... */
+    emit_u32(&k->e, UINT32_MAX - (bytes - 1));
+    put_slow_if(k, 7, pair); /* above */
+}
+
+/* --- which instructions --- */
+
+/* CS is no place for data; 16-bit addresses are rare. */
+bool code32_refuses(const struct compile *k, unsigned n)
+{
+    if (k->word != 4 || !memory_operand(k, n))
+        return false;
+    return uop_of(k, n)->addrsize != 4 || (code32_is_based(k, n) && !base_is_possible(k, n));
 }
 
 void code32_form(const ZydisDecodedInstruction *i, struct x_form *f)

@@ -125,7 +125,7 @@ struct compile {
     struct taken_way taken[3 * BLOCK_MAX_INSNS + 1];
     unsigned taken_count;
     struct vector_gate gate;
-    struct uop *stop[2 * BLOCK_MAX_INSNS];
+    struct uop *stop[3 * BLOCK_MAX_INSNS];
     unsigned stop_count;
     struct native_immediate immediate[3 * BLOCK_MAX_INSNS];
     unsigned immediate_count;
@@ -167,6 +167,8 @@ uint32_t compile_live_at(struct compile *k, int64_t off);
  * check. pair: of the instruction, whose handler does what the check refuses.
  */
 void put_address(struct compile *k, const struct uop *u);
+/* The same without the segment's base, into a register. */
+void put_effective(struct compile *k, const struct uop *u, unsigned to);
 /* Can put_address write it? */
 bool address_fits(const struct uop *u);
 /* The visible operand of instruction n that is memory, NULL: none. */
@@ -238,6 +240,9 @@ bool lea_is_possible(const struct compile *k, unsigned n);
 /* code32.c: false: a block that native code cannot have; an instruction that its handler does. */
 bool code32_takes(const struct compile *k);
 bool code32_refuses(const struct compile *k, unsigned n);
+/* Its operand is in a segment with a base: by the handler, if that is not as it was here. */
+bool code32_is_based(const struct compile *k, unsigned n);
+void put_base_guard(struct compile *k, unsigned n);
 /* The opcode of 64-bit code for one that means something else there. */
 void code32_form(const ZydisDecodedInstruction *i, struct x_form *f);
 /* to = from + disp, and a move, as wide as a word; an access of one by r10. */

@@ -263,7 +263,7 @@ bool far_end_is_possible(const struct compile *k, unsigned n)
     const ZydisDecodedInstruction *i = &k->i[n];
     const struct uop *u = uop_of(k, n);
 
-    if (u->opsize != k->word || code32_refuses(k, n) ||
+    if (u->opsize != k->word || code32_is_based(k, n) || code32_refuses(k, n) ||
         i->meta.branch_type != ZYDIS_BRANCH_TYPE_NEAR)
         return false;
     return k->op[n][0].type != ZYDIS_OPERAND_TYPE_MEMORY || address_fits(u);

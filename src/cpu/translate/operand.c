@@ -30,8 +30,7 @@ static unsigned put_base(struct compile *k, const struct uop *u, unsigned to)
     return put_register_in(k, u->base / 8, HOST_T0);
 }
 
-/* base + index * scale + disp, cut to the address size, into `to`. */
-static void put_effective(struct compile *k, const struct uop *u, unsigned to)
+void put_effective(struct compile *k, const struct uop *u, unsigned to)
 {
     struct x_form f = {.op = 0x8d,
                        .rm = XRM_MEM,
@@ -63,7 +62,7 @@ void put_address(struct compile *k, const struct uop *u)
     if (!seg_is_flat(u->seg)) {
         emit_load(&k->e, HOST_T1, ABS(k->t->c.s.seg[u->seg].base));
         emit_form(&k->e, &(struct x_form){.op = 0x8d,
-                                          .w = true,
+                                          .w = k->word == 8,
                                           .reg = HOST_T0,
                                           .rm = XRM_MEM,
                                           .base = HOST_T0,

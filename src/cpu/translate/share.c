@@ -48,7 +48,7 @@ bool belongs_to_runs(struct compile *k, unsigned n)
 
     if (insn_is_jcc(i) || insn_is_nothing(i) || is_push_or_pop(k, n))
         return true;
-    if (code32_refuses(k, n))
+    if (code32_refuses(k, n) || code32_is_based(k, n))
         return false;
     if (i->mnemonic == ZYDIS_MNEMONIC_LEA)
         return lea_is_possible(k, n);
