@@ -29,8 +29,9 @@ void code_put_whole(struct writer *w, const void *bytes, unsigned n);
 
 #define ONE_OF(list_) (list_)[dice_below(w->d, sizeof(list_) / sizeof *(list_))]
 
-/* --- block_narrow.c: for 32-bit code; a segment is loaded --- */
+/* --- block_narrow.c: for 32-bit code; a segment is loaded; nothing --- */
 void put_narrow(struct writer *w);
+void put_padding(struct writer *w);
 void put_segment(struct writer *w);
 
 /* --- block_insn.c --- */

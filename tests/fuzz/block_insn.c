@@ -290,6 +290,8 @@ void put_run(struct writer *w)
     for (unsigned n = 2 + dice_below(w->d, 9); n > 0; n--) {
         ZydisEncoderRequest push = {.operand_count = 1};
 
+        if (w->p->narrow && dice_percent(w->d, 5))
+            put_padding(w);
         if (stack && dice_percent(w->d, 50)) {
             push.mnemonic = dice_percent(w->d, 50) ? ZYDIS_MNEMONIC_PUSH : ZYDIS_MNEMONIC_POP;
             push.operands[0] = op_register(w, word(w));

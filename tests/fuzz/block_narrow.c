@@ -110,6 +110,14 @@ void put_narrow(struct writer *w)
     }
 }
 
+/* NOP with an operand that nobody looks at, in a segment that has a base or none. */
+void put_padding(struct writer *w)
+{
+    static const uint8_t prefixes[] = {0x2e, 0x64, 0x65, 0x66};
+
+    RAW(ONE_OF(prefixes), 0x0f, 0x1f, 0x44, (uint8_t)dice_next(w->d), 0);
+}
+
 /* FS or GS without a limit, with another base; or with a limit. */
 static void put_other_base(struct writer *w)
 {

@@ -41,9 +41,15 @@ static bool is_within(uint32_t at, unsigned bytes)
     return at <= UINT32_MAX - (bytes - 1);
 }
 
+/* Is there an operand in memory that is looked at? A hint has one for its length only. */
+static bool has_operand(const struct compile *k, unsigned n)
+{
+    return k->word == 4 && memory_operand(k, n) && !insn_is_nothing(&k->i[n]);
+}
+
 bool code32_is_based(const struct compile *k, unsigned n)
 {
-    return k->word == 4 && memory_operand(k, n) && !seg_is_flat(uop_of(k, n)->seg);
+    return has_operand(k, n) && !seg_is_flat(uop_of(k, n)->seg);
 }
 
 static bool base_is_possible(const struct compile *k, unsigned n)
@@ -85,9 +91,8 @@ void put_base_guard(struct compile *k, unsigned n)
 /* CS is no place for data; 16-bit addresses are rare. */
 bool code32_refuses(const struct compile *k, unsigned n)
 {
-    if (k->word != 4 || !memory_operand(k, n))
-        return false;
-    return uop_of(k, n)->addrsize != 4 || (code32_is_based(k, n) && !base_is_possible(k, n));
+    return has_operand(k, n) &&
+           (uop_of(k, n)->addrsize != 4 || (code32_is_based(k, n) && !base_is_possible(k, n)));
 }
 
 void code32_form(const ZydisDecodedInstruction *i, struct x_form *f)
