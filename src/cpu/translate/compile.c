@@ -274,6 +274,8 @@ void put_instruction(struct compile *k, unsigned n)
         put_stack_moved(k);
     if (code32_is_based(k, n) && !code32_refuses(k, n))
         put_base_guard(k, n);
+    if (!leaves_r11_alone(k, n))
+        k->r11_share = NO_SHARE;
     if (insn_is_jcc(i)) {
         flags_in_place(k);
         add_taken(k, uop_of(k, n), emit_jcc(&k->e, i->opcode & 15u));

@@ -138,6 +138,7 @@ struct compile {
     bool in_run, end_shares; /* end_shares: the end that is written belongs to a run's first copy */
     int r10_share;           /* r10 holds the host address of this share's lo */
     int32_t stack_moves;     /* of PUSHes and POPs of a run, which r9 does not know yet */
+    int r11_share;           /* r11 as well, while instructions leave it alone */
     struct run run[RUNS];
     unsigned run_count, looked_up_to;
     struct loop loop;
@@ -267,6 +268,9 @@ static inline bool has_share(const struct compile *k, unsigned n)
 
 /* Makes r10 a pointer for the access of instruction n; answers the displacement from it. */
 int32_t put_shared(struct compile *k, unsigned n);
+/* The same for an instruction that leaves r11 alone: answers in *pointer which of them it is. */
+int32_t put_shared_in_either(struct compile *k, unsigned n, uint8_t *pointer);
+bool leaves_r11_alone(const struct compile *k, unsigned n);
 
 /* The same for the stack access of PUSH, POP, CALL and RET, shared or not. */
 int32_t put_stack_access(struct compile *k, unsigned n, bool push);

@@ -276,7 +276,8 @@ static void put_access(struct compile *k, unsigned n, const ZydisDecodedOperand 
         return;
     }
     if (has_share(k, n)) {
-        p->f.disp = put_shared(k, n);
+        p->f.disp =
+            leaves_r11_alone(k, n) ? put_shared_in_either(k, n, &p->f.base) : put_shared(k, n);
         return;
     }
     put_address(k, uop_of(k, n));

@@ -299,7 +299,7 @@ void shares_before(struct compile *k, unsigned n)
     k->run[k->run_count] = (struct run){
         .first = n, .end = end, .with_end = end < k->n && k->share_of[end] != NO_SHARE};
     k->in_run = true;
-    k->r10_share = NO_SHARE;
+    k->r10_share = k->r11_share = NO_SHARE;
 }
 
 void shares_after(struct compile *k, unsigned n)
@@ -352,6 +352,35 @@ void move_stack(struct compile *k, int32_t by)
     k->stack_moves += by;
     if (!k->in_run)
         put_stack_moved(k);
+}
+
+bool leaves_r11_alone(const struct compile *k, unsigned n)
+{
+    const ZydisDecodedOperand *op = k->op[n];
+    struct insn_flags f = insn_flags(&k->i[n], op);
+
+    if (!k->in_run || k->word != 8 || !insn_is_vector(&k->i[n], op) || f.touches || f.reads)
+        return false;
+    for (unsigned m = 0; m < k->i[n].operand_count; m++)
+        if (op[m].type == ZYDIS_OPERAND_TYPE_REGISTER && dec_is_gpr(op[m].reg.value) &&
+            host_reg(dec_gpr(op[m].reg.value) / 8) == X_NONE)
+            return false;
+    return !memory_operand(k, n) ||
+           (k->share_of[n] != NO_SHARE && k->share[k->share_of[n]].leader != n);
+}
+
+int32_t put_shared_in_either(struct compile *k, unsigned n, uint8_t *pointer)
+{
+    int share = k->share_of[n];
+
+    *pointer = HOST_T0;
+    if (k->r10_share == share)
+        return put_shared(k, n);
+    if (k->r11_share != share)
+        emit_load(&k->e, HOST_T1, ABS(k->t->shared[share]));
+    k->r11_share = share;
+    *pointer = HOST_T1;
+    return (int32_t)(k->share_at[n] - k->share[share].lo);
 }
 
 int32_t put_stack_access(struct compile *k, unsigned n, bool push)
