@@ -49,6 +49,30 @@ static void test_crossing_instruction(void **state)
     guest_close(&g);
 }
 
+/* Bytes that are no instruction, and are one when the second of them changes. */
+GUEST(undecodable64, 64, ".byte 0x0f, 0x0a");
+
+static void test_undecodable_bytes(void **state)
+{
+    const uint8_t second = 0xc8; /* bswap eax */
+    struct guest g;
+    (void)state;
+
+    guest_open(&g, 64);
+    RUN(&g, undecodable64);
+    assert_int_equal(g.s.gpr[RDI], VEC_UD);
+    assert_true(mem_write(g.mem, gpa_make(CODE + 1), &second, 1));
+    g.s.rip = CODE;
+    g.s.gpr[RAX] = 0x11223344;
+    g.s.halted = false;
+    g.vcpu->ops->set_state(g.vcpu, &g.s);
+    assert_int_equal(g.vcpu->ops->run(g.vcpu), ENGINE_EXIT_HALTED);
+    g.vcpu->ops->get_state(g.vcpu, &g.s);
+    assert_int_equal(g.s.rip, CODE + 3);
+    assert_int_equal(g.s.gpr[RAX], 0x44332211);
+    guest_close(&g);
+}
+
 /* --- the cache's bounds --- */
 
 /* Far more code than the arena holds, twice. */
@@ -154,6 +178,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_self_modifying),
         cmocka_unit_test(test_crossing_instruction),
+        cmocka_unit_test(test_undecodable_bytes),
         cmocka_unit_test(test_cache_drops_everything),
         cmocka_unit_test(test_trim),
         cmocka_unit_test(test_code_written_often),
