@@ -31,8 +31,8 @@ static uint64_t bit_distance(const struct interp *c, const struct uop *u, const 
 {
     if (likely(stop->index == 0))
         return 0;
-    return (uint64_t)(u->opsize == 8 ? (int64_t)GPR64(stop->index - 1u) >> 6 << 3
-                                     : (int64_t)(int32_t)GPR32(stop->index - 1u) >> 5 << 2);
+    return (uint64_t)(u->opsize == 8 ? ((int64_t)GPR64(stop->index - 1u) >> 6) * 8
+                                     : ((int64_t)(int32_t)GPR32(stop->index - 1u) >> 5) * 4);
 }
 
 /* Where the second access of u was: below the stack's top, or where RSI points to. */
