@@ -325,6 +325,47 @@ static void flags_pass_through_shifts(void **unused)
     guest_close(&g);
 }
 
+/* --- far branches --- */
+
+/* Does native code add this to an address? */
+static bool has_distance(struct translate *t, const uint8_t *bytes, unsigned n, int64_t distance)
+{
+    const struct native_block *b = translated(t, bytes, n);
+    ZydisDecodedInstruction i;
+    ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+    const uint8_t *end = t->code.rw + t->code.used;
+
+    assert_non_null(b);
+    for (const uint8_t *at = b->entry[FLAGS_IN_PLACE]; at < end; at += i.length) {
+        if (!decode(at, (size_t)(end - at), &i, op))
+            break;
+        if (i.mnemonic == ZYDIS_MNEMONIC_LEA && op[1].mem.disp.value == distance)
+            return true;
+    }
+    return false;
+}
+
+/* Targets of the last ones lie above 2 GiB from the page: displacements end there. */
+static void far_branches_do_not_wrap(void **unused)
+{
+    static const uint8_t code[][6] = {{0xe9, 0xf0, 0xff, 0xff, 0x7f, 0x90}, /* jmp */
+                                      {0xe9, 0xff, 0xff, 0xff, 0x7f, 0x90},
+                                      {0xe8, 0xff, 0xff, 0xff, 0x7f, 0x90},  /* call */
+                                      {0x0f, 0x84, 0xff, 0xff, 0xff, 0x7f}}; /* je */
+    struct guest g;
+    struct translate *t;
+
+    (void)unused;
+    guest_open_on(&g, 64, "translate", true, 1);
+    g.vcpu->ops->set_state(g.vcpu, &g.s);
+    t = (struct translate *)g.vcpu;
+    assert_true(has_distance(t, code[0], 5, INT64_C(0x7ffffff5)));
+    assert_false(has_distance(t, code[1], 5, INT32_MIN + INT64_C(4)));
+    assert_false(has_distance(t, code[2], 5, INT32_MIN + INT64_C(4)));
+    assert_false(has_distance(t, code[3], 6, INT32_MIN + INT64_C(5)));
+    guest_close(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +373,7 @@ int main(void)
         cmocka_unit_test(nothing_is_written_beyond_the_end),
         cmocka_unit_test(plain_instructions_stay_what_they_are),
         cmocka_unit_test(flags_pass_through_shifts),
+        cmocka_unit_test(far_branches_do_not_wrap),
     };
 
     if (!engine_find("translate")) {

@@ -61,6 +61,12 @@ static void put_go(struct compile *k, unsigned instructions)
     emit_form(&k->e, &jump);
 }
 
+/* Does a displacement reach u's target? With 32-bit addresses it wraps like them. */
+static bool is_within_reach(const struct compile *k, const struct uop *u)
+{
+    return k->word == 4 || u->imm == (int32_t)u->imm;
+}
+
 /* The address that u->imm means. */
 static void put_direct_target(struct compile *k, const struct uop *u, unsigned to)
 {
@@ -97,6 +103,10 @@ void put_far_direct(struct compile *k, const struct uop *u)
     uint8_t *other;
     bool was_cold;
 
+    if (!is_within_reach(k, u)) {
+        put_leave(k, copy, k->flags);
+        return;
+    }
     flags_away(k);
     if (u->imm <= (int64_t)u->off || k->word == 4)
         add_leave(k, put_poll(k), copy);
@@ -214,7 +224,7 @@ static void put_far_call(struct compile *k, unsigned n)
     add_leave(k, put_poll(k), copy);
     other = put_known_target(k, u, HOST_T1);
     put_push_return(k, n);
-    put_word_lea(k, HOST_T0, HOST_T1, (int32_t)u->imm - u->off - u->len);
+    put_word_lea(k, HOST_T0, HOST_T1, (int32_t)(u->imm - u->off - u->len));
     put_count(k, u->n);
     if (makes_pair(u)) {
         put_pair_up(k);
@@ -264,7 +274,8 @@ bool far_end_is_possible(const struct compile *k, unsigned n)
     const struct uop *u = uop_of(k, n);
 
     if (u->opsize != k->word || code32_is_based(k, n) || code32_refuses(k, n) ||
-        i->meta.branch_type != ZYDIS_BRANCH_TYPE_NEAR)
+        i->meta.branch_type != ZYDIS_BRANCH_TYPE_NEAR ||
+        (compile_goes_to(k, n) && !is_within_reach(k, u)))
         return false;
     return k->op[n][0].type != ZYDIS_OPERAND_TYPE_MEMORY || address_fits(u);
 }
