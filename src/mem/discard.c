@@ -11,9 +11,11 @@
  *
  * Invariants
  *   D1  a frame with FLAG_DISCARD lies in exactly one run and has no host page by its state
- *   D2  before a frame gets its host page again, its run is flushed: it reads as zeros then
+ *   D2  before a frame gets its host page again, its run is flushed: it reads as zeros then; who
+ *       writes all of it takes it out of its run instead
  */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
@@ -176,6 +178,36 @@ void discard_forget_last(struct guest_mem *mem)
     mem->flag[last->first + last->count] &= (uint8_t)~FLAG_DISCARD;
     d->pages--;
     d->runs -= last->count == 0;
+}
+
+/* Without page n of it, there is one run less, the same, or one more. */
+static void run_cut(struct discard *d, unsigned r, uint64_t n)
+{
+    struct discard_run *run = &d->run[r];
+    struct discard_run rest = {.first = run->first + n + 1, .count = run->count - n - 1};
+
+    run->count = n;
+    if (!n && rest.count)
+        *run = rest;
+    else if (!n)
+        memmove(run, run + 1, (--d->runs - r) * sizeof *run);
+    else if (rest.count)
+        d->run[d->runs++] = rest;
+}
+
+bool discard_take_back(struct guest_mem *mem, uint64_t index)
+{
+    struct discard *d = &mem->discard;
+    unsigned r = 0;
+
+    if (!(mem->flag[index] & FLAG_DISCARD) || d->runs == DISCARD_RUNS_MAX)
+        return false;
+    while (index - d->run[r].first >= d->run[r].count)
+        r++;
+    run_cut(d, r, index - d->run[r].first);
+    mem->flag[index] &= (uint8_t)~FLAG_DISCARD;
+    d->pages--;
+    return true;
 }
 
 void mem_give_back_flush(struct guest_mem *mem)

@@ -427,6 +427,8 @@ void discard_settle(struct guest_mem *mem);
 bool discard_last(const struct guest_mem *mem, uint64_t *index);
 /* It is not to be given back: its host page is another frame's now. */
 void discard_forget_last(struct guest_mem *mem);
+/* The frame has its own host page, which still waits, with any bytes again. False: it has none. */
+bool discard_take_back(struct guest_mem *mem, uint64_t index);
 
 /* spare.c */
 void spare_init(struct guest_mem *mem);

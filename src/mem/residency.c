@@ -113,8 +113,11 @@ void own_page_ready(struct guest_mem *mem, uint64_t index)
 
 void own_page_take(struct guest_mem *mem, uint64_t index)
 {
+    bool is_here = discard_take_back(mem, index);
+
     own_page_ready(mem, index);
-    (void)spare_take(mem, index);
+    if (!is_here)
+        (void)spare_take(mem, index);
 }
 
 /* The frame gets a host page that reads as zeros. */

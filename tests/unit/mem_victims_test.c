@@ -131,6 +131,51 @@ static void host_pages_are_handed_on_where_the_host_allows_it(void **state)
         assert_int_equal(got, 0);
 }
 
+/* Host pages that wait to be handed on. */
+static uint64_t waiting(const struct mem_world *w)
+{
+    struct mem_store_info info;
+
+    mem_store_info(w->mem, &info);
+    return mem_host_bytes(w->mem) / PAGE - in_state(w, PAGE_RESIDENT) - info.swap_staging_pages;
+}
+
+/* Read from the first to the last over and over: the last that left are those just read before. */
+static void what_comes_back_soon_has_its_host_page_still(void **state)
+{
+    const struct mem_orders orders = {.limit_bytes = 100 * PAGE,
+                                      .target_bytes = ANY,
+                                      .means = MEM_MEANS_SWAP,
+                                      .without_cures = true}; /* one page at a time */
+    struct mem_world w;
+    unsigned own = 0;
+    (void)state;
+
+    world_open(&w, 512, 512, 0, NULL);
+    mem_set_orders(w.mem, &orders);
+    for (uint64_t n = 0; n < 400; n++) {
+        if (n < 200)
+            fill_frames(&w, n, 1);
+        assert_true(reads_as(&w, n % 200, n % 200));
+        if (n % 4 == 3)
+            serve(&w);
+    }
+    bool can_move = stats(&w)->host_pages_moved > 0;
+    for (uint64_t g = 200; g-- > 0;) {
+        uint64_t before = waiting(&w), moved = stats(&w)->host_pages_moved;
+        if (before < 2 || state_of(&w, g) == PAGE_RESIDENT)
+            continue;
+        assert_true(reads_as(&w, g, g));
+        assert_int_equal(waiting(&w), before - 1);
+        own += stats(&w)->host_pages_moved == moved;
+    }
+    if (!can_move)
+        print_message("SKIP: the host moves no pages (userfaultfd)\n");
+    else
+        assert_true(own > 0);
+    world_close(&w);
+}
+
 static void under_pressure_ages_are_finer(void **state)
 {
     struct mem_world w;
@@ -354,6 +399,7 @@ int main(void)
         cmocka_unit_test(the_idlest_leave_first),
         cmocka_unit_test(seldom_used_before_often_used),
         cmocka_unit_test(host_pages_are_handed_on_where_the_host_allows_it),
+        cmocka_unit_test(what_comes_back_soon_has_its_host_page_still),
         cmocka_unit_test(under_pressure_ages_are_finer),
         cmocka_unit_test(file_pages_before_others_of_their_age),
         cmocka_unit_test(tables_and_code_last_and_pinned_never),
