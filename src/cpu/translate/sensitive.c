@@ -24,11 +24,12 @@ void put_guard(struct compile *k, const struct uop *pair, uint32_t address, enum
     put_slow_if(k, refused == GUARD_NOT_ZERO ? 5 : 4, pair);
 }
 
+/* A program's are on their way to a fault, whose frame has the flags. */
 const struct uop *put_kernel_only(struct compile *k, unsigned n)
 {
     const struct uop *pair = fallback_pair(k, n, CALLOUT_STATE);
 
-    flags_before(k, k->live[n + 1]);
+    flags_before(k, k->t->c.cpl ? RFLAGS_ARITH : k->live[n + 1]);
     put_guard(k, pair, ABS(k->t->c.cpl), GUARD_NOT_ZERO);
     return pair;
 }
