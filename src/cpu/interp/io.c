@@ -114,8 +114,10 @@ static const struct uop *step_done(struct interp *c, const struct uop *u, enum x
     if (u->prefix & (UOP_REP | UOP_REPNE)) {
         uint64_t left = (c->gpr[RCX] - 1) & address_mask(u);
         set_address_reg(c, u, RCX, left);
-        if (left)
+        if (left) {
+            c->icount++; /* nobody is to find two states at one count */
             return leave_at(c, u);
+        }
     }
     return goto_next_insn(c, u);
 }
