@@ -232,14 +232,6 @@ static void wait_for_room(struct guest_mem *mem)
     mem->allowance.waited_ns += host_ns() - begin;
 }
 
-/* What cannot be written takes no more than its allowance, though host pages would be left. */
-static bool staged_in_vain(const struct guest_mem *mem, uint64_t goal)
-{
-    uint64_t pages = stores_held_bytes(mem) + (stores_staged_pages(mem) << PAGE_SHIFT);
-
-    return mem->swap && swap_trouble(mem->swap) && pages > goal + allowance_bytes(mem);
-}
-
 /* False: in a hurry, it is to go on soon. */
 static bool keep_limit(struct guest_mem *mem, uint64_t now_ns)
 {
@@ -261,7 +253,7 @@ static bool keep_limit(struct guest_mem *mem, uint64_t now_ns)
     set_trigger(mem, how == RECLAIM_DONE ? soft : limit);
     if (mem_host_bytes(mem) > limit && is_hurried(mem))
         return false;
-    if (mem_host_bytes(mem) > limit || staged_in_vain(mem, goal))
+    if (mem_host_bytes(mem) > limit)
         stall_for_space(mem);
     else
         stall_clear(mem, STALL_SPACE);
