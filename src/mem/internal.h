@@ -142,14 +142,6 @@ struct ageing {
 };
 
 /*
- * Under a limit: room for pages on their way to a file. waited_ns: for the file, since since_ns,
- * because there were more
- */
-struct allowance {
-    uint64_t pages, since_ns, waited_ns;
-};
-
-/*
  * settled.c. back: pages that came back, by the seconds that they had been idle; both counts are
  * halved when they are many. hand: where the search goes on; budget: in pages that came
  */
@@ -211,7 +203,6 @@ struct guest_mem {
 
     struct mem_reclaim_stats stats;
     struct mem_orders orders;
-    struct allowance allowance;
     struct settled settled;
     uint64_t latency[MEM_LATENCIES][MEM_LATENCY_BUCKETS];
     /* more frames in host memory than this: the hook is called, once until the next service */

@@ -118,7 +118,6 @@ enum err mem_create(struct guest_mem **out, uint64_t size_bytes)
     mem->victims.from = PAGE_RESIDENT;
     mem->oldest.from = PAGE_COMPRESSED;
     mem->swap_read_ns = SWAP_READ_SLOW_NS;
-    mem->allowance.pages = SWAP_STAGING_PAGES;
     mem->orders = (struct mem_orders){.limit_bytes = UINT64_MAX, .target_bytes = UINT64_MAX};
     *out = mem;
     return ERR_OK;

@@ -26,12 +26,6 @@
 #define BACKGROUND_NS  (10 * MS)
 #define SPARES_NS      (50 * MS)
 
-#define ALLOWANCE_LEAST 128
-#define ALLOWANCE_MOST  SWAP_STAGING_PAGES
-#define ALLOWANCE_NS    (1000 * MS)
-#define ALLOWANCE_SHORT 64  /* waiting for one part in so many: too little */
-#define ALLOWANCE_AMPLE 512 /* for less than that: too much */
-
 static bool may_swap(const struct guest_mem *mem)
 {
     return mem->swap && mem->orders.means & MEM_MEANS_SWAP;
@@ -39,28 +33,9 @@ static bool may_swap(const struct guest_mem *mem)
 
 static uint64_t allowance_bytes(const struct guest_mem *mem)
 {
-    uint64_t most = mem->allowance.pages << PAGE_SHIFT, part = mem->orders.limit_bytes / 32;
+    uint64_t most = SWAP_STAGING_PAGES * PAGE_SIZE, part = mem->orders.limit_bytes / 32;
 
     return may_swap(mem) || smart_is_allowed(mem) ? (part < most ? part : most) & PAGE_MASK : 0;
-}
-
-/*
- * Once a second: twice as much when the guest waited for the file for a part of the time, half as
- * much when hardly ever: while few pages go to the file, their room is the guest's.
- */
-static void allowance_adapt(struct guest_mem *mem, uint64_t now_ns)
-{
-    struct allowance *a = &mem->allowance;
-    uint64_t passed = now_ns - a->since_ns;
-
-    if (passed < ALLOWANCE_NS)
-        return;
-    if (a->waited_ns > passed / ALLOWANCE_SHORT)
-        a->pages = a->pages < ALLOWANCE_MOST / 2 ? a->pages * 2 : ALLOWANCE_MOST;
-    else if (a->waited_ns < passed / ALLOWANCE_AMPLE)
-        a->pages = a->pages / 2 > ALLOWANCE_LEAST ? a->pages / 2 : ALLOWANCE_LEAST;
-    a->since_ns = now_ns;
-    a->waited_ns = 0;
 }
 
 static uint64_t margin_bytes(uint64_t soft_bytes)
@@ -220,23 +195,11 @@ static void stall_for_space(struct guest_mem *mem)
                   mem->orders.limit_bytes >> 20, why_no_space(mem));
 }
 
-/* A page that leaves is in the staging until it is written. */
-static void wait_for_room(struct guest_mem *mem)
-{
-    uint64_t begin = host_ns();
-
-    while (stores_staged_pages(mem) << PAGE_SHIFT > allowance_bytes(mem) && wait_for_file(mem))
-        continue;
-    while (mem_host_bytes(mem) > mem->orders.limit_bytes && wait_for_file(mem))
-        continue;
-    mem->allowance.waited_ns += host_ns() - begin;
-}
-
 /* False: in a hurry, it is to go on soon. */
-static bool keep_limit(struct guest_mem *mem, uint64_t now_ns)
+static bool keep_limit(struct guest_mem *mem)
 {
     uint64_t limit = mem->orders.limit_bytes;
-    uint64_t soft = limit - allowance_bytes(mem);
+    uint64_t allowance = allowance_bytes(mem), soft = limit - allowance;
     uint64_t margin = margin_bytes(soft);
     uint64_t goal = soft - margin - (mem->discard.keep << PAGE_SHIFT);
     enum reclaimed how = RECLAIM_DONE;
@@ -248,8 +211,11 @@ static bool keep_limit(struct guest_mem *mem, uint64_t now_ns)
     /* As soon as a batch is worth it, so that host pages to be handed on do not run out. */
     if (stores_held_bytes(mem) > goal + margin / 2)
         how = reclaim(mem, goal, NO_DEADLINE);
-    wait_for_room(mem);
-    allowance_adapt(mem, now_ns);
+    /* A page that leaves is in the staging until it is written. */
+    while (stores_staged_pages(mem) << PAGE_SHIFT > allowance && wait_for_file(mem))
+        continue;
+    while (mem_host_bytes(mem) > limit && wait_for_file(mem))
+        continue;
     set_trigger(mem, how == RECLAIM_DONE ? soft : limit);
     if (mem_host_bytes(mem) > limit && is_hurried(mem))
         return false;
@@ -320,7 +286,7 @@ uint64_t mem_service(struct guest_mem *mem, uint64_t now_ns, uint64_t budget_ns)
         settled_work(mem);
     discard_settle(mem);
     /* Last: on its way elsewhere a page may take more room for a moment. */
-    if (!keep_limit(mem, now_ns))
+    if (!keep_limit(mem))
         next = now_ns;
     work_on_files(mem, SWAP_WHEN_DUE);
     if (mem->orders.share_scan_pages_per_s || stores_staged_pages(mem) || mem->discard.pages)
