@@ -62,7 +62,7 @@ check "explain tells the swap file" grep -q "Swap file $swap_file" "$tmp/text"
 check "explain says what is being done" grep -q 'What is being done about it: ' "$tmp/text"
 check "stat counts what moved" sh -c "'$umbra' stat held | grep -q 'pages written to the swap file'"
 check "stat --json has the flows" sh -c "'$umbra' stat held --json | grep -q '\"evicted_swapped\": [1-9]'"
-run 60 swap held --resident 40M --within 30s
+run 60 swap held --resident 40M --within 200s
 check "umbra swap reaches a size under load" [ "$status" = 0 ]
 check "and reports it" grep -q 'reached' "$tmp/out"
 check "and the rate" grep -q 'MiB/s' "$tmp/out"
@@ -96,7 +96,8 @@ check "ends it with 0" [ $? = 0 ]
 check "the swap file is gone, and its folder" [ ! -e "$state/held" ]
 
 # ---- a full disk, for ever ----
-start full --limit 80M --compress off --inject swap-write=ENOSPC@20-
+# From the first write on: none that is still under way may make room once more.
+start full --limit 80M --compress off --inject swap-write=ENOSPC@1-
 check "a guest that cannot be served waits" wait_for 60 stalls
 check "and says why, in one line" [ "$(grep -c 'waits: no space left' "$tmp/full.err")" = 1 ]
 check "explain says it" sh -c "'$umbra' explain full | grep -q 'The guest waits: no space left'"
@@ -122,7 +123,7 @@ check "it can be stopped" timeout 20 "$umbra" stop full
 wait "$pid"
 check "with status 0" [ $? = 0 ]
 check "and leaves nothing" [ ! -e "$state/full" ]
-start signal --limit 80M --compress off --inject swap-write=EIO@20-
+start signal --limit 80M --compress off --inject swap-write=EIO@1-
 check "it waits for a bad disk, too" wait_for 60 stalls
 kill -TERM "$pid"
 wait "$pid" 2> /dev/null
