@@ -68,7 +68,7 @@ check "and reports it" grep -q 'reached' "$tmp/out"
 check "and the rate" grep -q 'MiB/s' "$tmp/out"
 check "seen from outside, too" wait_for 20 sh -c "[ \$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status) -le $((64 << 10)) ]"
 check "explain remembers the wish" sh -c "'$umbra' explain held | grep -q 'You asked for at most 40.0 MiB'"
-check "--json is JSON for programs" sh -c "'$umbra' swap held --resident 40M --json 2> /dev/null | grep -q '\"reached\": true'"
+check "--json is JSON for programs" sh -c "'$umbra' swap held --resident 40M --within 200s --json 2> /dev/null | grep -q '\"reached\": true'"
 run 20 swap held --resident all
 check "the wish can be taken back" [ "$status" = 0 ]
 check "and is gone" sh -c "! '$umbra' explain held | grep -q 'You asked for'"
