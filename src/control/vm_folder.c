@@ -11,10 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "control/paths.h"
 
 /* How often somebody else may remove the folder between our making and our locking it. */
 #define OPEN_TRIES 8
+/* How long a VM that was killed may keep its file; one that runs has answered at its socket. */
+#define LOCK_WAIT_MS 10000
 
 /* ---- where ---- */
 
@@ -68,14 +71,15 @@ static enum err lock_dir(const char *dir, int how, int *fd)
     return err_new(ERR_NOTFOUND, "%s is gone, or in use", dir);
 }
 
-static bool is_held(const char *swap_file)
+/* Whether a VM holds its file, also after wait_ms milliseconds. */
+static bool is_held(const char *swap_file, unsigned wait_ms)
 {
     int fd = open(swap_file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     bool held;
 
     if (fd < 0)
         return false;
-    held = flock(fd, LOCK_EX | LOCK_NB) != 0;
+    held = !lock_file(fd, wait_ms);
     close(fd);
     return held;
 }
@@ -139,7 +143,7 @@ enum err vm_folder_open(struct vm_folder *out, const char *name, const char *swa
     if (err)
         return err;
     snprintf(out->swap_file, sizeof(out->swap_file), "%s/%s.vswp", out->dir, name);
-    if (!is_held(out->swap_file))
+    if (!is_held(out->swap_file, LOCK_WAIT_MS))
         return ERR_OK;
     out->is_own = false;
     return err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name", name);
@@ -185,7 +189,7 @@ static void sweep_one(const char *base, const char *name)
     snprintf(smart_file, sizeof(smart_file), "%s/%.*s.smart", dir, NAME_MAX_BYTES, name);
     if (lock_dir(dir, LOCK_EX | LOCK_NB, &dir_fd))
         return;
-    if (!is_held(swap_file) && !is_held(smart_file)) {
+    if (!is_held(swap_file, 0) && !is_held(smart_file, 0)) {
         unlink(swap_file);
         unlink(smart_file);
         (void)!rmdir(dir);

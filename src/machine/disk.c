@@ -14,7 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/lock.h"
+
 #define ALIGNMENT_MAX 4096
+/* How long a VM that was killed may keep its image. */
+#define LOCK_WAIT_MS 2000
 
 /* direct: -1 where the file system has no such thing */
 struct disk {
@@ -96,12 +100,7 @@ static enum err find_size(struct disk *disk)
 /* A lock of the open file description: it goes with the descriptor, also when we are killed. */
 static enum err lock(struct disk *disk)
 {
-    struct flock lock = {
-        .l_type = disk->read_only ? F_RDLCK : F_WRLCK,
-        .l_whence = SEEK_SET,
-    };
-
-    if (!fcntl(disk->fd, F_OFD_SETLK, &lock))
+    if (lock_records(disk->fd, disk->read_only ? F_RDLCK : F_WRLCK, LOCK_WAIT_MS))
         return ERR_OK;
     if (errno == EAGAIN || errno == EACCES)
         return err_new(ERR_INVAL, "disk %s is in use by another VM, or named twice%s", disk->path,

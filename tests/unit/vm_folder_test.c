@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -80,6 +82,43 @@ static void a_running_vm_keeps_its_file(void **state)
     vm_folder_sweep();
     assert_int_not_equal(access(first.swap_file, F_OK), 0);
     assert_int_not_equal(access(first.dir, F_OK), 0);
+    vm_folder_close(&first);
+}
+
+/*
+ * What a VM began of I/O when it was killed keeps its file locked for a while. Here a child that
+ * has the same descriptor is that I/O: it ends as soon as it is told, when others ask already.
+ */
+static void one_that_was_killed_is_waited_for(void **state)
+{
+    struct vm_folder first, second;
+    int told[2], fd;
+    pid_t child;
+
+    (void)state;
+    assert_int_equal(vm_folder_open(&first, "web1", NULL), ERR_OK);
+    fd = make_file(&first);
+    vm_folder_settle(&first);
+    assert_int_equal(pipe(told), 0);
+    child = fork();
+    if (!child) {
+        struct timespec pause = {.tv_nsec = 100000000};
+        char c;
+
+        (void)!read(told[0], &c, 1);
+        nanosleep(&pause, NULL);
+        _exit(0);
+    }
+    assert_true(child > 0);
+    close(fd);
+    assert_int_equal(write(told[1], "x", 1), 1);
+    assert_int_equal(vm_folder_open(&second, "web1", NULL), ERR_OK);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    close(told[0]);
+    close(told[1]);
+    vm_folder_settle(&second);
+    vm_folder_sweep();
+    vm_folder_close(&second);
     vm_folder_close(&first);
 }
 
@@ -171,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(makes_a_folder_closed_to_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_running_vm_keeps_its_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_was_killed_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_smart_paging_file_lies_beside_or_elsewhere, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_ours_stays, set_up, tear_down),

@@ -269,18 +269,39 @@ static void accept_client(struct qmp_server *server)
 
 /* ---- beginning and end ---- */
 
-static enum err listen_as(struct qmp_server *server, const char *name)
+static enum err socket_path(char path[SOCKET_PATH_MAX], const char *name)
 {
-    char dir[SOCKET_PATH_MAX], path[SOCKET_PATH_MAX];
+    char dir[SOCKET_PATH_MAX];
     enum err err = paths_socket_dir(dir, sizeof(dir), PATHS_CREATE);
 
-    if (!err)
-        err = paths_socket(path, sizeof(path), dir, name);
+    return err ? err : paths_socket(path, SOCKET_PATH_MAX, dir, name);
+}
+
+static enum err is_running(const char *name)
+{
+    return err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name", name);
+}
+
+enum err qmp_server_check_name(const char *name)
+{
+    char path[SOCKET_PATH_MAX];
+    enum err err = socket_path(path, name);
+    int fd = err ? -1 : listener_reach(path, SOCK_NONBLOCK);
+
+    if (fd < 0)
+        return err;
+    close(fd);
+    return is_running(name);
+}
+
+static enum err listen_as(struct qmp_server *server, const char *name)
+{
+    char path[SOCKET_PATH_MAX];
+    enum err err = socket_path(path, name);
+
     if (!err)
         err = listener_open(&server->listener, path);
-    if (err == ERR_BUSY)
-        err = err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name", name);
-    return err;
+    return err == ERR_BUSY ? is_running(name) : err;
 }
 
 enum err qmp_server_create(struct qmp_server **out, struct vm *vm)

@@ -22,6 +22,9 @@
 
 struct qmp_server;
 
+/* ERR_BUSY: a VM of that name listens at its socket. Other errors: there can be no such socket. */
+enum err qmp_server_check_name(const char *name) MUST_USE;
+
 /*
  * Makes the socket NAME.sock. ERR_BUSY: a VM of that name is running. A file left by a dead VM is
  * replaced.

@@ -168,7 +168,9 @@ int command_run(int count, char *const *words)
     if (options.vm.clock == CLOCK_INSTRUCTIONS && loop_is_plain_file(STDIN_FILENO))
         options.vm.input_file = STDIN_FILENO;
     loop_block_signals();
-    err = vm_create(&vm, &options.vm);
+    err = qmp_server_check_name(options.vm.name);
+    if (!err)
+        err = vm_create(&vm, &options.vm);
     if (!err && options.pool.pool)
         err = member_join(&member, vm, &options.pool);
     if (err) {

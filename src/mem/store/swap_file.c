@@ -12,39 +12,21 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "mem/store/swap_private.h"
 
 #define CREATE_TRIES 16
-#define LOCK_TRIES   100
+/* How long a VM that was killed may keep its file; one that runs has answered at its socket. */
+#define LOCK_WAIT_MS 10000
 /* Buffered files: so much may stay in the page cache before it is written out and dropped. */
 #define FORGET_WINDOW (UINT64_C(4) << 20)
 
 static bool is_same_file(const struct stat *a, const struct stat *b)
 {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-/*
- * A VM that was killed keeps its lock until the kernel has ended the I/O it had begun, some
- * milliseconds after the process is gone.
- */
-static bool lock(int fd)
-{
-    static const struct timespec pause = {.tv_nsec = 10000000};
-    bool ok = false;
-
-    for (int i = 0; i < LOCK_TRIES && !ok; i++) {
-        if (i)
-            nanosleep(&pause, NULL);
-        ok = !flock(fd, LOCK_EX | LOCK_NB);
-        if (!ok && errno != EWOULDBLOCK && errno != EINTR)
-            return false;
-    }
-    return ok;
 }
 
 static const struct {
@@ -72,7 +54,7 @@ enum err swap_remove_leftover(enum swap_use use, const char *path)
                       "%s is in the way of the %s and is no regular file: remove it or choose "
                       "another folder (%s)",
                       path, name, option);
-    else if (!lock(fd))
+    else if (!lock_file(fd, LOCK_WAIT_MS))
         err = errno == EWOULDBLOCK
                   ? err_new(ERR_BUSY,
                             "%s is the %s of a VM that runs: choose another name or another folder "
