@@ -193,6 +193,35 @@ static void a_distance_may_change(void **unused)
     }
 }
 
+/* --- loops whose numbers change --- */
+
+/* Adds another number in each of 400 turns, in a loop that has it in no address. */
+GUEST(inner_numbers, 64,
+      "mov $400, %edx\n xor %edi, %edi\n"
+      "1: movb %dl, 2f+3(%rip)\n mov $20, %ecx\n xor %eax, %eax\n mov $0x200000, %ebx\n"
+      ".balign 16\n"
+      "2: add $1, %rax\n add %rax, (%rbx)\n add $8, %rbx\n dec %ecx\n jnz 2b\n"
+      "add %rax, %rdi\n dec %edx\n jnz 1b");
+
+static void numbers_of_a_loop_change_in_place(void **unused)
+{
+    (void)unused;
+    for (unsigned way = 0; way < sizeof ways / sizeof ways[0]; way++) {
+        struct guest g;
+        int64_t sum = 0;
+
+        if (!open_way(&g, way))
+            continue;
+        RUN(&g, inner_numbers);
+        for (unsigned n = 1; n <= 400; n++)
+            sum += 20 * (int8_t)n;
+        assert_int_equal(g.s.gpr[RDI], sum);
+        assert_true(stats_of(&g)->code_patches >= 390);
+        assert_true(stats_of(&g)->native_blocks < 20);
+        guest_close(&g);
+    }
+}
+
 /* --- flags that count because of code elsewhere --- */
 
 /* The target is one line on: first it kills the carry, then it asks for it. */
@@ -289,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_functions_do_what_they_say),
         cmocka_unit_test(a_distance_may_change),
+        cmocka_unit_test(numbers_of_a_loop_change_in_place),
         cmocka_unit_test(flags_come_to_count),
         cmocka_unit_test(bytes_that_come_back_are_known),
         cmocka_unit_test(code_written_by_a_device_is_stale),

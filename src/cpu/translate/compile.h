@@ -134,7 +134,7 @@ struct compile {
     unsigned share_count;
     int8_t share_of[BLOCK_MAX_INSNS]; /* NO_SHARE, or whose it is, and its displacement */
     int64_t share_at[BLOCK_MAX_INSNS];
-    bool is_move[BLOCK_MAX_INSNS]; /* the number that it adds is in displacements */
+    bool is_move[BLOCK_MAX_INSNS]; /* the number that it adds is in displacements, steps */
     bool in_run, end_shares; /* end_shares: the end that is written belongs to a run's first copy */
     int r10_share;           /* r10 holds the host address of this share's lo */
     int32_t stack_moves;     /* of PUSHes and POPs of a run, which r9 does not know yet */
@@ -289,6 +289,12 @@ void share_begin(struct share *s, const struct compile *k, unsigned n, const str
 bool share_join(struct share *s, const struct compile *k, unsigned n, const struct access *a);
 /* Which register instruction n moves by a number, and by how much. */
 unsigned moved_register(const struct compile *k, unsigned n, int64_t *by);
+/*
+ * Of instructions first to end - 1: which move a register of these shares' addresses, so that their
+ * numbers are in displacements and steps.
+ */
+void note_moves(struct compile *k, unsigned first, unsigned end, const struct share *s,
+                unsigned count);
 bool is_push_or_pop(const struct compile *k, unsigned n);
 /* Is it one that only computes? */
 bool belongs_to_runs(struct compile *k, unsigned n);

@@ -247,7 +247,6 @@ static bool settle(struct loop *l, struct compile *k)
 void loop_find(struct compile *k)
 {
     struct loop *l = &k->loop;
-    int64_t by;
 
     memset(l, 0, sizeof *l);
     l->stepper = NO_REGISTER;
@@ -256,7 +255,5 @@ void loop_find(struct compile *k)
         l->end = NO_LOOP;
         return;
     }
-    /* The numbers are in steps. */
-    for (unsigned n = 0; n <= l->end; n++)
-        k->is_move[n] = moved_register(k, n, &by) != NO_REGISTER;
+    note_moves(k, 0, l->end, l->share, l->shares); /* in steps, too */
 }

@@ -260,7 +260,7 @@ static void put_distance(struct compile *k, struct value a, struct value b)
 /*
  * Before its jump back a loop mostly compares a register that moves with one that does not, or
  * moves one until it is zero. Few iterations before that it is left to the first copy. Where that
- * is not what it waits for, nothing is lost.
+ * is not what it waits for, or its numbers have changed since, nothing is lost.
  */
 static void put_guess(struct compile *k, struct refused *r)
 {

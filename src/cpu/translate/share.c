@@ -268,13 +268,17 @@ static bool settle(struct compile *k, unsigned first, unsigned end)
 
 /* --- the first copy --- */
 
-/* The numbers that registers move by are in displacements. */
-static void note_moves(struct compile *k, unsigned first, unsigned end)
+void note_moves(struct compile *k, unsigned first, unsigned end, const struct share *s,
+                unsigned count)
 {
     int64_t by;
 
-    for (unsigned n = first; n < end; n++)
-        k->is_move[n] = moved_register(k, n, &by) != NO_REGISTER;
+    for (unsigned n = first; n < end; n++) {
+        unsigned moves = moved_register(k, n, &by);
+
+        for (unsigned i = 0; i < count && moves != NO_REGISTER; i++)
+            k->is_move[n] |= s[i].base == 8 * moves || s[i].index == 8 * moves;
+    }
 }
 
 static void put_gate_before(struct compile *k, unsigned first, unsigned end)
@@ -294,7 +298,7 @@ void shares_before(struct compile *k, unsigned n)
     k->looked_up_to = end;
     if (end == n || !settle(k, n, end))
         return;
-    note_moves(k, n, end);
+    note_moves(k, n, end, k->share, k->share_count);
     put_gate_before(k, n, end);
     k->run[k->run_count] = (struct run){
         .first = n, .end = end, .with_end = end < k->n && k->share_of[end] != NO_SHARE};
