@@ -21,6 +21,14 @@ static bool decode(const uint8_t *bytes, size_t n, ZydisDecodedInstruction *i,
     return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, bytes, n, i, op));
 }
 
+/* The engine of a guest of its own, ready to translate. */
+static struct translate *opened(struct guest *g)
+{
+    guest_open_on(g, 64, "translate", true, 1);
+    g->vcpu->ops->set_state(g->vcpu, &g->s);
+    return (struct translate *)g->vcpu;
+}
+
 static void memory_operands_mean_what_they_say(void **unused)
 {
     static const int32_t disps[] = {0, 1, -1, 127, -128, 128, -129, INT32_MAX, INT32_MIN};
@@ -269,12 +277,9 @@ static void try_mnemonic(struct translate *t, ZydisMnemonic m)
 static void plain_instructions_stay_what_they_are(void **unused)
 {
     struct guest g;
-    struct translate *t;
+    struct translate *t = opened(&g);
 
     (void)unused;
-    guest_open_on(&g, 64, "translate", true, 1);
-    g.vcpu->ops->set_state(g.vcpu, &g.s);
-    t = (struct translate *)g.vcpu;
     forms_tried = forms_written = 0;
     for (unsigned m = 1; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++) {
         unsigned before = forms_tried;
@@ -314,12 +319,9 @@ static void flags_pass_through_shifts(void **unused)
     static const uint8_t dead[] = {0x01, 0xf7, 0x8b, 0x0b, 0xd3, 0xe0, 0x31, 0xd2};
     static const uint8_t live[] = {0x01, 0xf7, 0x8b, 0x0b, 0xd3, 0xe0, 0x0f, 0x92, 0xc2};
     struct guest g;
-    struct translate *t;
+    struct translate *t = opened(&g);
 
     (void)unused;
-    guest_open_on(&g, 64, "translate", true, 1);
-    g.vcpu->ops->set_state(g.vcpu, &g.s);
-    t = (struct translate *)g.vcpu;
     assert_int_equal(count_flags_away(t, dead, sizeof dead), 0);
     assert_int_equal(count_flags_away(t, live, sizeof live), 1);
     guest_close(&g);
@@ -353,12 +355,9 @@ static void far_branches_do_not_wrap(void **unused)
                                       {0xe8, 0xff, 0xff, 0xff, 0x7f, 0x90},  /* call */
                                       {0x0f, 0x84, 0xff, 0xff, 0xff, 0x7f}}; /* je */
     struct guest g;
-    struct translate *t;
+    struct translate *t = opened(&g);
 
     (void)unused;
-    guest_open_on(&g, 64, "translate", true, 1);
-    g.vcpu->ops->set_state(g.vcpu, &g.s);
-    t = (struct translate *)g.vcpu;
     assert_true(has_distance(t, code[0], 5, INT64_C(0x7ffffff5)));
     assert_false(has_distance(t, code[1], 5, INT32_MIN + INT64_C(4)));
     assert_false(has_distance(t, code[2], 5, INT32_MIN + INT64_C(4)));

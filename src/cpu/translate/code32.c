@@ -112,24 +112,20 @@ void code32_form(const ZydisDecodedInstruction *i, struct x_form *f)
     }
 }
 
+static void put_word_form(struct compile *k, struct x_form f)
+{
+    f.w = k->word == 8;
+    emit_form(&k->e, &f);
+}
+
 void put_word_lea(struct compile *k, unsigned to, unsigned from, int32_t disp)
 {
-    emit_form(&k->e, &(struct x_form){.op = 0x8d,
-                                      .w = k->word == 8,
-                                      .reg = (uint8_t)to,
-                                      .rm = XRM_MEM,
-                                      .base = (uint8_t)from,
-                                      .index = X_NONE,
-                                      .disp = disp});
+    put_word_form(k, lea_form(to, from, disp));
 }
 
 void put_word_move(struct compile *k, unsigned to, unsigned from)
 {
-    emit_form(&k->e, &(struct x_form){.op = 0x89,
-                                      .w = k->word == 8,
-                                      .reg = (uint8_t)from,
-                                      .rm = XRM_REG,
-                                      .base = (uint8_t)to});
+    put_word_form(k, move_form(to, from));
 }
 
 struct x_form word_at_t0(const struct compile *k, unsigned op, unsigned reg)

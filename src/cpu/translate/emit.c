@@ -131,22 +131,35 @@ void emit_pop_at(struct emit *e, uint32_t address)
     emit_form(e, &(struct x_form){.op = 0x8f, .rm = XRM_ABS, .disp = (int32_t)address});
 }
 
+struct x_form move_form(unsigned to, unsigned from)
+{
+    return (struct x_form){
+        .op = 0x89, .w = true, .reg = (uint8_t)from, .rm = XRM_REG, .base = (uint8_t)to};
+}
+
+struct x_form lea_form(unsigned to, unsigned base, int32_t disp)
+{
+    return (struct x_form){.op = 0x8d,
+                           .w = true,
+                           .reg = (uint8_t)to,
+                           .rm = XRM_MEM,
+                           .base = (uint8_t)base,
+                           .index = X_NONE,
+                           .disp = disp};
+}
+
 void emit_move(struct emit *e, unsigned to, unsigned from)
 {
-    emit_form(e,
-              &(struct x_form){
-                  .op = 0x89, .w = true, .reg = (uint8_t)from, .rm = XRM_REG, .base = (uint8_t)to});
+    struct x_form f = move_form(to, from);
+
+    emit_form(e, &f);
 }
 
 void emit_lea(struct emit *e, unsigned to, unsigned base, int32_t disp)
 {
-    emit_form(e, &(struct x_form){.op = 0x8d,
-                                  .w = true,
-                                  .reg = (uint8_t)to,
-                                  .rm = XRM_MEM,
-                                  .base = (uint8_t)base,
-                                  .index = X_NONE,
-                                  .disp = disp});
+    struct x_form f = lea_form(to, base, disp);
+
+    emit_form(e, &f);
 }
 
 void emit_imm32(struct emit *e, unsigned reg, uint32_t value)

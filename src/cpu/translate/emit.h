@@ -48,6 +48,10 @@ void emit_u8(struct emit *e, unsigned v);
 void emit_u32(struct emit *e, uint32_t v);
 void emit_u64(struct emit *e, uint64_t v);
 
+/* MOV and LEA of 64 bits, for callers that want another width. */
+struct x_form move_form(unsigned to, unsigned from);
+struct x_form lea_form(unsigned to, unsigned base, int32_t disp);
+
 /* Whole instructions; addresses as 32-bit absolute. None touches flags. */
 void emit_load(struct emit *e, unsigned reg, uint32_t address);  /* 64 bits */
 void emit_store(struct emit *e, unsigned reg, uint32_t address); /* 64 bits */
