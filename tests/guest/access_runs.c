@@ -40,18 +40,21 @@ static void loads(unsigned n)
     }
 }
 
+/* Runs `what` on a, b and c with the stack pointer `at` bytes beyond AROUND. */
+#define ON_STACK(at, a, b, c, what)                                                                \
+    asm volatile("mov %%rsp, %%r15\n\tmov %[sp], %%rsp\n\t" what "mov %%r15, %%rsp"                \
+                 : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c)                                           \
+                 : [sp] "r"(AROUND + (at))                                                         \
+                 : "memory", "cc", "r15")
+
 static void stack(unsigned n)
 {
     for (int at = -16; at <= 48; at += 8) {
         uint64_t a = n, b = n + 1, c = n + 2;
 
-        asm volatile("mov %%rsp, %%r15\n\tmov %[sp], %%rsp\n\t"
-                     "push %[a]\n\tpush %[b]\n\tpush %[c]\n\tsub $8, %%rsp\n\tmov %[a], (%%rsp)\n\t"
-                     "pop %[c]\n\tpop %[a]\n\tpop %[b]\n\tadd $8, %%rsp\n\tadd -8(%%rsp), %[c]\n\t"
-                     "mov %%r15, %%rsp"
-                     : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c)
-                     : [sp] "r"(AROUND + at)
-                     : "memory", "cc", "r15");
+        ON_STACK(at, a, b, c,
+                 "push %[a]\n\tpush %[b]\n\tpush %[c]\n\tsub $8, %%rsp\n\tmov %[a], (%%rsp)\n\t"
+                 "pop %[c]\n\tpop %[a]\n\tpop %[b]\n\tadd $8, %%rsp\n\tadd -8(%%rsp), %[c]\n\t");
         check(n, a, n + 2);
         check(n, b, n + 1);
         check(n, c, 2 * n);
@@ -64,13 +67,10 @@ static void calls(unsigned n)
     for (int at = -16; at <= 48; at += 8) {
         uint64_t a = n, b = n + 1, c = 0;
 
-        asm volatile("mov %%rsp, %%r15\n\tmov %[sp], %%rsp\n\t"
-                     "push %[a]\n\tpush %[b]\n\tcall 1f\n\tjmp 2f\n\t"
-                     "1: mov 8(%%rsp), %[c]\n\tadd 16(%%rsp), %[c]\n\tret\n\t"
-                     "2: pop %[a]\n\tpop %[b]\n\tmov %%r15, %%rsp"
-                     : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c)
-                     : [sp] "r"(AROUND + at)
-                     : "memory", "cc", "r15");
+        ON_STACK(at, a, b, c,
+                 "push %[a]\n\tpush %[b]\n\tcall 1f\n\tjmp 2f\n\t"
+                 "1: mov 8(%%rsp), %[c]\n\tadd 16(%%rsp), %[c]\n\tret\n\t"
+                 "2: pop %[a]\n\tpop %[b]\n\t");
         check(n, a, n + 1);
         check(n, b, n);
         check(n, c, 2 * n + 1);
