@@ -14,8 +14,6 @@
 #include "control/listen.h"
 #include "control/paths.h"
 
-#define ANSWER_SECONDS 3
-
 /* Removes the socket of a dead VM, unless a new one of that name is just being made. */
 static void remove_stale(const char *dir, const char *path)
 {
@@ -215,9 +213,9 @@ enum err qmp_link_ask(struct qmp_link *link, const char *command)
     return err;
 }
 
-enum err qmp_link_open(struct qmp_link *link, const char *name)
+enum err qmp_link_open(struct qmp_link *link, const char *name, unsigned answer_seconds)
 {
-    struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
+    struct timeval timeout = {.tv_sec = answer_seconds};
     json_t *message = NULL;
     enum err err = reach(link, name, 0);
 

@@ -2,7 +2,7 @@
 /*
  * The other end of the control socket. Two ways to use it:
  *
- *   open, call, close                 one question; every call ends within a few seconds
+ *   open, call, close                 one question; every call ends within a time that is given
  *   begin, then ask and take by poll  many VMs at once; nothing ever waits
  */
 #ifndef UMBRA_CONTROL_API_QMP_CLIENT_H
@@ -23,10 +23,18 @@ struct qmp_link {
 };
 
 /*
- * Connects to the VM `name` and does the handshake. ERR_NOTFOUND: no such VM runs (a dead one's
- * socket is removed); ERR_IO: it does not answer.
+ * For how many seconds an answer is waited for. A VM that is alive may take some to come to it,
+ * where its host's processors or disks are busy: who has one thing to ask or to order waits for
+ * that; who asks many VMs, or asks again and again, does not.
  */
-enum err qmp_link_open(struct qmp_link *link, const char *name) MUST_USE;
+enum { QMP_LINK_BRIEF_S = 3, QMP_LINK_PATIENT_S = 30 };
+
+/*
+ * Connects to the VM `name` and does the handshake; this and each call wait `answer_seconds` for an
+ * answer. ERR_NOTFOUND: no such VM runs (a dead one's socket is removed); ERR_IO: it does not
+ * answer.
+ */
+enum err qmp_link_open(struct qmp_link *link, const char *name, unsigned answer_seconds) MUST_USE;
 void qmp_link_close(struct qmp_link *link);
 
 /*

@@ -303,11 +303,12 @@ static enum err watch(struct balloon_run *run, enum watch_what what, struct look
         *end = WATCH_REACHED;
         if (is == run->size || (what == WATCH_RESIDENT && is < run->size))
             return ERR_OK;
-        *end = WATCH_STUCK;
-        if (l->now_ns - moved_ns >= POLICY_STUCK_NS)
-            return ERR_OK;
+        /* First: who gave a time wants no other means after it, however long a look took. */
         *end = WATCH_LATE;
         if (is_late(run, l->now_ns))
+            return ERR_OK;
+        *end = WATCH_STUCK;
+        if (l->now_ns - moved_ns >= POLICY_STUCK_NS)
             return ERR_OK;
         *end = WATCH_INTERRUPTED;
         if (!wait_a_moment(run))
@@ -446,7 +447,7 @@ int command_balloon(int count, char *const *words)
     if (!err)
         err = check_words(&run);
     if (!err)
-        err = qmp_link_open(&run.link, run.name);
+        err = qmp_link_open(&run.link, run.name, QMP_LINK_PATIENT_S);
     if (err)
         return cli_fail(err);
     run.signal_fd = cli_signal_fd();

@@ -23,7 +23,7 @@ int command_explain(int count, char *const *words)
         options_print(cli_json_options, stdout);
         return STATUS_OK;
     }
-    err = qmp_link_open(&link, given.name);
+    err = qmp_link_open(&link, given.name, QMP_LINK_PATIENT_S);
     if (!err) {
         err = qmp_link_call(&link, "x-umbra-memory", &memory);
         qmp_link_close(&link);

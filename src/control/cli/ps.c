@@ -17,7 +17,7 @@ static json_t *ask(const char *name)
 {
     struct qmp_link link;
     json_t *stats = NULL;
-    enum err err = qmp_link_open(&link, name);
+    enum err err = qmp_link_open(&link, name, QMP_LINK_BRIEF_S);
 
     if (!err) {
         err = qmp_link_call(&link, "x-umbra-stat", &stats);

@@ -8,7 +8,7 @@
 #include "control/api/qmp_client.h"
 #include "control/cli/command.h"
 
-#define RESTART_SECONDS 30
+#define RESTART_SECONDS 120
 
 static const struct option_spec no_options[] = {{NULL, NULL, NULL}};
 
@@ -88,7 +88,7 @@ int command_restart(int count, char *const *words)
         options_print(no_options, stdout);
         return STATUS_OK;
     }
-    err = qmp_link_open(&link, given.name);
+    err = qmp_link_open(&link, given.name, QMP_LINK_PATIENT_S);
     if (!err) {
         err = qmp_link_call(&link, "system_reset", &result);
         json_decref(result);

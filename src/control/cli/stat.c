@@ -58,7 +58,7 @@ static enum err from_file(const char *path, json_t **stats)
 static enum err from_vm(const char *name, json_t **stats)
 {
     struct qmp_link link;
-    enum err err = qmp_link_open(&link, name);
+    enum err err = qmp_link_open(&link, name, QMP_LINK_PATIENT_S);
 
     if (err)
         return err;
@@ -73,7 +73,7 @@ static int audit(const struct cli_vm_words *given)
     struct qmp_link link;
     json_t *result = NULL;
     bool agree;
-    enum err err = qmp_link_open(&link, given->name);
+    enum err err = qmp_link_open(&link, given->name, QMP_LINK_PATIENT_S);
 
     if (!err) {
         err = qmp_link_call(&link, "x-umbra-audit", &result);

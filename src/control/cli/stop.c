@@ -5,7 +5,8 @@
 #include "control/api/qmp_client.h"
 #include "control/cli/command.h"
 
-#define STOP_SECONDS 10
+/* A host with slow disks takes its time to remove a large swap file. */
+#define STOP_SECONDS 60
 
 static const struct option_spec no_options[] = {{NULL, NULL, NULL}};
 
@@ -27,7 +28,7 @@ int command_stop(int count, char *const *words)
         options_print(no_options, stdout);
         return STATUS_OK;
     }
-    err = qmp_link_open(&link, given.name);
+    err = qmp_link_open(&link, given.name, QMP_LINK_PATIENT_S);
     if (!err) {
         err = qmp_link_call(&link, "quit", &result);
         json_decref(result);

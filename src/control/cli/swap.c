@@ -224,7 +224,7 @@ static void print_text(const struct swap_run *run)
 static enum err swap_vm(struct swap_run *run)
 {
     struct qmp_link link;
-    enum err err = qmp_link_open(&link, run->name);
+    enum err err = qmp_link_open(&link, run->name, QMP_LINK_PATIENT_S);
 
     if (err)
         return err;

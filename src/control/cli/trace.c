@@ -304,7 +304,7 @@ int command_trace(int count, char *const *words)
     if (!err && !run.name)
         err = err_new(ERR_INVAL, "name the VM; umbra ps lists those that run");
     if (!err)
-        err = qmp_link_open(&link, run.name);
+        err = qmp_link_open(&link, run.name, QMP_LINK_PATIENT_S);
     if (!err) {
         err = trace_vm(&run, &link);
         qmp_link_close(&link);

@@ -74,7 +74,7 @@ static enum err ask(const struct walk_words *words, json_t **result)
 {
     json_t *arguments = json_object();
     struct qmp_link link;
-    enum err err = qmp_link_open(&link, words->name);
+    enum err err = qmp_link_open(&link, words->name, QMP_LINK_PATIENT_S);
 
     if (!err) {
         if (words->gva)

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "control/api/qmp_client.h"
 #include "control/compare/child.h"
 #include "control/compare/statistics.h"
+#include "control/listen.h"
 #include "control/paths.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -28,7 +30,7 @@
 #define BALLOON_S      1
 #define RECLAIM_MOST_S 20
 #define ANSWER_MOST_S  600 /* one round of a command, or a guest that swaps */
-#define MANAGER_MOST_S 5
+#define MANAGER_MOST_S 60
 #define SILENT_MOST_S  60
 #define OFF_SECONDS    20
 #define BALLOON_SPARE  (2 * MIB)
@@ -175,7 +177,7 @@ static bool sample(struct runner *r)
 
     r->next_sample_s = now_s() + (r->phase == RECLAIM ? SAMPLE_HASTE_S : SAMPLE_S);
     if (!r->is_linked) {
-        r->is_linked = !qmp_link_open(&r->link, r->name);
+        r->is_linked = !qmp_link_open(&r->link, r->name, QMP_LINK_BRIEF_S);
         if (r->is_linked && !r->was_linked && r->means->shortage != SHORTAGE_POOL)
             ask(r, "x-umbra-limit", "bytes", NO_LIMIT);
         r->was_linked |= r->is_linked;
@@ -222,10 +224,14 @@ static void adjust_balloon(struct runner *r)
     ask(r, "balloon", "value", balloon_size(r));
 }
 
-static void begin_shortage(struct runner *r)
+/* late_s: since when it might have begun; a busy VM or host may take a while to answer. */
+static void begin_shortage(struct runner *r, double late_s)
 {
-    if (!sample(r))
-        return fail(r, "the VM does not answer on its control socket");
+    if (!sample(r)) {
+        if (late_s > SILENT_MOST_S)
+            fail(r, "the VM does not answer on its control socket");
+        return;
+    }
     r->shortage_s = newest(r)->at_s;
     r->next_sample_s = r->shortage_s;
     enter(r, RECLAIM);
@@ -249,7 +255,7 @@ static void advance(struct runner *r)
     if ((r->phase == BOOT || r->phase == RESTART) && passed > BOOT_MOST_S)
         return fail(r, "the guest did not start the workload in time");
     if (r->phase == WARM && passed >= r->plan->warm_seconds)
-        return begin_shortage(r);
+        return begin_shortage(r, passed - r->plan->warm_seconds);
     if (r->phase == RECLAIM && (holds_target(r) || passed > RECLAIM_MOST_S)) {
         r->run->marks.is_reached = holds_target(r);
         r->run->marks.reached = newest(r)->at_s;
@@ -313,8 +319,14 @@ static enum err start_manager(struct runner *r)
     snprintf(messages, sizeof(messages), "%s/manager", r->folder);
     err = child_start(&r->manager, words, messages);
     for (unsigned i = 0; !err && i < MANAGER_MOST_S * 50; i++) {
-        if (!paths_pool_socket(path, sizeof(path), r->name, PATHS_CREATE) && !access(path, F_OK))
+        int fd = paths_pool_socket(path, sizeof(path), r->name, PATHS_CREATE)
+                     ? -1
+                     : listener_reach(path, SOCK_NONBLOCK);
+
+        if (fd >= 0) {
+            close(fd);
             return ERR_OK;
+        }
         nanosleep(&tick, NULL);
     }
     return err ? err : err_new(ERR_IO, "the manager of the pool does not start");
