@@ -43,7 +43,7 @@ static enum err print(struct top *top)
 
     if (top->config->form == TOP_FORM_JSON) {
         object = top_plain_json(&top->model);
-        bad = !object || json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+        bad = !object || json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
         json_decref(object);
         putchar('\n');
     } else {
