@@ -30,13 +30,13 @@ below() { [ "$(rss_mib)" -lt "$1" ]; }
 balloon() { run 60 balloon b "$@"; }
 says() { grep -q -- "$1" "$tmp/out" "$tmp/err"; }
 say() {
-    timeout 40 "$client" "$socket" '{"execute":"qmp_capabilities"}' "$@" > "$tmp/reply" || echo "client: $?" >> "$tmp/reply"
+    timeout 200 "$client" "$socket" '{"execute":"qmp_capabilities"}' "$@" > "$tmp/reply" || echo "client: $?" >> "$tmp/reply"
 }
 has() { grep -q -- "$1" "$tmp/reply"; }
 
 check "the guest's driver is there" wait_for 60 has_driver
 check "a shell" wait_for 30 grep -q "a shell" "$tmp/console"
-guest 10 "mkdir /r; mount -t ramfs r /r"
+check "which does what is typed" guest 20 "mkdir /r; mount -t ramfs r /r"
 
 # ---- down and up ----
 check "380 MiB are written" guest 60 "dd if=/dev/zero of=/r/f bs=1M count=380"
@@ -105,7 +105,7 @@ check "all of it" keeps 512
 
 # ---- QMP ----
 q='{"execute":"query-balloon"}'
-say '{"execute":"balloon","arguments":{"value":134217728}}' "$q" "$q" "$q" "$q" "$q" "$q"
+say '{"execute":"balloon","arguments":{"value":134217728}}' '~"data":{"actual":134217728}' "$q"
 check "balloon: accepted" has '^{"return":{}}'
 check "query-balloon" has '"actual":134217728'
 check "event BALLOON_CHANGE" has '"event":"BALLOON_CHANGE"'
@@ -114,9 +114,12 @@ check "its last value is the last" grep -q '"actual":134217728' <(tail -n 1 "$tm
 seconds=$(sed 's/.*"seconds":\([0-9]*\).*/\1/' "$tmp/events" | sort | uniq -c | awk '$1 > 2' | wc -l)
 check "not more than one a second" [ "$seconds" = 0 ]
 path='"path":"/machine/peripheral/balloon0"'
-say "{\"execute\":\"qom-set\",\"arguments\":{$path,\"property\":\"guest-stats-polling-interval\",\"value\":1}}" "$q" "$q" "$q" \
-    "{\"execute\":\"qom-get\",\"id\":7,\"arguments\":{$path,\"property\":\"guest-stats\"}}"
-check "guest-stats" has '"stat-total-memory": [0-9]\{9\},'
+say "{\"execute\":\"qom-set\",\"arguments\":{$path,\"property\":\"guest-stats-polling-interval\",\"value\":1}}"
+guest_stats() {
+    say "{\"execute\":\"qom-get\",\"id\":7,\"arguments\":{$path,\"property\":\"guest-stats\"}}"
+    has '"stat-total-memory": [0-9]\{9\},'
+}
+check "guest-stats" wait_for 20 guest_stats
 check "with the time of the last" has '"last-update": 1[0-9]\{9\}},"id":7}'
 say "{\"execute\":\"qom-get\",\"arguments\":{$path,\"property\":\"guest-stats-polling-interval\"}}" \
     "{\"execute\":\"qom-get\",\"arguments\":{$path,\"property\":\"no\"}}" \
@@ -137,7 +140,11 @@ say '{"execute":"stop"}'
 balloon 300M --within 500ms
 check "not in that time" [ $status = 1 ]
 check "it says so" says "not reached in time"
-timeout -s INT 1 "$umbra" balloon b 200M > "$tmp/out" 2> "$tmp/err"
+"$umbra" balloon b 200M > "$tmp/out" 2> "$tmp/err" &
+waits=$!
+check "while it waits it tells how far it is" wait_for 20 says "asked for 200M"
+kill -INT $waits
+wait $waits
 check "Ctrl-C leaves the balloon where it is" says "interrupted: the balloon stays where it is"
 say '{"execute":"cont"}'
 check "there" wait_for 10 keeps 512
@@ -147,7 +154,7 @@ check "what there is is said" says "the guest has 512M"
 run 20 balloon nobody 1M
 check "no such VM" [ $status = 2 ]
 
-guest 20 "poweroff -f" &
+echo "poweroff -f" > "$tmp/fifo"
 wait "$pid"
 check "the guest powers off" [ $? = 0 ]
 finish

@@ -36,7 +36,7 @@ done
 # Console input from a file is part of "the same input".
 printf 'echo sum $((40 + 2))\nexit\n' > "$tmp/input"
 for i in 1 2; do
-    timeout 300 "$umbra" run --no-reboot --memory 128M --clock instructions --append "console=ttyS0 panic=-1" \
+    timeout 800 "$umbra" run --no-reboot --memory 128M --clock instructions --append "console=ttyS0 panic=-1" \
         --stats "$tmp/stats$i" < "$tmp/input" > "$tmp/out$i" 2> "$tmp/err"
     check "run $i with input: status 0" [ $? = 0 ]
 done

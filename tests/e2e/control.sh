@@ -11,7 +11,7 @@ start() { # NAME: a guest that sits in its shell, with no terminal
     "$umbra" run --name "$name" --memory 128M --append "console=ttyS0 panic=-1" <> "$tmp/fifo" \
         > "$tmp/$name.out" 2> "$tmp/$name.err" &
     pid=$!
-    wait_for 20 test -S "$XDG_RUNTIME_DIR/umbra/$name.sock"
+    comes_up "$name" $pid
 }
 
 answers() { # NAME
@@ -23,9 +23,10 @@ check "the socket is there" test -S "$XDG_RUNTIME_DIR/umbra/one.sock"
 check "its mode is 0600" [ "$(stat -c %a "$XDG_RUNTIME_DIR/umbra/one.sock")" = 600 ]
 check "the folder's mode is 0700" [ "$(stat -c %a "$XDG_RUNTIME_DIR/umbra")" = 700 ]
 check "it answers" wait_for 20 answers one
-check "ps lists it" sh -c "'$umbra' ps | grep -q '^one .* running'"
+check "ps lists it" wait_for 20 sh -c "'$umbra' ps | grep -q '^one .* running'"
 check "ps --json lists it" sh -c "'$umbra' ps --json | grep -q '\"name\": \"one\"'"
-check "stat tells instructions" [ "$(field "$tmp/stat" instructions)" -gt 0 ]
+executes() { answers one && [ "$(field "$tmp/stat" instructions)" -gt 0 ]; }
+check "stat tells instructions" wait_for 20 executes
 check "stat tells the pages" sh -c "'$umbra' stat one | grep -q 'absent: never touched'"
 run 20 run --name one --memory 128M
 check "a second VM of that name is refused" [ "$status" = 2 ]
@@ -78,9 +79,9 @@ pid=$!
 check "with a reader that reads nothing it answers" wait_for 20 answers deaf
 sleep 3
 check "also when its output is full" answers deaf
-check "and stops" timeout 20 "$umbra" stop deaf
+check "and stops" timeout 100 "$umbra" stop deaf
 exec 8>&-
-timeout 60 "$umbra" run --memory 128M --append "console=ttyS0 panic=-1" < /dev/null 2> "$tmp/err" | head -c 10 > "$tmp/out"
+timeout 240 "$umbra" run --memory 128M --append "console=ttyS0 panic=-1" < /dev/null 2> "$tmp/err" | head -c 10 > "$tmp/out"
 check "a reader that leaves: status 4" [ "${PIPESTATUS[0]}" = 4 ]
 check "and a message" grep -q "cannot write the guest's console" "$tmp/err"
 finish

@@ -120,8 +120,8 @@ fi
 head -c 4M /dev/urandom > "$tmp/b.img"
 image "$tmp/c.img" 32M
 memory_folder=$tmp
-[ -w /dev/shm ] && memory_folder=$(mktemp -d /dev/shm/umbra-e2e-XXXXXX) && trap 'kill $(jobs -p) 2> /dev/null
-    rm -rf "$tmp" "$memory_folder"' EXIT
+clean_up() { rm -rf "$memory_folder"; }
+[ -w /dev/shm ] && memory_folder=$(mktemp -d /dev/shm/umbra-e2e-XXXXXX)
 image "$memory_folder/d.img" 128M
 before=$(host_sum "$tmp/b.img")
 guest_run blocks --memory 128M --disk "$tmp/a.img" --disk "$tmp/b.img,ro" --disk "$tmp/c.img" \

@@ -53,11 +53,3 @@ watched() {
     QMP_QUIET_MS=1 "${QMP_SESSION:?}" "$XDG_RUNTIME_DIR/umbra/web.pool" '{"watch": {}}' '~{"pool"' > "$tmp/watch"
     grep -F "$line" "$tmp/watch" | head -n 1 | sed -n "s/.*\"$2\":\"\{0,1\}\([^\",}]*\).*/\1/p"
 }
-
-show_pool_failure() {
-    [ "$failed" = 0 ] || tail -n 8 "$tmp/host" "$tmp"/err-* "$tmp"/out-*
-}
-
-show_failure() {
-    [ "$failed" = 0 ] || tail -n 20 "$tmp/out" "$tmp/err"
-}

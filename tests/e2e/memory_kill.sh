@@ -23,7 +23,7 @@ start() {
     "$umbra" run --name kill --kernel "$image" --memory 160M --limit 80M --swap-dir "$tmp/vm" "$@" \
         < /dev/null > "$tmp/out" 2> "$tmp/err" &
     vm=$!
-    wait_for 20 "$umbra" stat kill --json > "$tmp/stat"
+    comes_up kill $vm
 }
 is_swapping() { "$umbra" stat kill --json > "$tmp/stat" && [ "$(field "$tmp/stat" evicted_swapped)" -gt 100 ]; }
 readable() { LC_ALL=C grep -rqaF 'UMBRA PLAINTEXT!' "$1"; }
@@ -56,5 +56,4 @@ wait "$vm"
 check "its status is 0" [ $? = 0 ]
 check "nothing is left" [ -z "$(find "$tmp/vm" "$XDG_RUNTIME_DIR" ! -type d)" ]
 echo "     $swapped of $times were swapping"
-[ "$failed" = 0 ] || tail -n 5 "$tmp/out" "$tmp/err"
 finish

@@ -9,11 +9,11 @@ mkfifo "$tmp/fifo"
 "$umbra" run --name q --memory 128M --append "console=ttyS0 panic=-1" <> "$tmp/fifo" > "$tmp/out" 2> "$tmp/err" &
 pid=$!
 socket=$XDG_RUNTIME_DIR/umbra/q.sock
-wait_for 20 test -S "$socket"
+comes_up q $pid
 
 # say TEXT: one connection; replies in $tmp/reply
 say() {
-    timeout 20 "$client" "$socket" "$@" > "$tmp/reply" || echo "client: status $?" >> "$tmp/reply"
+    timeout 200 "$client" "$socket" "$@" > "$tmp/reply" || echo "client: status $?" >> "$tmp/reply"
 }
 has() { grep -q -- "$1" "$tmp/reply"; }
 caps='{"execute":"qmp_capabilities"}'
@@ -71,7 +71,7 @@ check "x-umbra-stat" has '"resident_bytes"'
 resets() { "$umbra" stat q --json > "$tmp/stat" && [ "$(field "$tmp/stat" resets)" = 1 ]; }
 say "$caps" '{"execute":"system_reset"}'
 check "system_reset" wait_for 20 resets
-say "$caps" '{"execute":"quit"}'
+say "$caps" '{"execute":"quit"}' '~"event":"SHUTDOWN"'
 check "quit" has '"event":"SHUTDOWN"'
 wait "$pid"
 check "the run ends with status 0" [ $? = 0 ]

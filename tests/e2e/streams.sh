@@ -5,22 +5,22 @@
 need_guest
 demo=(run --no-reboot --memory 128M --append "console=ttyS0 panic=-1 quiet umbra.off")
 
-timeout 120 "$umbra" "${demo[@]}" <&- > "$tmp/out" 2> "$tmp/err"
+timeout 400 "$umbra" "${demo[@]}" <&- > "$tmp/out" 2> "$tmp/err"
 check "stdin closed: status 0" [ $? = 0 ]
 check "stdin closed: the guest ran" grep -q "init reached" "$tmp/out"
-timeout 120 "$umbra" "${demo[@]}" < /dev/null >&- 2> "$tmp/err"
+timeout 400 "$umbra" "${demo[@]}" < /dev/null >&- 2> "$tmp/err"
 check "stdout closed: status 4" [ $? = 4 ]
 check "stdout closed: a message" grep -q "standard output" "$tmp/err"
-timeout 120 "$umbra" "${demo[@]}" < /dev/null > "$tmp/out" 2>&-
+timeout 400 "$umbra" "${demo[@]}" < /dev/null > "$tmp/out" 2>&-
 check "stderr closed: status 0" [ $? = 0 ]
-timeout 120 "$umbra" "${demo[@]}" <&- >&- 2>&-
+timeout 400 "$umbra" "${demo[@]}" <&- >&- 2>&-
 check "all closed: status 4" [ $? = 4 ]
-timeout 120 "$umbra" "${demo[@]}" < /dev/null > /dev/full 2> "$tmp/err"
+timeout 400 "$umbra" "${demo[@]}" < /dev/null > /dev/full 2> "$tmp/err"
 check "a full disk under stdout: status 4" [ $? = 4 ]
 check "a full disk under stdout: a message" grep -q "No space left" "$tmp/err"
 
 # A reader slower than the guest loses nothing.
-timeout 120 "$umbra" run --no-reboot --memory 128M --append "console=ttyS0 panic=-1 umbra.off" < /dev/null 2> "$tmp/err" |
+timeout 400 "$umbra" run --no-reboot --memory 128M --append "console=ttyS0 panic=-1 umbra.off" < /dev/null 2> "$tmp/err" |
     (sleep 25; cat) > "$tmp/out"
 check "a slow reader: status 0" [ "${PIPESTATUS[0]}" = 0 ]
 check "a slow reader: all of it" grep -q "reboot: Power down" "$tmp/out"

@@ -17,7 +17,7 @@ told() { # ADDRESS KEY: what the guest has said
 }
 
 walk() { # ADDRESS [OPTIONS]: text in $tmp/walk, JSON in $tmp/walk.json
-    timeout 20 "$umbra" walk seen "$@" > "$tmp/walk" && timeout 20 "$umbra" walk seen "$@" --json > "$tmp/walk.json"
+    timeout 100 "$umbra" walk seen "$@" > "$tmp/walk" && timeout 100 "$umbra" walk seen "$@" --json > "$tmp/walk.json"
 }
 
 # The page's own members come after those of the levels.
@@ -68,7 +68,7 @@ for bad in "seen" "seen fly" "seen 0x1 0x2" "seen --roots 0x1" "nobody rip" "see
 done
 
 trace() { # SECONDS OPTIONS...
-    timeout "$1" "$umbra" trace seen "${@:2}" > "$tmp/trace" 2> "$tmp/trace.err"
+    timeout $(($1 * patience)) "$umbra" trace seen "${@:2}" > "$tmp/trace" 2> "$tmp/trace.err"
 }
 valid_json_lines() { # FILE
     [ -z "$python" ] || "$python" -c 'import json, sys
@@ -133,8 +133,8 @@ follower=$!
 sleep 3
 instructions() { "$umbra" stat seen --json > "$tmp/stat" && field "$tmp/stat" instructions; }
 before=$(instructions)
-sleep 0.5
-check "a deaf reader does not stop the guest" [ "$(instructions)" -gt "$before" ]
+goes_on() { [ "$(instructions)" -gt "$before" ]; }
+check "a deaf reader does not stop the guest" wait_for 20 goes_on
 kill -TERM $follower
 wait $follower
 exec 8>&-
