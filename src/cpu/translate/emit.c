@@ -174,6 +174,19 @@ void emit_imm64(struct emit *e, unsigned reg, uint64_t value)
     emit_u64(e, value);
 }
 
+void emit_nops(struct emit *e, unsigned bytes)
+{
+    static const uint8_t nine[] = {0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0};
+    static const uint8_t four[] = {0x0f, 0x1f, 0x40, 0};
+
+    for (; bytes >= sizeof nine; bytes -= sizeof nine)
+        emit_bytes(e, nine, sizeof nine);
+    for (; bytes >= sizeof four; bytes -= sizeof four)
+        emit_bytes(e, four, sizeof four);
+    for (; bytes; bytes--)
+        emit_u8(e, 0x90);
+}
+
 static uint8_t *emit_distance(struct emit *e)
 {
     uint8_t *place = e->at;

@@ -61,6 +61,8 @@ void emit_move(struct emit *e, unsigned to, unsigned from);
 void emit_lea(struct emit *e, unsigned to, unsigned base, int32_t disp);
 void emit_imm32(struct emit *e, unsigned reg, uint32_t value); /* zero-extended */
 void emit_imm64(struct emit *e, unsigned reg, uint64_t value);
+/* So many bytes that do nothing, in few instructions. */
+void emit_nops(struct emit *e, unsigned bytes);
 
 /* A jump, call or conditional jump with a place for its distance; answers that place. */
 uint8_t *emit_jump(struct emit *e);

@@ -2,6 +2,8 @@
 /* The native code of a loop (loop.c): the way into it, its body, the ways out. */
 #include "cpu/translate/compile.h"
 
+#include <string.h>
+
 #include "cpu/interp/mem.h"
 
 /* Iterations of a loop that stays where it is, until it is asked again whether to leave. */
@@ -11,6 +13,8 @@
 #define TURNS_LEAST 4
 /* x / step is x * (2^24 / step + 1) / 2^24: x is less than 4096, a step not above LOOP_STEP_MAX. */
 #define RECIPROCAL_SHIFT 24
+
+#define LINE             64u
 
 #define PUT(...) EMIT(&k->e, __VA_ARGS__)
 
@@ -328,10 +332,56 @@ static void put_left_at_end(struct compile *k, uint8_t *from)
     go_back(k, was_cold);
 }
 
+/* Lines that so many bytes touch. */
+static size_t lines_at(const uint8_t *at, size_t bytes)
+{
+    return ((uintptr_t)at % LINE + bytes + LINE - 1) / LINE;
+}
+
+/* Where the places are that the body has noted so far. */
+struct noted {
+    unsigned taken, immediates;
+};
+
+/*
+ * A body that touches more lines than it must is half as slow again (CPUs fetch decoded
+ * instructions by lines): moves it to the next line. Answers how far.
+ */
+static size_t move_to_line(struct compile *k, uint8_t *top, const struct noted *before)
+{
+    size_t bytes = (size_t)(k->e.at - top), by = -(uintptr_t)top % LINE;
+
+    if (lines_at(top, bytes) == lines_at(NULL, bytes))
+        return 0;
+    emit_nops(&k->e, (unsigned)by);
+    if (k->e.full)
+        return 0;
+    memmove(top + by, top, bytes);
+    emit_nops(&(struct emit){.at = top, .end = top + by}, (unsigned)by);
+    for (unsigned i = before->taken; i < k->taken_count; i++)
+        k->taken[i].from += by;
+    for (unsigned i = before->immediates; i < k->immediate_count; i++)
+        k->immediate[i].place += by;
+    return by;
+}
+
+/* The jump back, where the flags say so. */
+static void put_back_to(struct compile *k, const uint8_t *top)
+{
+    ptrdiff_t by = top - (k->e.at + 2);
+
+    if (by >= INT8_MIN)
+        PUT(0x75, (uint8_t)by); /* not zero */
+    else
+        emit_patch(emit_jcc(&k->e, 5), top);
+}
+
 static void put_body(struct compile *k)
 {
+    const struct noted before = {k->taken_count, k->immediate_count};
     unsigned end = k->loop.end;
     uint8_t *top = k->e.at, *out = NULL;
+    size_t by;
 
     k->in_loop = true;
     k->flags = FLAGS_IN_PLACE;
@@ -340,11 +390,12 @@ static void put_body(struct compile *k)
     if (insn_is_jcc(&k->i[end]))
         out = emit_jcc(&k->e, (k->i[end].opcode & 15u) ^ 1u);
     PUT(0x49, 0x83, 0xeb, (uint8_t)uop_of(k, end)->n); /* sub r11, ... */
-    emit_patch(emit_jcc(&k->e, 5), top);
+    put_back_to(k, top);
+    by = move_to_line(k, top, &before);
     put_registers_back(k);
     k->in_loop = false;
     if (out)
-        put_left_at_end(k, out);
+        put_left_at_end(k, out + by);
 }
 
 uint8_t *put_loop(struct compile *k)
