@@ -35,13 +35,13 @@ bool lock_file(int fd, unsigned wait_ms)
     return ok;
 }
 
-bool lock_records(int fd, short type, unsigned wait_ms)
+bool lock_records(int fd, short type, off_t start, off_t bytes, unsigned wait_ms)
 {
-    struct flock whole = {.l_type = type, .l_whence = SEEK_SET};
+    struct flock records = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = bytes};
     bool ok;
 
     do {
-        ok = !fcntl(fd, F_OFD_SETLK, &whole);
+        ok = !fcntl(fd, F_OFD_SETLK, &records);
     } while (!ok && again(&wait_ms));
     return ok;
 }

@@ -8,6 +8,7 @@
 #define UMBRA_BASE_LOCK_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /*
  * The whole file, for this open file description alone (flock(2)). Waits up to wait_ms, in
@@ -16,9 +17,10 @@
 bool lock_file(int fd, unsigned wait_ms);
 
 /*
- * The whole file by a record lock of the open file description (fcntl(2), F_OFD_SETLK). type:
- * F_RDLCK or F_WRLCK. Otherwise as lock_file; errno is EAGAIN or EACCES when it is held.
+ * The bytes from `start` on, `bytes` many or, with 0, all, by a record lock of the open file
+ * description (fcntl(2), F_OFD_SETLK). type: F_RDLCK, F_WRLCK or F_UNLCK. Otherwise as lock_file;
+ * errno is EAGAIN or EACCES when it is held.
  */
-bool lock_records(int fd, short type, unsigned wait_ms);
+bool lock_records(int fd, short type, off_t start, off_t bytes, unsigned wait_ms);
 
 #endif

@@ -19,6 +19,7 @@
 #define ALIGNMENT_MAX 4096
 /* How long a VM that was killed may keep its image. */
 #define LOCK_WAIT_MS 2000
+#define LOWER_BYTES  ((off_t)1 << 61)
 
 /* direct: -1 where the file system has no such thing */
 struct disk {
@@ -97,10 +98,19 @@ static enum err find_size(struct disk *disk)
     return ERR_OK;
 }
 
-/* A lock of the open file description: it goes with the descriptor, also when we are killed. */
+/*
+ * Locks of the open file descriptions: they go when the descriptor is closed and what it began has
+ * ended, also when we are killed. So each descriptor holds one: `fd` the whole file, then `direct`
+ * its lower part in its stead.
+ */
+static short lock_type(const struct disk *disk)
+{
+    return disk->read_only ? F_RDLCK : F_WRLCK;
+}
+
 static enum err lock(struct disk *disk)
 {
-    if (lock_records(disk->fd, disk->read_only ? F_RDLCK : F_WRLCK, LOCK_WAIT_MS))
+    if (lock_records(disk->fd, lock_type(disk), 0, 0, LOCK_WAIT_MS))
         return ERR_OK;
     if (errno == EAGAIN || errno == EACCES)
         return err_new(ERR_INVAL, "disk %s is in use by another VM, or named twice%s", disk->path,
@@ -126,6 +136,13 @@ static unsigned probe_alignment(int fd, uint64_t disk_size)
     return found;
 }
 
+/* Nobody comes between: the upper part stays locked. */
+static bool lock_direct(const struct disk *disk, int fd)
+{
+    return lock_records(disk->fd, F_UNLCK, 0, LOWER_BYTES, 0) &&
+           lock_records(fd, lock_type(disk), 0, LOWER_BYTES, 0);
+}
+
 static void open_direct(struct disk *disk)
 {
     struct stat st, direct;
@@ -137,6 +154,8 @@ static void open_direct(struct disk *disk)
     if (!fstat(disk->fd, &st) && !fstat(fd, &direct) && st.st_dev == direct.st_dev &&
         st.st_ino == direct.st_ino)
         disk->alignment = probe_alignment(fd, disk->bytes);
+    if (disk->alignment && !lock_direct(disk, fd))
+        disk->alignment = 0;
     if (disk->alignment)
         disk->direct = fd;
     else

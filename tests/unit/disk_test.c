@@ -164,6 +164,50 @@ static void check_reads(struct place *p)
     disk_close(disk);
 }
 
+/* How many descriptors of `path` we have, and how many of them hold a lock (proc(5), fdinfo). */
+static void count_locks(const char *path, unsigned *open_files, unsigned *locks)
+{
+    char link[64], target[128], line[128];
+
+    *open_files = *locks = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        ssize_t n;
+        FILE *info;
+
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        n = readlink(link, target, sizeof(target) - 1);
+        if (n < 0 || (target[n] = '\0', strcmp(target, path)))
+            continue;
+        ++*open_files;
+        snprintf(link, sizeof(link), "/proc/self/fdinfo/%d", fd);
+        info = fopen(link, "r");
+        assert_non_null(info);
+        while (fgets(line, sizeof(line), info))
+            *locks += strstr(line, "OFDLCK") != NULL;
+        fclose(info);
+    }
+}
+
+/* So that what a killed VM began by one of them is over before another VM has the image. */
+static void each_descriptor_holds_a_lock(void **state)
+{
+    struct place p;
+    unsigned open_files, locks;
+
+    (void)state;
+    start(&p, "/tmp");
+    make_image(&p, IMAGE);
+    for (unsigned read_only = 0; read_only < 2; read_only++) {
+        struct disk *disk = opened(&p, read_only);
+
+        count_locks(p.path, &open_files, &locks);
+        assert_true(open_files > 0);
+        assert_int_equal(locks, open_files);
+        disk_close(disk);
+    }
+    stop(&p);
+}
+
 static void reads_at_any_alignment(void **state)
 {
     struct place p;
@@ -269,9 +313,13 @@ static void opens_block_devices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_in_clear_words), cmocka_unit_test(read_only_needs_to_be_said),
-        cmocka_unit_test(locks_out_others),       cmocka_unit_test(reads_at_any_alignment),
-        cmocka_unit_test(works_in_shared_memory), cmocka_unit_test(notices_that_it_became_short),
+        cmocka_unit_test(refuses_in_clear_words),
+        cmocka_unit_test(read_only_needs_to_be_said),
+        cmocka_unit_test(locks_out_others),
+        cmocka_unit_test(each_descriptor_holds_a_lock),
+        cmocka_unit_test(reads_at_any_alignment),
+        cmocka_unit_test(works_in_shared_memory),
+        cmocka_unit_test(notices_that_it_became_short),
         cmocka_unit_test(opens_block_devices),
     };
 
