@@ -333,7 +333,8 @@ static bool begins_away(const struct compile *k)
         if (f.reads || f.touches)
             return false;
         if (memory_operand(k, n) || compile_leaves(k, n))
-            return !compile_goes_to(k, n) || k->i[n].mnemonic == ZYDIS_MNEMONIC_CALL;
+            return !compile_goes_to(k, n) || k->i[n].mnemonic == ZYDIS_MNEMONIC_CALL ||
+                   !is_in_page(uop_of(k, n)->imm);
         if (k->i[n].mnemonic == ZYDIS_MNEMONIC_PUSH || k->i[n].mnemonic == ZYDIS_MNEMONIC_POP)
             return true;
     }

@@ -41,11 +41,12 @@ struct vector_gate {
 /*
  * Accesses of a run that share one check (share.c): by base + index, displacements lo up to hi.
  * They are counted from where the registers were at the run's beginning; origin: how far they have
- * moved at the first access. aligned_at: of the accesses that must be aligned.
+ * moved at the first access. aligned_at: of the accesses that must be aligned. stored: its host
+ * address is in t->shared, too.
  */
 struct share {
     uint8_t base, index, scale, seg;
-    bool open, write, aligned;
+    bool open, write, aligned, stored;
     unsigned leader, members;
     int64_t lo, hi, origin, aligned_at;
 };

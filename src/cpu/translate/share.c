@@ -321,10 +321,62 @@ void shares_after(struct compile *k, unsigned n)
     k->end_shares = r->with_end;
 }
 
+/* A register operand, or one of an address, that lives in memory. */
+static bool has_resident(const struct compile *k, unsigned n)
+{
+    for (unsigned m = 0; m < k->i[n].operand_count; m++) {
+        const ZydisDecodedOperand *op = &k->op[n][m];
+        ZydisRegister of[] = {op->type == ZYDIS_OPERAND_TYPE_REGISTER ? op->reg.value : 0,
+                              op->type == ZYDIS_OPERAND_TYPE_MEMORY ? op->mem.base : 0,
+                              op->type == ZYDIS_OPERAND_TYPE_MEMORY ? op->mem.index : 0};
+
+        for (unsigned r = 0; r < 3; r++)
+            if (dec_is_gpr(of[r]) && host_reg(dec_gpr(of[r]) / 8) == X_NONE)
+                return true;
+    }
+    return false;
+}
+
+/* Does r10, the pointer of a share, surely outlive instruction n of a run? */
+static bool keeps_pointer(const struct compile *k, unsigned n, int share)
+{
+    if (k->share_of[n] == share || insn_is_jcc(&k->i[n]) || insn_is_nothing(&k->i[n]))
+        return true;
+    if (is_push_or_pop(k, n) || has_resident(k, n))
+        return false;
+    if (k->i[n].mnemonic == ZYDIS_MNEMONIC_LEA)
+        return uop_of(k, n)->base != GPR_PAGE;
+    return !memory_operand(k, n) || leaves_r11_alone(k, n);
+}
+
+/* Will the share of instruction n, its first one, be asked for when r10 has something else? */
+static bool must_be_stored(const struct compile *k, unsigned n)
+{
+    const struct run *r = &k->run[k->run_count];
+    int share = k->share_of[n];
+    bool kept = true;
+
+    for (unsigned m = n + 1; m < r->end; m++) {
+        if (k->share_of[m] == share && !kept)
+            return true;
+        kept = kept && keeps_pointer(k, m, share);
+    }
+    return r->with_end && k->share_of[r->end] == share &&
+           (!kept || k->i[r->end].mnemonic != ZYDIS_MNEMONIC_RET);
+}
+
+/* The pointer that put_shared has stored. */
+static void put_stored(struct compile *k, int share, unsigned to)
+{
+    if (!k->share[share].stored)
+        k->failed = true; /* keeps_pointer was wrong */
+    emit_load(&k->e, to, ABS(k->t->shared[share]));
+}
+
 int32_t put_shared(struct compile *k, unsigned n)
 {
     int share = k->share_of[n];
-    const struct share *s = &k->share[share];
+    struct share *s = &k->share[share];
 
     if (n == s->leader) {
         struct uop u = *uop_of(k, n);
@@ -336,9 +388,11 @@ int32_t put_shared(struct compile *k, unsigned n)
         u.disp = s->lo - s->origin;
         put_address(k, &u);
         put_window_check(k, n, (unsigned)(s->hi - s->lo), s->write, s->aligned);
-        emit_store(&k->e, HOST_T0, ABS(k->t->shared[share]));
+        s->stored = must_be_stored(k, n);
+        if (s->stored)
+            emit_store(&k->e, HOST_T0, ABS(k->t->shared[share]));
     } else if (k->r10_share != share) {
-        emit_load(&k->e, HOST_T0, ABS(k->t->shared[share]));
+        put_stored(k, share, HOST_T0);
     }
     k->r10_share = share;
     return (int32_t)(k->share_at[n] - s->lo);
@@ -381,7 +435,7 @@ int32_t put_shared_in_either(struct compile *k, unsigned n, uint8_t *pointer)
     if (k->r10_share == share)
         return put_shared(k, n);
     if (k->r11_share != share)
-        emit_load(&k->e, HOST_T1, ABS(k->t->shared[share]));
+        put_stored(k, share, HOST_T1);
     k->r11_share = share;
     *pointer = HOST_T1;
     return (int32_t)(k->share_at[n] - k->share[share].lo);
