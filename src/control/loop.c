@@ -209,22 +209,34 @@ static enum err flush_output(struct loop *l)
 
 /* ---- memory that cannot be had ---- */
 
+/* why: "" at the end of it */
+static void tell_change(struct loop *l, const char *why)
+{
+    fprintf(stderr, "umbra: VM %s %s%s%s", vm_get_config(l->vm)->name,
+            why[0] ? "waits: " : "goes on", why, l->terminal->raw ? "\r\n" : "\n");
+    if (l->server)
+        qmp_server_tell_stall(l->server, why);
+}
+
+/*
+ * Each beginning is told and then its end, also when it has ended, or has begun anew, since we
+ * looked.
+ */
 static void tell_stall(struct loop *l)
 {
     struct vm_stall stall = vm_stall(l->vm);
-    const char *name = vm_get_config(l->vm)->name;
-    const char *line_end = l->terminal->raw ? "\r\n" : "\n";
+    bool was_told = l->stall_told % 2, is_on = stall.number % 2;
 
     if (stall.number == l->stall_told)
         return;
-    /* An end and a new beginning between two looks make two lines, too. */
-    if (!stall.why[0] || stall.number > l->stall_told + 1)
-        fprintf(stderr, "umbra: VM %s goes on%s", name, line_end);
-    if (stall.why[0])
-        fprintf(stderr, "umbra: VM %s waits: %s%s", name, stall.why, line_end);
+    if (was_told)
+        tell_change(l, "");
+    if (!was_told || is_on || stall.number > l->stall_told + 1) {
+        tell_change(l, stall.last);
+        if (!is_on)
+            tell_change(l, "");
+    }
     l->stall_told = stall.number;
-    if (l->server)
-        qmp_server_tell_stall(l->server, stall.why);
 }
 
 /* ---- the loop ---- */

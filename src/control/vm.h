@@ -162,11 +162,12 @@ bool vm_is_stop_asked(const struct vm *vm);
 
 /*
  * The guest waits because the host cannot give it a page or take one (a full disk): why, in words;
- * "" while it can run. The number changes with each beginning and each end of a wait.
+ * "" while it can run. The number changes with each beginning and each end of a wait: it is odd
+ * meanwhile. last: why it waited last.
  */
 struct vm_stall {
     unsigned number;
-    char why[200];
+    char why[200], last[200];
 };
 struct vm_stall vm_stall(struct vm *vm);
 

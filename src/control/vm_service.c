@@ -414,6 +414,8 @@ static void set_stall(struct vm *vm, const char *why)
     vm->stall.number += changes;
     if (changes)
         snprintf(vm->stall.why, sizeof(vm->stall.why), "%s", why);
+    if (changes && why[0])
+        snprintf(vm->stall.last, sizeof(vm->stall.last), "%s", why);
     pthread_mutex_unlock(&vm->lock);
     if (changes)
         vm_poke(vm);
