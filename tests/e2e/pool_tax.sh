@@ -6,7 +6,7 @@
 . "$(dirname "$0")/linux.sh"
 need_modules
 need_no_sanitizer
-TMPDIR=$tmp XDG_CACHE_HOME=$(dirname "$(dirname "$guest")") \
+patience=$patience TMPDIR=$tmp XDG_CACHE_HOME=$(dirname "$(dirname "$guest")") \
     "$top/bench/pool" --build "$(dirname "$umbra")" --seconds 3 > "$tmp/out" 2> "$tmp/err"
 check "the measurement ends well" [ $? = 0 ]
 cat "$tmp/out"
