@@ -180,6 +180,9 @@ struct x_form at_t0(unsigned op, unsigned reg);
 /* The same on a field of the present window, whose offset is r11's plus this one. */
 struct x_form in_window(unsigned op, unsigned reg, size_t field);
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write);
+/* The address of u's operand, and the check of an access there. */
+void put_place_check(struct compile *k, unsigned n, const struct uop *u, unsigned bytes, bool write,
+                     bool aligned);
 /*
  * The same for instruction n as f, whose base is r10 and which has no other use for r11: what the
  * two add up to is the host address, so that it need not be computed before.

@@ -135,8 +135,7 @@ static void put_operand(struct compile *k, unsigned n)
     unsigned from;
 
     if (op->type == ZYDIS_OPERAND_TYPE_MEMORY) {
-        put_address(k, u);
-        put_check(k, n, k->word, false);
+        put_place_check(k, n, u, k->word, false, false);
         put_load_t0(k);
         return;
     }

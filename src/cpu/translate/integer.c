@@ -211,8 +211,7 @@ static bool put_vex(struct compile *k, unsigned n)
     if (v.memory && has_share(k, n)) {
         v.disp = put_shared(k, n);
     } else if (v.memory) {
-        put_address(k, u);
-        put_check(k, n, u->opsize, false);
+        put_place_check(k, n, u, u->opsize, false, false);
     } else if (v.resident == 2) {
         k->r10_share = NO_SHARE;
     }

@@ -94,21 +94,33 @@ static void add_refusal(struct compile *k, unsigned n, uint8_t *from, const stru
             (struct slow_way){.from = from, .uop = handler, .flags = k->flags};
 }
 
+static size_t tag_field(bool write)
+{
+    return write ? offsetof(struct window_entry, write_tag)
+                 : offsetof(struct window_entry, read_tag);
+}
+
+/* The place of the jump that is taken when r10 is no offset in a page for so many bytes. */
+static uint8_t *put_in_page(struct compile *k, unsigned bytes)
+{
+    static const uint8_t cmp_t0[] = {0x49, 0x81, 0xfa};
+
+    emit_bytes(&k->e, cmp_t0, sizeof cmp_t0);
+    emit_u32(&k->e, (uint32_t)PAGE_SIZE - bytes);
+    return emit_jcc(&k->e, 7); /* above */
+}
+
 uint8_t *put_lookup(struct compile *k, unsigned bytes, bool write)
 {
     static const uint8_t rorx_t1_t0_7[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x07};
-    static const uint8_t and_t1[] = {0x41, 0x81, 0xe3}, cmp_t0[] = {0x49, 0x81, 0xfa};
-    struct x_form tag = in_window(0x33, HOST_T0,
-                                  write ? offsetof(struct window_entry, write_tag)
-                                        : offsetof(struct window_entry, read_tag));
+    static const uint8_t and_t1[] = {0x41, 0x81, 0xe3};
+    struct x_form tag = in_window(0x33, HOST_T0, tag_field(write));
 
     emit_bytes(&k->e, rorx_t1_t0_7, sizeof rorx_t1_t0_7);
     emit_bytes(&k->e, and_t1, sizeof and_t1);
     emit_u32(&k->e, ENTRY_MASK);
     emit_form(&k->e, &tag);
-    emit_bytes(&k->e, cmp_t0, sizeof cmp_t0);
-    emit_u32(&k->e, (uint32_t)PAGE_SIZE - bytes);
-    return emit_jcc(&k->e, 7); /* above */
+    return put_in_page(k, bytes);
 }
 
 uint8_t *put_alignment(struct compile *k)
@@ -132,14 +144,20 @@ void put_host(struct compile *k)
     put_host_into(k, 0x03, HOST_T0); /* add */
 }
 
+/* Who does instruction n where a check refuses; NULL: the careful copy. */
+static const struct uop *handler_of(struct compile *k, unsigned n)
+{
+    if (k->in_run)
+        return NULL;
+    return compile_leaves(k, n) ? learning_copy(k, n) : fallback_pair(k, n, CALLOUT_WINDOW);
+}
+
 /* Without put_host. */
 static void put_question(struct compile *k, unsigned n, unsigned bytes, bool write, bool aligned)
 {
-    const struct uop *handler = NULL;
+    const struct uop *handler = handler_of(k, n);
 
     k->r10_share = NO_SHARE;
-    if (!k->in_run)
-        handler = compile_leaves(k, n) ? learning_copy(k, n) : fallback_pair(k, n, CALLOUT_WINDOW);
     flags_before(k, k->live[n]);
     add_refusal(k, n, put_lookup(k, bytes, write), handler);
     if (aligned)
@@ -152,15 +170,96 @@ void put_window_check(struct compile *k, unsigned n, unsigned bytes, bool write,
     put_host(k);
 }
 
+/* --- places that are known --- */
+
+/* Programs whose addresses are above are at others in each process. */
+#define FIXED_BELOW (UINT64_C(1) << 32)
+
+/*
+ * An address that counts from the page, or from nothing, and that mostly stays the same as long as
+ * the code is used: then its entry is known. Not where the access crosses pages.
+ */
+static bool place_is_known(const struct compile *k, const struct uop *u, unsigned bytes,
+                           uint64_t *lin)
+{
+    *lin = u->disp + (u->base == GPR_PAGE ? k->t->c.gpr[GPR_PAGE / 8] : 0);
+    if (k->word == 4)
+        *lin = (uint32_t)*lin;
+    return u->base >= GPR_ZERO && u->index == GPR_ZERO && u->addrsize == k->word &&
+           seg_is_flat(u->seg) && (*lin < FIXED_BELOW || half_of(*lin)) &&
+           *lin % PAGE_SIZE + bytes <= PAGE_SIZE;
+}
+
+/* op reg, a field of the entry that is known */
+static void put_on_entry(struct compile *k, unsigned op, unsigned reg, uint64_t lin, size_t field)
+{
+    struct x_form f = in_window(op, reg, field);
+
+    f.base = X_NONE;
+    f.disp += (int32_t)(tlb_index(lin, 0) << WINDOW_ENTRY_SHIFT);
+    emit_form(&k->e, &f);
+}
+
+/*
+ * put_question for u's operand, whose address is in r10, and op `to`, host address of the page.
+ * Where the page of the code is another one than now, the entry is worked out behind it. False:
+ * nothing is known, or there is no such place behind it.
+ */
+static bool put_known(struct compile *k, unsigned n, const struct uop *u, unsigned bytes,
+                      bool write, unsigned op, unsigned to)
+{
+    const struct uop *handler;
+    uint64_t lin;
+    uint8_t *miss;
+
+    if (k->is_cold || !place_is_known(k, u, bytes, &lin))
+        return false;
+    handler = handler_of(k, n);
+    k->r10_share = NO_SHARE;
+    flags_before(k, k->live[n]);
+    put_on_entry(k, 0x33, HOST_T0, lin, tag_field(write)); /* xor */
+    miss = put_in_page(k, bytes);
+    put_on_entry(k, op, to, lin, offsetof(struct window_entry, host));
+    if (u->base == GPR_ZERO) {
+        add_refusal(k, n, miss, handler);
+        return true;
+    }
+    (void)go_cold(k);
+    emit_patch(miss, k->e.at);
+    put_address(k, u);
+    add_refusal(k, n, put_lookup(k, bytes, write), handler);
+    put_host_into(k, op, to);
+    miss = emit_jump(&k->e);
+    go_back(k, false);
+    emit_patch(miss, k->e.at);
+    return true;
+}
+
+void put_place_check(struct compile *k, unsigned n, const struct uop *u, unsigned bytes, bool write,
+                     bool aligned)
+{
+    put_address(k, u);
+    if (aligned || !put_known(k, n, u, bytes, write, 0x03, HOST_T0)) /* add */
+        put_window_check(k, n, bytes, write, aligned);
+}
+
 void put_check_for(struct compile *k, unsigned n, unsigned bytes, bool write, struct x_form *f)
 {
-    put_question(k, n, bytes, write, vector_is_aligned(k, n));
-    if (flags_come_back(k, n)) {
-        put_host(k);
-        return;
+    const struct uop *u = uop_of(k, n);
+    bool aligned = vector_is_aligned(k, n);
+    unsigned op = 0x03, to = HOST_T0; /* add */
+
+    put_address(k, u);
+    flags_before(k, k->live[n]);
+    if (!flags_come_back(k, n)) {
+        op = 0x8b; /* mov */
+        to = HOST_T1;
+        f->index = HOST_T1;
     }
-    put_host_into(k, 0x8b, HOST_T1); /* mov */
-    f->index = HOST_T1;
+    if (!aligned && put_known(k, n, u, bytes, write, op, to))
+        return;
+    put_question(k, n, bytes, write, aligned);
+    put_host_into(k, op, to);
 }
 
 void put_check(struct compile *k, unsigned n, unsigned bytes, bool write)

@@ -280,10 +280,9 @@ static void put_access(struct compile *k, unsigned n, const ZydisDecodedOperand 
             leaves_r11_alone(k, n) ? put_shared_in_either(k, n, &p->f.base) : put_shared(k, n);
         return;
     }
-    put_address(k, uop_of(k, n));
     /* MUL of an address with an index costs more than the addition. */
     if (p->uses || k->i[n].mnemonic == ZYDIS_MNEMONIC_MUL)
-        put_check(k, n, mem->size / 8, write);
+        put_place_check(k, n, uop_of(k, n), mem->size / 8, write, vector_is_aligned(k, n));
     else
         put_check_for(k, n, mem->size / 8, write, &p->f);
 }

@@ -386,8 +386,7 @@ int32_t put_shared(struct compile *k, unsigned n)
         u.seg = s->seg;
         u.addrsize = (uint8_t)k->word;
         u.disp = s->lo - s->origin;
-        put_address(k, &u);
-        put_window_check(k, n, (unsigned)(s->hi - s->lo), s->write, s->aligned);
+        put_place_check(k, n, &u, (unsigned)(s->hi - s->lo), s->write, s->aligned);
         s->stored = must_be_stored(k, n);
         if (s->stored)
             emit_store(&k->e, HOST_T0, ABS(k->t->shared[share]));
