@@ -5,7 +5,7 @@
  *   0 .. 15     sixteenths of a second (of MEM_AGE_PERIOD_NS)
  *   16 .. 127   1, 2, 3, ... seconds
  *
- * All grow older once a second; under pressure already when an eighth of what is there has come in,
+ * All grow older once a second; under pressure already when a quarter of what is there has come in,
  * up to sixteen times a second, so that what is used all the time is told from what was used once
  * before it leaves again. Whoever caches translations forgets then that it told of a use (`age` of
  * the observers).
@@ -14,7 +14,7 @@
 
 #include "mem/internal.h"
 
-#define TURNOVER_PART 8
+#define TURNOVER_PART 4
 
 static void grow_older(struct guest_mem *mem, unsigned sixteenths, unsigned seconds)
 {

@@ -12,6 +12,14 @@
 
 #include "mem/internal.h"
 
+/*
+ * Of pages that leave, all are looked at until so many in a row had no equal; then, of each CYCLE,
+ * only the first LOOKS, until one has.
+ */
+#define FRUITLESS 4096u
+#define CYCLE     16384u
+#define LOOKS     1024u
+
 bool page_is_zero(const void *page)
 {
     const char *p = page;
@@ -89,6 +97,19 @@ bool equal_try(struct guest_mem *mem, uint64_t index, enum frame_map map)
         return false;
     becomes_user(mem, index, id, map);
     return true;
+}
+
+bool equal_try_leaving(struct guest_mem *mem, uint64_t index)
+{
+    uint64_t *in_vain = &mem->looks_in_vain;
+
+    if (*in_vain >= FRUITLESS && (*in_vain - FRUITLESS) % CYCLE >= LOOKS) {
+        ++*in_vain;
+        return false;
+    }
+    bool is_shared = equal_try(mem, index, FRAME_UNMAPPED);
+    *in_vain = is_shared ? 0 : *in_vain + 1;
+    return is_shared;
 }
 
 /* Only frames that were idle for a period: what is in use would be written or missed soon. */

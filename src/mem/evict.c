@@ -230,7 +230,7 @@ static bool evict_for_nothing(struct guest_mem *mem, uint64_t index, const struc
         frame_leaves(mem, index, PAGE_ZERO, 0);
         return true;
     }
-    return w->share && equal_try(mem, index, FRAME_UNMAPPED);
+    return w->share && equal_try_leaving(mem, index);
 }
 
 static bool evict_to_store(struct guest_mem *mem, uint64_t index, struct ways *w)

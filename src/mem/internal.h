@@ -200,6 +200,7 @@ struct guest_mem {
     struct victims victims, oldest; /* resident ones; compressed ones */
     struct ageing ageing;
     uint64_t scan_at, scan_ns;
+    uint64_t looks_in_vain; /* pages that left since one had an equal, looked at or not */
 
     struct mem_reclaim_stats stats;
     struct mem_orders orders;
@@ -326,6 +327,8 @@ void frame_leaves(struct guest_mem *mem, uint64_t index, enum page_state to, uin
 enum frame_map { FRAME_MAPPED, FRAME_UNMAPPED };
 /* Shares the resident frame if an equal page is held or remembered. */
 bool equal_try(struct guest_mem *mem, uint64_t index, enum frame_map map);
+/* The same for one that leaves; seldom done while that finds nothing. */
+bool equal_try_leaving(struct guest_mem *mem, uint64_t index);
 void equal_leave(struct guest_mem *mem, share_id id);
 void equal_drop_left(struct guest_mem *mem);
 /* Looks at the next frames, at most the ordered pace allows, until the deadline. */

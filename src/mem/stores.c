@@ -60,6 +60,7 @@ void stores_reset(struct guest_mem *mem)
     smart_close(mem);
     mem->smart.is_refused = false;
     mem->victims.made = mem->oldest.made = false;
+    mem->looks_in_vain = 0;
     mem->stall.kind = STALL_NONE;
     memset(mem->ahead, 0, sizeof mem->ahead);
 }

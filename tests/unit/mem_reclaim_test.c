@@ -94,6 +94,44 @@ static void only_by_the_means_ordered(void **state)
     }
 }
 
+/* Frames [0, count) come back, and leave with `equal` of them holding the same: so many share. */
+static uint64_t shared_of(struct mem_world *w, uint64_t count, uint64_t equal)
+{
+    uint64_t before = stats(w)->evicted_shared;
+    uint8_t page[PAGE];
+
+    memset(page, 0x42, PAGE);
+    for (uint64_t g = 0; g < count; g++) {
+        if (g >= equal) {
+            content(g, page);
+            memset(page + PAGE / 8, 1, PAGE - PAGE / 8);
+        }
+        assert_true(cpu_fill(w, g, MEM_FOR_OVERWRITE, page));
+    }
+    evict_all(w, MEM_MEANS_SHARE | MEM_MEANS_COMPRESS);
+    assert_int_equal(in_state(w, PAGE_RESIDENT), 0);
+    return stats(w)->evicted_shared - before;
+}
+
+/* Leaving, pages are seldom looked at while none has an equal, and all are when one had. */
+static void looks_in_vain_become_few(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    world_open(&w, 4096, 0, 4096 * PAGE, NULL);
+    assert_int_equal(shared_of(&w, 16, 16), 16);
+    for (int round = 0; round < 3; round++)
+        assert_int_equal(shared_of(&w, 2048, 0), 0);
+    assert_int_equal(shared_of(&w, 16, 16), 0);
+    uint64_t found = 0;
+    for (int round = 0; round < 20 && !found; round++)
+        found = shared_of(&w, 1024, 1024);
+    assert_true(found > 0);
+    assert_int_equal(shared_of(&w, 16, 16), 16);
+    world_close(&w);
+}
+
 /* --- limits --- */
 
 static void what_grows_beside_counts(void **state)
@@ -322,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_goes_to_the_lightest_place),
         cmocka_unit_test(only_by_the_means_ordered),
+        cmocka_unit_test(looks_in_vain_become_few),
         cmocka_unit_test(what_grows_beside_counts),
         cmocka_unit_test(a_limit_holds),
         cmocka_unit_test(a_target_is_reached_and_kept),
