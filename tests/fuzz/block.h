@@ -114,7 +114,8 @@ bool world_run(struct world *w);
 const struct log *world_log(const struct world *w);
 /*
  * The difference need not mean anything: a REP instruction that nobody meant ran in the last part,
- * whose count may differ, or a store there made flags live that were dead by the code before it.
+ * whose count may differ, or one that asks for chance; or a store there made flags live that were
+ * dead by the code before it.
  */
 bool world_is_inconclusive(const struct world *w);
 /* Number of the record that was compared last. */

@@ -76,6 +76,8 @@ void trace(struct world *w, uint64_t icount)
     if (n && (i.info.attributes &
               (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)))
         w->saw_rep = true;
+    if (n && (i.info.mnemonic == ZYDIS_MNEMONIC_RDRAND || i.info.mnemonic == ZYDIS_MNEMONIC_RDSEED))
+        w->saw_random = true;
     w->traced_rip = s.rip;
     w->traced_narrow = narrow;
     w->traced_dead = dead_flags(s.rip, narrow, world_fetch, w);

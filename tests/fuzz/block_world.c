@@ -372,7 +372,7 @@ const struct log *world_log(const struct world *w)
 
 bool world_is_inconclusive(const struct world *w)
 {
-    return (w->saw_rep && !w->tracked) || w->saw_flags_revived;
+    return (w->saw_rep && !w->tracked) || w->saw_random || w->saw_flags_revived;
 }
 
 unsigned world_at(const struct world *w)

@@ -55,7 +55,7 @@ struct world {
     uint64_t cr3, page; /* what the handler is to load and to invalidate; 0: nothing */
     unsigned space;
     bool pcid, over, failed, irq, service;
-    bool tracked, saw_rep, saw_flags_revived, traced_narrow;
+    bool tracked, saw_rep, saw_random, saw_flags_revived, traced_narrow;
     uint64_t traced_rip;
     uint32_t traced_dead;
 };
