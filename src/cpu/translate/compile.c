@@ -226,8 +226,10 @@ static bool put_pop(struct compile *k, unsigned n)
     f = word_at_t0(k, 0x8b, to == X_NONE ? HOST_T1 : to);
     f.disp = disp;
     emit_form(&k->e, &f);
-    if (to == X_NONE)
+    if (to == X_NONE) {
         emit_store(&k->e, HOST_T1, guest_at(k, guest));
+        r11_note(k, guest);
+    }
     return true;
 }
 
@@ -265,6 +267,16 @@ bool put_end(struct compile *k, unsigned n)
     return true;
 }
 
+static void put_jcc(struct compile *k, unsigned n)
+{
+    const uint8_t *start;
+
+    flags_in_place(k);
+    start = k->e.at;
+    add_taken(k, uop_of(k, n), emit_jcc(&k->e, k->i[n].opcode & 15u));
+    r11_stays(k, start);
+}
+
 void put_instruction(struct compile *k, unsigned n)
 {
     const ZydisDecodedInstruction *i = &k->i[n];
@@ -277,16 +289,17 @@ void put_instruction(struct compile *k, unsigned n)
     if (!leaves_r11_alone(k, n))
         k->r11_share = NO_SHARE;
     if (insn_is_jcc(i)) {
-        flags_in_place(k);
-        add_taken(k, uop_of(k, n), emit_jcc(&k->e, i->opcode & 15u));
+        put_jcc(k, n);
     } else if (code32_refuses(k, n)) {
         put_fallback(k, n);
     } else if (insn_is_plain(i, k->op[n]) ? !put_plain(k, n)
                                           : !insn_is_nothing(i) && !put_special(k, n)) {
         put_fallback(k, n);
     }
-    for (; slow < k->slow_count; slow++)
+    for (; slow < k->slow_count; slow++) {
         k->slow[slow].resume = k->e.at;
+        r11_forget(k);
+    }
 }
 
 static void put_ways_out(struct compile *k)
@@ -380,6 +393,7 @@ static void put_block(struct compile *k)
         if (n == k->loop.end) {
             k->loop.resume = k->e.at;
             k->loop.flags = k->flags;
+            r11_forget(k);
         }
     }
     if (k->failed)
@@ -438,6 +452,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     k->failed = k->is_cold = false;
     k->flags = FLAGS_IN_PLACE;
     k->in_run = k->in_loop = k->end_shares = false;
+    r11_forget(k);
     k->run_count = k->refusal_count = k->looked_up_to = 0;
     k->stack_moves = 0;
     k->looked_at = 0;

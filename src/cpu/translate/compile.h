@@ -140,6 +140,8 @@ struct compile {
     int r10_share;           /* r10 holds the host address of this share's lo */
     int32_t stack_moves;     /* of PUSHes and POPs of a run, which r9 does not know yet */
     int r11_share;           /* r11 as well, while instructions leave it alone */
+    unsigned r11_guest;      /* r11 holds this guest register, if r11_at is where we are */
+    const uint8_t *r11_at;
     struct run run[RUNS];
     unsigned run_count, looked_up_to;
     struct loop loop;
@@ -388,6 +390,35 @@ unsigned put_register_in(struct compile *k, unsigned guest, unsigned scratch);
 static inline uint32_t guest_at(const struct compile *k, unsigned guest)
 {
     return ABS(k->t->c.gpr[guest]);
+}
+
+/*
+ * A guest register that lives in memory and was the last in r11 is still there for the next
+ * instruction: it need not wait for the store of the one before. Code that was written since then
+ * ends that, but for what is known to leave r11 alone, and so does a place where other code comes
+ * in (r11_forget).
+ */
+static inline void r11_note(struct compile *k, unsigned guest)
+{
+    k->r11_guest = guest;
+    k->r11_at = k->in_loop ? NULL : k->e.at;
+}
+
+static inline void r11_forget(struct compile *k)
+{
+    k->r11_at = NULL;
+}
+
+static inline bool r11_holds(const struct compile *k, unsigned guest)
+{
+    return k->r11_at == k->e.at && k->r11_guest == guest;
+}
+
+/* Code from `start` to here leaves r11 alone. */
+static inline void r11_stays(struct compile *k, const uint8_t *start)
+{
+    if (k->r11_at == start)
+        k->r11_at = k->e.at;
 }
 
 /* flags.c: flags to c.flags16 and back; r11 is lost. */

@@ -162,10 +162,28 @@ static void move_resident(struct compile *k, unsigned n, const struct vex *v, bo
                                                                  : v->rm;
         if (host_reg(guest) != X_NONE)
             continue;
-        if (!out)
-            emit_load(&k->e, place, guest_at(k, guest));
-        else if (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+        if (!out && op->actions != ZYDIS_OPERAND_ACTION_WRITE) {
+            if (!r11_holds(k, guest))
+                emit_load(&k->e, place, guest_at(k, guest));
+            else if (place == HOST_T0)
+                emit_move(&k->e, place, HOST_T1);
+        }
+        if (out && (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
             emit_store(&k->e, place, guest_at(k, guest));
+    }
+}
+
+/* The first resident operand is in r11, and what it is in the end. */
+static void note_resident(struct compile *k, unsigned n)
+{
+    for (unsigned m = 0; m < k->i[n].operand_count_visible; m++) {
+        const ZydisDecodedOperand *op = &k->op[n][m];
+
+        if (op->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+            host_reg(dec_gpr(op->reg.value) / 8) == X_NONE) {
+            r11_note(k, dec_gpr(op->reg.value) / 8);
+            return;
+        }
     }
 }
 
@@ -221,6 +239,7 @@ static bool put_vex(struct compile *k, unsigned n)
     if (i->raw.imm[0].size)
         emit_u8(&k->e, (unsigned)i->raw.imm[0].value.u & 0xffu);
     move_resident(k, n, &v, true);
+    note_resident(k, n);
     return true;
 }
 

@@ -12,6 +12,10 @@ unsigned put_register_in(struct compile *k, unsigned guest, unsigned scratch)
 
     if (host != X_NONE)
         return host;
+    if (scratch == HOST_T0 && r11_holds(k, guest)) {
+        emit_move(&k->e, HOST_T0, HOST_T1);
+        return HOST_T0;
+    }
     emit_load(&k->e, scratch, guest_at(k, guest));
     return scratch;
 }
@@ -30,8 +34,21 @@ static unsigned put_base(struct compile *k, const struct uop *u, unsigned to)
     return put_register_in(k, u->base / 8, HOST_T0);
 }
 
+static unsigned put_index(struct compile *k, unsigned guest)
+{
+    unsigned at;
+
+    if (r11_holds(k, guest))
+        return HOST_T1;
+    at = put_register_in(k, guest, HOST_T1);
+    if (at == HOST_T1)
+        r11_note(k, guest);
+    return at;
+}
+
 void put_effective(struct compile *k, const struct uop *u, unsigned to)
 {
+    const uint8_t *start = k->e.at;
     struct x_form f = {.op = 0x8d,
                        .rm = XRM_MEM,
                        .w = u->addrsize == 8,
@@ -40,15 +57,20 @@ void put_effective(struct compile *k, const struct uop *u, unsigned to)
                        .disp = (int32_t)u->disp};
 
     f.base = (uint8_t)put_base(k, u, to);
+    if (to != HOST_T1)
+        r11_stays(k, start);
     if (to == HOST_T0 || f.base == HOST_T0)
         k->r10_share = NO_SHARE;
     f.index = X_NONE;
     if (u->index != GPR_ZERO)
-        f.index = (uint8_t)put_register_in(k, u->index / 8, HOST_T1);
+        f.index = (uint8_t)put_index(k, u->index / 8);
+    start = k->e.at;
     if (f.base == X_NONE || f.index != X_NONE || f.disp || !f.w)
         emit_form(&k->e, &f);
     else if (f.base != to)
         emit_move(&k->e, to, f.base);
+    if (to != HOST_T1)
+        r11_stays(k, start);
 }
 
 bool address_fits(const struct uop *u)
@@ -305,7 +327,9 @@ bool put_lea(struct compile *k, unsigned n)
     if (k->i[n].operand_width == 32)
         u.addrsize = 4; /* the lower half, and zeros above */
     put_effective(k, &u, to == X_NONE ? HOST_T1 : to);
-    if (to == X_NONE)
+    if (to == X_NONE) {
         emit_store(&k->e, HOST_T1, guest_at(k, guest));
+        r11_note(k, guest);
+    }
     return true;
 }

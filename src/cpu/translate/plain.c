@@ -201,7 +201,8 @@ static void place_registers(struct compile *k, struct plain *p, unsigned n)
 
     if (is_resident(k, o.reg) && !is_resident(k, o.rm))
         turn_around(&p->f, &o);
-    if (p->f.rm == XRM_REG && is_resident(k, o.rm) && may_be_memory(k, n, o.rm)) {
+    if (p->f.rm == XRM_REG && is_resident(k, o.rm) && may_be_memory(k, n, o.rm) &&
+        !r11_holds(k, dec_gpr(o.rm->reg.value) / 8)) {
         p->f.rm = XRM_ABS;
         p->f.disp = (int32_t)guest_at(k, dec_gpr(o.rm->reg.value) / 8);
     } else if (o.rm) {
@@ -292,6 +293,7 @@ bool put_plain(struct compile *k, unsigned n)
     const ZydisDecodedInstruction *i = &k->i[n];
     const ZydisDecodedOperand *mem = memory_operand(k, n);
     const struct uop *u = uop_of(k, n);
+    const uint8_t *start;
     struct plain p;
 
     if (!prepare_plain(k, n, mem, &p))
@@ -300,8 +302,9 @@ bool put_plain(struct compile *k, unsigned n)
         put_access(k, n, mem, &p);
     flags_for(k, n);
     for (unsigned m = 0; m < p.uses; m++)
-        if (p.use[m].read)
+        if (p.use[m].read && !(p.use[m].scratch == HOST_T1 && r11_holds(k, p.use[m].guest)))
             emit_load(&k->e, p.use[m].scratch, guest_at(k, p.use[m].guest));
+    start = k->e.at;
     put_turn(k, &p, 8);
     emit_form(&k->e, &p.f);
     note_immediate(k, n, k->e.at);
@@ -312,5 +315,12 @@ bool put_plain(struct compile *k, unsigned n)
     for (unsigned m = 0; m < p.uses; m++)
         if (p.use[m].written)
             emit_store(&k->e, p.use[m].scratch, guest_at(k, p.use[m].guest));
+    /* ADD of a register to itself has one of the two in memory. */
+    if (p.uses && (p.f.rm != XRM_ABS || p.f.disp != (int32_t)guest_at(k, p.use[0].guest)))
+        r11_note(k, p.use[0].guest);
+    else if (p.uses)
+        r11_forget(k);
+    else
+        r11_stays(k, start);
     return true;
 }

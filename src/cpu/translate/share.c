@@ -315,6 +315,7 @@ void shares_after(struct compile *k, unsigned n)
     if (!r->with_end)
         put_stack_moved(k);
     r->resume = k->e.at;
+    r11_forget(k);
     r->flags = k->flags;
     k->run_count++;
     k->in_run = false;
@@ -368,9 +369,13 @@ static bool must_be_stored(const struct compile *k, unsigned n)
 /* The pointer that put_shared has stored. */
 static void put_stored(struct compile *k, int share, unsigned to)
 {
+    const uint8_t *start = k->e.at;
+
     if (!k->share[share].stored)
         k->failed = true; /* keeps_pointer was wrong */
     emit_load(&k->e, to, ABS(k->t->shared[share]));
+    if (to != HOST_T1)
+        r11_stays(k, start);
 }
 
 int32_t put_shared(struct compile *k, unsigned n)
@@ -399,8 +404,11 @@ int32_t put_shared(struct compile *k, unsigned n)
 
 void put_stack_moved(struct compile *k)
 {
+    const uint8_t *start = k->e.at;
+
     if (k->stack_moves)
         put_word_lea(k, HOST_SP, HOST_SP, k->stack_moves);
+    r11_stays(k, start);
     k->stack_moves = 0;
 }
 
@@ -463,6 +471,7 @@ void put_careful_copies(struct compile *k)
         k->flags = FLAGS_AWAY;
         for (unsigned n = r->first; n < r->end && !k->failed; n++) {
             k->careful[n] = k->e.at;
+            r11_forget(k);
             k->careful_flags[n] = k->flags;
             put_instruction(k, n);
         }
