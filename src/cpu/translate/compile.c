@@ -164,12 +164,6 @@ static void put_slow(struct compile *k, const struct slow_way *s)
     emit_patch(emit_jump(&k->e), s->resume);
 }
 
-void put_slow_if(struct compile *k, unsigned condition, const struct uop *pair)
-{
-    k->slow[k->slow_count++] =
-        (struct slow_way){.from = emit_jcc(&k->e, condition), .uop = pair, .flags = k->flags};
-}
-
 /* --- instructions that are not plain --- */
 
 void put_stack_address(struct compile *k, unsigned n, bool push)

@@ -42,6 +42,12 @@ uint8_t *put_poll(struct compile *k)
     return emit_jcc(&k->e, 3); /* above or equal */
 }
 
+void put_slow_if(struct compile *k, unsigned condition, const struct uop *pair)
+{
+    k->slow[k->slow_count++] =
+        (struct slow_way){.from = emit_jcc(&k->e, condition), .uop = pair, .flags = k->flags};
+}
+
 void put_leave(struct compile *k, const struct uop *u, enum flags_where flags)
 {
     const uint8_t *thunk = flags == FLAGS_IN_PLACE ? k->t->to_exit : k->t->to_exit_flags_away;
