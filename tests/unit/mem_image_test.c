@@ -237,10 +237,7 @@ static void order_without_cures(struct mem_world *w, uint64_t target_pages)
                                       .without_cures = true};
 
     mem_set_orders(w->mem, &orders);
-    for (int i = 0; i < 500 && mem_host_bytes(w->mem) > target_pages * PAGE; i++) {
-        serve(w);
-        usleep(1000);
-    }
+    SERVE_UNTIL(w, mem_host_bytes(w->mem) <= target_pages * PAGE);
     assert_true(mem_host_bytes(w->mem) <= target_pages * PAGE);
 }
 

@@ -202,7 +202,7 @@ static void a_target_is_reached_and_kept(void **state)
     world_open(&w, 2048, 2048, 0, NULL);
     fill_frames(&w, 0, 2000);
     order(&w, ANY, 500, MEM_MEANS_SWAP);
-    for (int i = 0; i < 200 && mem_host_bytes(w.mem) > 500 * PAGE; i++) {
+    for (int i = 0; i < SERVE_TURNS && mem_host_bytes(w.mem) > 500 * PAGE; i++) {
         uint64_t next = mem_service(w.mem, w.now_ns, 1000000);
         assert_true(next <= w.now_ns + SEC / 10);
         usleep(1000);
@@ -210,10 +210,7 @@ static void a_target_is_reached_and_kept(void **state)
     assert_true(mem_host_bytes(w.mem) <= 500 * PAGE);
     fill_frames(&w, 0, 500);
     assert_true(mem_host_bytes(w.mem) > 500 * PAGE);
-    for (int i = 0; i < 200 && mem_host_bytes(w.mem) > 500 * PAGE; i++) {
-        serve(&w);
-        usleep(1000);
-    }
+    SERVE_UNTIL(&w, mem_host_bytes(w.mem) <= 500 * PAGE);
     assert_true(mem_host_bytes(w.mem) <= 500 * PAGE);
     order(&w, ANY, ANY, 0);
     assert_true(serve(&w) > w.now_ns + SEC / 2); /* only ageing is left to do */
@@ -234,10 +231,7 @@ static void a_full_store_flows_into_the_file(void **state)
         assert_true(cpu_fill(&w, g, MEM_FOR_WRITE, page));
     }
     order(&w, ANY, 64, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
-    for (int i = 0; i < 500 && mem_host_bytes(w.mem) > 64 * PAGE; i++) {
-        serve(&w);
-        usleep(1000);
-    }
+    SERVE_UNTIL(&w, mem_host_bytes(w.mem) <= 64 * PAGE);
     assert_true(in_state(&w, PAGE_COMPRESSED) > 20);
     assert_true(stats(&w)->compressed_to_swap > 300);
     struct mem_store_info info;

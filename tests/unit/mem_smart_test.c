@@ -45,12 +45,21 @@ static bool fill_served(struct mem_world *w, uint64_t count)
     return true;
 }
 
+/* Nothing is on its way to the smart-paging file any more. */
+static bool is_written(struct mem_world *w)
+{
+    struct mem_store_info info;
+
+    mem_store_info(w->mem, &info);
+    return !info.smart_staging_pages;
+}
+
 /* Until the file is gone; how many slices that took. */
 static unsigned drain(struct mem_world *w)
 {
     unsigned slices = 0;
 
-    for (; has_file(w) && slices < 3000; slices++) {
+    for (; has_file(w) && slices < 300000; slices++) {
         w->now_ns += SEC / 100;
         mem_service(w->mem, w->now_ns, SEC / 1000);
         usleep(200);
@@ -117,8 +126,7 @@ static void no_more_than_allowed(void **state)
     assert_true(in_state(&w, PAGE_SWAPPED) > 250);
     world_check(&w);
     order_smart(&w, 256, 10, MEM_MEANS_SWAP); /* less: what is beyond goes on */
-    for (int i = 0; i < 100 && in_state(&w, PAGE_SMART) > 10; i++)
-        serve(&w);
+    SERVE_UNTIL(&w, in_state(&w, PAGE_SMART) <= 10);
     assert_int_equal(in_state(&w, PAGE_SMART), 10);
     assert_true(has_file(&w));
     all_read_right(&w, 600);
@@ -329,12 +337,8 @@ static void a_page_that_the_guest_wants_and_cannot_be_read(void **state)
     world_open_smart(&w, 1024, 1024, 0, NULL, &faults);
     fill_frames(&w, 0, 300);
     order_smart(&w, 16, 300, MEM_MEANS_SWAP);
-    for (int i = 0; i < 500 && mem_host_bytes(w.mem) > 16 * PAGE; i++)
-        serve(&w);
-    for (int i = 0; i < 100; i++) { /* all is written */
-        usleep(1000);
-        serve(&w);
-    }
+    SERVE_UNTIL(&w, mem_host_bytes(w.mem) <= 16 * PAGE);
+    SERVE_UNTIL(&w, is_written(&w));
     while (state_of(&w, g) != PAGE_SMART)
         g++;
     assert_int_equal(mem_make_resident(w.mem, gfn_make(g), MEM_FOR_READ, &hva, &writable),
@@ -371,7 +375,7 @@ static void both_files_fail(void **state)
     assert_true(g < 2000);
     assert_non_null(strstr(mem_stall(w.mem), "no space left"));
     world_check(&w);
-    for (int i = 0; i < 200 && mem_stall(w.mem); i++) {
+    for (int i = 0; i < 3000 && mem_stall(w.mem); i++) {
         usleep(20000);
         w.now_ns += SEC / 10;
         serve(&w);
@@ -419,8 +423,7 @@ static void somebody_unlinks_it(void **state)
     assert_int_equal(unlink(w.smart_path), 0);
     all_read_right(&w, 600);
     order_smart(&w, 256, 0, MEM_MEANS_SWAP);
-    for (int i = 0; i < 1000 && in_state(&w, PAGE_SMART); i++)
-        serve(&w);
+    SERVE_UNTIL(&w, !in_state(&w, PAGE_SMART));
     assert_int_equal(in_state(&w, PAGE_SMART), 0);
     all_read_right(&w, 600);
     world_close(&w);

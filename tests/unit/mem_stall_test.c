@@ -31,7 +31,7 @@ static void no_room_on_the_disk(void **state)
     world_check(&w);
     for (uint64_t f = 0; f < g; f++) /* nothing is lost meanwhile */
         assert_true(reads_as(&w, f, f));
-    for (int i = 0; i < 100 && mem_stall(w.mem); i++) {
+    for (int i = 0; i < 3000 && mem_stall(w.mem); i++) {
         usleep(20000);
         w.now_ns += 100000000;
         serve(&w);

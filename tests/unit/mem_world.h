@@ -219,6 +219,14 @@ static inline uint64_t serve(struct mem_world *w)
     return mem_service(w->mem, w->now_ns, SEC);
 }
 
+/* Serves until it holds. The turns are a guard, no bound: a slow disk may take a minute. */
+#define SERVE_TURNS 60000
+#define SERVE_UNTIL(w, holds)                                                                      \
+    for (unsigned turn = 0; turn < SERVE_TURNS && !(holds); turn++) {                              \
+        serve(w);                                                                                  \
+        usleep(1000);                                                                              \
+    }
+
 /* All frames grow one period older. */
 static inline void age_once(struct mem_world *w)
 {
@@ -241,10 +249,7 @@ static inline void evict_all(struct mem_world *w, unsigned means)
 static inline void swap_all(struct mem_world *w)
 {
     order(w, ANY, 0, MEM_MEANS_SWAP);
-    for (int i = 0; i < 500 && mem_host_bytes(w->mem); i++) {
-        serve(w);
-        usleep(1000);
-    }
+    SERVE_UNTIL(w, !mem_host_bytes(w->mem));
     assert_int_equal(mem_host_bytes(w->mem), 0);
     order(w, ANY, ANY, 0);
 }

@@ -39,7 +39,7 @@ static void failed_writes_lose_nothing(void **state)
         assert_page(sw, slot[i], i); /* from the file or from staging */
     swap_free(sw, slot[0]);
     slot[0] = put(sw, 0, 0);
-    for (int i = 0; swap_trouble(sw) && i < 1000; i++) {
+    for (int i = 0; swap_trouble(sw) && i < 6000; i++) {
         usleep(10000);
         swap_work(sw, SWAP_ALL_NOW);
         swap_wait_room(sw);
@@ -184,7 +184,8 @@ static void holes_that_cannot_be(void **state)
         write_all(sw);
         for (unsigned i = 0; i < 64; i++)
             swap_free(sw, i);
-        for (int i = 0; i < 30; i++) {
+        /* until they are there, or long enough for all that cannot be */
+        for (int i = 0; i < (k == 0 ? 6000 : 30) && allocated_bytes(); i++) {
             punch_all(sw);
             usleep(10000);
         }
@@ -243,7 +244,7 @@ static int fill_small(void *arg)
         assert_page(sw, slot[i], i);
     if (mount(NULL, folder, NULL, MS_REMOUNT, "size=4m"))
         return 2;
-    for (int i = 0; i < 500 && info(sw).staged; i++) {
+    for (int i = 0; i < 6000 && info(sw).staged; i++) {
         swap_work(sw, SWAP_ALL_NOW);
         usleep(10000);
     }

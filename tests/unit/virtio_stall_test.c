@@ -70,7 +70,7 @@ static void swap_all_out(struct fixture *f)
     uint64_t now = 0;
 
     mem_set_orders(f->d.mem, &out);
-    for (unsigned i = 0; i < 1000 && (resident(f) || mem_host_bytes(f->d.mem)); i++) {
+    for (unsigned i = 0; i < 600000 && (resident(f) || mem_host_bytes(f->d.mem)); i++) {
         mem_service(f->d.mem, now += UINT64_C(2000000000), UINT64_C(100000000));
         usleep(100);
     }
