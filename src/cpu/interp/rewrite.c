@@ -73,6 +73,16 @@ static unsigned insn_at(struct block *b, unsigned at)
     return low;
 }
 
+/* What begins at a and at b, in loads of `half` bytes that may overlap. */
+#define ALIKE(half_)                                                                               \
+    (memcmp(a, b, half_) == 0 && memcmp(a + n - (half_), b + n - (half_), half_) == 0)
+
+/* memcmp of 1 to 15 bytes, of which there are many: too few for a call. */
+static inline bool same_bytes(const uint8_t *a, const uint8_t *b, unsigned n)
+{
+    return n >= 8 ? ALIKE(8) : n >= 4 ? ALIKE(4) : n >= 2 ? ALIKE(2) : *a == *b;
+}
+
 /* Instruction n has these bytes now: is it the same but for its immediate? */
 static bool is_alike(struct block *b, unsigned n, const uint8_t *now)
 {
@@ -81,7 +91,7 @@ static bool is_alike(struct block *b, unsigned n, const uint8_t *now)
     unsigned imm = immediates_of(b)[n] & 15u;
 
     /* An immediate is an instruction's end. */
-    return memcmp(now, then, imm ? imm : u->len) == 0;
+    return same_bytes(now, then, imm ? imm : u->len);
 }
 
 static int64_t sign_extended(const uint8_t *bytes, unsigned size)
@@ -112,7 +122,7 @@ static void take_immediate(struct interp *c, struct code_page *p, struct block *
     unsigned at = u->off + (imm & 15u), size = imm >> 4;
     uint8_t *then = b->code + (at - b->start);
 
-    if (!imm || memcmp(then, p->host + at, size) == 0)
+    if (!imm || same_bytes(then, p->host + at, size))
         return;
     memcpy(then, p->host + at, size);
     u->imm = sign_extended(then, size);

@@ -459,6 +459,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     if (!nb || k->failed || k->e.full || k->other.full || !is_worth_it(k))
         return NULL;
     *nb = ways;
+    immediates_sort(k);
     nb->stops = keep(m, k->stop, k->stop_count * sizeof k->stop[0]);
     nb->immediate = keep(m, k->immediate, k->immediate_count * sizeof k->immediate[0]);
     if (!nb->stops || !nb->immediate)

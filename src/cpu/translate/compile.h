@@ -237,6 +237,8 @@ uint8_t *put_alignment(struct compile *k);
  * guest changes it; NULL: it is its handler's.
  */
 void note_immediate(struct compile *k, unsigned n, uint8_t *place);
+/* At the end: in the order of the instructions, for native_patch. */
+void immediates_sort(struct compile *k);
 
 /* A whole plain instruction; false: it cannot be written. */
 bool put_plain(struct compile *k, unsigned n);

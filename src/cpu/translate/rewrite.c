@@ -14,6 +14,34 @@ void note_immediate(struct compile *k, unsigned n, uint8_t *place)
             .place = place, .off = uop_of(k, n)->off, .size = (uint8_t)size};
 }
 
+void immediates_sort(struct compile *k)
+{
+    for (unsigned n = 1; n < k->immediate_count; n++) {
+        const struct native_immediate i = k->immediate[n];
+        unsigned to = n;
+
+        for (; to && k->immediate[to - 1].off > i.off; to--)
+            k->immediate[to] = k->immediate[to - 1];
+        k->immediate[to] = i;
+    }
+}
+
+/* The first immediate of what begins at `off` or behind it. */
+static unsigned immediate_at(const struct native_block *b, unsigned off)
+{
+    unsigned low = 0, high = b->immediate_count;
+
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+
+        if (b->immediate[middle].off < off)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static void set_stops(const struct native_block *b, uop_fn *fn)
 {
     for (unsigned n = 0; n < b->stop_count; n++)
@@ -71,10 +99,12 @@ bool native_patch(struct interp *c, struct uop *head, const struct uop *u, const
     bool any = false;
 
     (void)c;
-    for (unsigned n = 0; n < b->immediate_count; n++) {
+    for (unsigned n = immediate_at(b, u->off); n < b->immediate_count; n++) {
         const struct native_immediate *i = &b->immediate[n];
 
-        if (i->off != u->off || i->size != size)
+        if (i->off != u->off)
+            break;
+        if (i->size != size)
             continue;
         any = true;
         if (i->place)
