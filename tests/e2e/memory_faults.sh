@@ -78,22 +78,30 @@ else
     skipped=$((skipped + 1))
 fi
 
-# A disk image is cut short under a guest whose page cache was dropped in favour of it, and mended.
+# A disk image is cut short under a guest whose page cache was dropped in favour of it, and mended with what it held
+# when the guest had nothing left to write.
 make_guest << 'END'
 #!/bin/sh
 mke2fs -b 4096 /dev/vda > /dev/null && mkdir /mnt && mount -t ext4 /dev/vda /mnt || exit
-/owner mib 48 kinds cr order random writes 0 seconds 0 seed 3 file /mnt/file & a=$!
+/owner mib 48 kinds cr order random writes 0 seconds 0 seed 3 file /mnt/file > /tmp/said & a=$!
+until grep "owner: filled" /tmp/said; do sleep 1 && kill -0 $a || exit; done
+sync
+echo "all is written"
 read line
 kill -TERM $a
 wait $a
+status=$?
+tail -n 1 /tmp/said
+exit $status
 END
 folder
 truncate -s 64M "$tmp/disk"
 start_vm f --swap-dir "$tmp/vm" --disk "$tmp/disk" --audit --memory 160M "$@"
-check "a short image: the guest runs" wait_for 100 said_or_ended 1 "owner: filled"
+wait_for 100 said_or_ended 1 "all is written"
+check "a short image: the guest runs" said "all is written"
 cp --sparse=always "$tmp/disk" "$tmp/saved"
 truncate -s 1M "$tmp/disk"
-timeout 60 "$umbra" swap f --resident 24M --within 10 > "$tmp/drive" 2>&1
+timeout 240 "$umbra" swap f --resident 24M --within 10 > "$tmp/drive" 2>&1
 check "a short image: the guest waits with a message" wait_for 60 waits
 check "a short image: the VM answers" answers
 dd if="$tmp/saved" of="$tmp/disk" bs=1M conv=notrunc status=none

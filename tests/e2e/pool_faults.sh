@@ -71,7 +71,8 @@ for round in 1 2 3; do
     wait "$c" 2> /dev/null
     check "killed, it leaves the pool" wait_for 20 left c $round
 done
-check "three members are left" [ "$(watched pool members)" = 3 ]
+three_left() { [ "$(watched pool members)" = 3 ]; }
+check "three members are left" wait_for 20 three_left
 rm -f "$tmp"/vm-c/*
 
 "$umbra" stop lame
@@ -86,7 +87,8 @@ for name in a bare; do
     check "$name: audit" grep -q "audit: memory and shadow tables agree" "$tmp/err-$name"
 done
 check "nobody is left in the pool" wait_for 20 is_empty
-check "and all of it is free" [ "$(watched pool free)" = $((320 << 20)) ]
+is_free() { [ "$(watched pool free)" = $((320 << 20)) ]; }
+check "and all of it is free" wait_for 20 is_free
 
 # The host dies with all that runs on it: what is started anew restarts; who had said goodbye does not.
 start_member d $size
