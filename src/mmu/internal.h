@@ -114,6 +114,8 @@ enum page_sync { SYNC_LOOSE, SYNC_STEP, SYNC_UNSYNC };
  * prefetched:  bitmap of leaves set ahead of their use and not used yet
  * table:       the guest's table as host memory, while it is there; NULL: ask mem again
  * referenced:  used since pages last grew older (quota) and since frames did (mem's age)
+ * idle:        so many times frames have grown older without a use
+ * is_held:     spte, raw and chain take host memory
  * raw:         guest entry that spte[i] was made from
  * chain:       neighbours of spte[i] on a frame's chain (leaf) or on the child's chain of parents
  *              (link)
@@ -126,6 +128,8 @@ struct shadow_page {
     uint8_t level, shift, entry_bytes;
     bool in_registers;
     bool referenced;
+    bool is_held;
+    uint8_t idle;
     bool is_root; /* some root may point here */
     uint16_t entries;
     uint16_t present_count;
@@ -142,7 +146,7 @@ struct shadow_page {
     uint64_t prefetched[ENTRIES_MAX / 64];
     uint64_t *spte, *raw;
     struct chain_links *chain;
-};
+} __attribute__((aligned(64))); /* a link to it has flags in the lowest bits */
 
 /*
  * A root: everything that gives linear addresses a meaning and a view. Its TLB tag is asid.
@@ -212,6 +216,7 @@ struct mmu {
 
     /* shadow pages */
     struct shadow_page **by_id;
+    uint8_t *entries; /* of all ids, ENTRIES_BYTES each: address space */
     uint32_t id_count, id_max;
     struct shadow_page *spare; /* not in use, chained by hash_next */
     struct shadow_page *hash[HASH_SIZE];
@@ -262,9 +267,11 @@ void shadow_set_leaf(struct mmu *mmu, struct shadow_page *page, unsigned index, 
 void shadow_set_link(struct mmu *mmu, struct shadow_page *page, unsigned index, uint64_t raw,
                      struct shadow_page *child);
 void shadow_drop(struct mmu *mmu, struct shadow_page *page, unsigned index);
-enum zap_reason { ZAP_QUOTA, ZAP_PLACES, ZAP_UNSHADOW, ZAP_RESET };
+enum zap_reason { ZAP_QUOTA, ZAP_PLACES, ZAP_UNSHADOW, ZAP_IDLE, ZAP_RESET };
 void shadow_zap(struct mmu *mmu, struct shadow_page *page, enum zap_reason why);
 void shadow_zap_all(struct mmu *mmu);
+/* Frames grow older: so do pages, and those that were long idle go, their host memory with them. */
+void shadow_grow_older(struct mmu *mmu);
 
 /* The guest's table as host memory; NULL: it cannot be read as it is, only a walk brings it in. */
 const void *shadow_table(struct mmu *mmu, struct shadow_page *page);

@@ -131,6 +131,7 @@ struct mmu_tlb_ops {
     X(shadow_bytes,           "bytes of shadow tables and reverse map now")                        \
     X(zaps_quota,             "of these, to keep the quota")                                       \
     X(zaps_places,            "of these, because the frame is a table at many other places")       \
+    X(zaps_idle,              "of these, because they were long idle")                             \
     X(zaps_unshadow,          "of these, because the frame is no table any more")                  \
     X(zaps_reset,             "of these, because guest memory was reset")                          \
     X(frames_unmapped,        "frames whose translations were dropped: they left, or moved")       \

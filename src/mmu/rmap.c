@@ -112,8 +112,7 @@ static void on_age(void *arg)
 {
     struct mmu *mmu = arg;
 
-    for (struct shadow_page *p = mmu->newest; p; p = p->older)
-        p->referenced = false;
+    shadow_grow_older(mmu);
     root_flush_tlb(mmu);
 }
 

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "mmu/internal.h"
 
@@ -15,6 +16,8 @@
 #define FAULT_PAGES   LEVELS_MAX
 #define RECLAIM_BATCH 16u
 #define PLACES_MAX    16u
+#define IDLE_MAX      32u /* times that frames grow older: from two seconds on */
+#define ENTRIES_BYTES (ENTRIES_MAX * (2 * sizeof(uint64_t) + sizeof(struct chain_links)))
 
 enum err shadow_init(struct mmu *mmu)
 {
@@ -29,8 +32,13 @@ enum err shadow_init(struct mmu *mmu)
     mmu->id_max = (uint32_t)quota + 1; /* id 0 is nobody's: node 0 means none */
     mmu->id_count = 1;
     mmu->by_id = calloc(mmu->id_max, sizeof *mmu->by_id);
-    if (!mmu->by_id)
+    void *p = mmap(NULL, mmu->id_max * ENTRIES_BYTES, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    mmu->entries = p == MAP_FAILED ? NULL : p;
+    if (!mmu->by_id || !mmu->entries)
         return err_errno(ERR_NOMEM, "shadow pages");
+    /* A huge page would cost 2 MiB for a few tables. */
+    (void)madvise(p, mmu->id_max * ENTRIES_BYTES, MADV_NOHUGEPAGE);
     return ERR_OK;
 }
 
@@ -39,13 +47,39 @@ void shadow_fini(struct mmu *mmu)
     for (uint32_t i = 1; mmu->by_id && i < mmu->id_count; i++)
         free(mmu->by_id[i]);
     free(mmu->by_id);
+    if (mmu->entries)
+        munmap(mmu->entries, mmu->id_max * ENTRIES_BYTES);
 }
 
-static size_t block_bytes(unsigned entries)
+/* What the entries of a page take; less than a page is not given back. */
+static size_t entries_bytes(unsigned entries)
 {
-    size_t bytes =
-        sizeof(struct shadow_page) + entries * (2 * sizeof(uint64_t) + sizeof(struct chain_links));
-    return (bytes + 63) & ~(size_t)63;
+    size_t bytes = entries * (2 * sizeof(uint64_t) + sizeof(struct chain_links));
+
+    return (bytes + PAGE_SIZE - 1) & PAGE_MASK;
+}
+
+static void entries_hold(struct mmu *mmu, struct shadow_page *page, unsigned entries)
+{
+    page->entries = (uint16_t)entries;
+    page->spte = (uint64_t *)(mmu->entries + page->id * ENTRIES_BYTES);
+    page->raw = page->spte + entries;
+    page->chain = (struct chain_links *)(page->raw + entries);
+    page->is_held = true;
+    mmu->stats.shadow_bytes += entries_bytes(entries);
+    mem_note_beside(mmu->mem, entries_bytes(entries));
+}
+
+/* They read as zeros when they are held again. */
+static void entries_give_back(struct mmu *mmu, struct shadow_page *page)
+{
+    size_t bytes = entries_bytes(page->entries);
+
+    if (!page->is_held)
+        return;
+    (void)madvise(page->spte, bytes, MADV_DONTNEED);
+    page->is_held = false;
+    mmu->stats.shadow_bytes -= bytes;
 }
 
 static struct shadow_page **bucket_of(struct mmu *mmu, gfn_t gfn)
@@ -101,50 +135,49 @@ void shadow_make_room(struct mmu *mmu)
 
 /* --- making and finding --- */
 
-/* A block big enough for `entries`, reusing spare ones of the same size. NULL: no memory. */
-static struct shadow_page *take_block(struct mmu *mmu, unsigned entries)
+/* One not in use, with room for `entries`: if possible one that has it already. NULL: no memory. */
+static struct shadow_page *take_spare(struct mmu *mmu, unsigned entries)
 {
+    struct shadow_page **best = &mmu->spare;
+
     for (struct shadow_page **p = &mmu->spare; *p; p = &(*p)->hash_next) {
-        struct shadow_page *page = *p;
-        if (page->entries == entries) {
-            *p = page->hash_next;
-            return page;
+        if ((*p)->is_held && (*p)->entries == entries) {
+            best = p;
+            break;
         }
     }
-    /* All spare blocks have the wrong size: give one back for its id, or take a new id. */
-    uint32_t id;
-    if (mmu->id_count < mmu->id_max) {
-        id = mmu->id_count;
-    } else if (mmu->spare) {
-        struct shadow_page *other = mmu->spare;
-        id = other->id;
-        mmu->spare = other->hash_next;
-        mmu->stats.shadow_bytes -= block_bytes(other->entries);
-        mmu->by_id[id] = NULL;
-        free(other);
-    } else {
-        return NULL;
+    struct shadow_page *page = *best;
+    if (page)
+        *best = page->hash_next;
+    return page;
+}
+
+static struct shadow_page *take_block(struct mmu *mmu, unsigned entries)
+{
+    struct shadow_page *page = take_spare(mmu, entries);
+
+    if (!page) {
+        if (mmu->id_count == mmu->id_max)
+            return NULL;
+        page = aligned_alloc(_Alignof(struct shadow_page), sizeof *page);
+        if (!page)
+            return NULL;
+        memset(page, 0, sizeof *page);
+        page->id = mmu->id_count++;
+        mmu->by_id[page->id] = page;
+        mmu->stats.shadow_bytes += sizeof *page;
     }
-    struct shadow_page *page = aligned_alloc(64, block_bytes(entries));
-    if (!page)
-        return NULL; /* an id without block is skipped by everybody */
-    if (id == mmu->id_count)
-        mmu->id_count++;
-    memset(page, 0, sizeof *page);
-    page->id = id;
-    page->entries = (uint16_t)entries;
-    page->spte = (uint64_t *)(page + 1);
-    page->raw = page->spte + entries;
-    page->chain = (struct chain_links *)(page->raw + entries);
-    mmu->by_id[id] = page;
-    mmu->stats.shadow_bytes += block_bytes(entries);
-    mem_note_beside(mmu->mem, block_bytes(entries));
+    if (page->entries != entries)
+        entries_give_back(mmu, page);
+    if (!page->is_held)
+        entries_hold(mmu, page, entries);
     return page;
 }
 
 static void reset_block(struct shadow_page *page)
 {
     page->referenced = false;
+    page->idle = 0;
     page->is_root = false;
     page->present_count = 0;
     page->parents = 0;
@@ -304,9 +337,8 @@ void shadow_drop(struct mmu *mmu, struct shadow_page *page, unsigned index)
 void shadow_zap(struct mmu *mmu, struct shadow_page *page, enum zap_reason why)
 {
     uint64_t *const counts[] = {
-        [ZAP_QUOTA] = &mmu->stats.zaps_quota,
-        [ZAP_PLACES] = &mmu->stats.zaps_places,
-        [ZAP_UNSHADOW] = &mmu->stats.zaps_unshadow,
+        [ZAP_QUOTA] = &mmu->stats.zaps_quota,       [ZAP_PLACES] = &mmu->stats.zaps_places,
+        [ZAP_UNSHADOW] = &mmu->stats.zaps_unshadow, [ZAP_IDLE] = &mmu->stats.zaps_idle,
         [ZAP_RESET] = &mmu->stats.zaps_reset,
     };
 
@@ -338,4 +370,20 @@ void shadow_zap_all(struct mmu *mmu)
 {
     while (mmu->newest)
         shadow_zap(mmu, mmu->newest, ZAP_RESET);
+}
+
+void shadow_grow_older(struct mmu *mmu)
+{
+    for (struct shadow_page *page = mmu->newest, *older; page; page = older) {
+        older = page->older;
+        if (page->referenced || page == mmu->cur->page)
+            page->idle = 0;
+        else
+            page->idle++;
+        page->referenced = false;
+        if (page->idle < IDLE_MAX)
+            continue;
+        shadow_zap(mmu, page, ZAP_IDLE);
+        entries_give_back(mmu, page);
+    }
 }

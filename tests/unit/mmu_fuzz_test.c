@@ -335,12 +335,13 @@ static void flush_some(struct fuzz *f)
     }
 }
 
-/* Frames leave: some that equal a disk, or whatever goes somewhere; or all grow older. */
+/* Frames leave: some that equal a disk, or whatever goes somewhere; or all grow older, or old. */
 static void unrest(struct fuzz *f)
 {
     switch (rnd(f, 4)) {
     case 0:
-        pressure_age(&f->pressure);
+        for (unsigned n = rnd(f, 16) ? 1 : 40; n > 0; n--)
+            pressure_age(&f->pressure);
         break;
     case 1:
         pressure_evict(&f->pressure, rnd(f, MEM_MEANS_ALL + 1));

@@ -243,6 +243,36 @@ static void use_is_noted(void **state)
         ages((enum mmu_strategy)strategy);
 }
 
+/* Tables that nobody uses any more take no host memory, and are found again when they are used. */
+static void idle_tables_go(void **state)
+{
+    struct away a;
+    (void)state;
+
+    for (int strategy = 0; strategy < MMU_STRATEGIES; strategy++) {
+        away_open(&a, (enum mmu_strategy)strategy);
+        const struct mmu_stats *s = mmu_stats(a.g.mmu);
+        map4(&a.g, 0x1000, FRAME_A | PWU);
+        go(&a.g, 0x1000, MMU_READ, USER);
+        uint64_t bytes = s->shadow_bytes;
+        map4(&a.g, 0x40000000, FRAME_B | PWU);
+        assert_page(go(&a.g, 0x40000000, MMU_WRITE, USER), FRAME_B);
+        assert_true(s->shadow_bytes > bytes);
+        for (int i = 0; i < 70; i++) {
+            pressure_age(&a.p);
+            assert_page(go(&a.g, 0x1000, MMU_READ, USER), FRAME_A);
+        }
+        assert_int_equal(s->zaps_idle, 2); /* the leaf table and the one above */
+        assert_in_range(s->shadow_bytes, 1, bytes + PAGE_SIZE);
+        assert_page(go(&a.g, 0x40000000, MMU_WRITE, USER), FRAME_B);
+        for (int i = 0; i < 70; i++)
+            pressure_age(&a.p);
+        assert_page(go(&a.g, 0x1000, MMU_READ, USER), FRAME_A);
+        assert_page(go(&a.g, 0x40000000, MMU_READ, USER), FRAME_B);
+        away_close(&a);
+    }
+}
+
 /* Whole pages that are overwritten: what tracks or walks the frame keeps it. */
 static void overwriting(void **state)
 {
@@ -299,6 +329,7 @@ int main(void)
         cmocka_unit_test(tables_that_are_away),
         cmocka_unit_test(a_failing_host),
         cmocka_unit_test(use_is_noted),
+        cmocka_unit_test(idle_tables_go),
         cmocka_unit_test(overwriting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
