@@ -389,6 +389,8 @@ static void put_one(struct writer *w)
         return;
     if (w->p->narrow && kind < 100)
         put_narrow(w);
+    else if (kind < 25 && !w->p->narrow)
+        put_chain(w);
     else if (kind < 500)
         put_operation(w);
     else if (kind < 560)

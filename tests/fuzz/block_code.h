@@ -41,6 +41,7 @@ unsigned value_register(struct writer *w);
 void put_operation(struct writer *w);
 void put_segment_load(struct writer *w);
 void put_run(struct writer *w);
+void put_chain(struct writer *w); /* not in 32-bit code */
 void put_random(struct writer *w);
 
 /*

@@ -231,6 +231,23 @@ void put_segment_load(struct writer *w)
     code_put(w, b, sizeof b);
 }
 
+/* Moves and operations between the same few registers, those that live in memory among them. */
+void put_chain(struct writer *w)
+{
+    static const uint8_t registers[] = {0, 2, 10, 10, 11, 11};
+    static const uint8_t operations[] = {0x89, 0x89, 0x8b, 0x8b, 0x01, 0x03, 0x2b, 0x33, 0x39};
+
+    for (unsigned left = 2 + dice_below(w->d, 6); left; left--) {
+        unsigned reg = ONE_OF(registers), rm = ONE_OF(registers);
+        unsigned wide = dice_percent(w->d, 75) ? 8 : 0;
+
+        if ((w->keep >> reg | w->keep >> rm) & 1)
+            continue;
+        PUT((uint8_t)(0x40 | wide | (reg >= 8 ? 4 : 0) | (rm >= 8 ? 1 : 0)), ONE_OF(operations),
+            (uint8_t)(0xc0 | (reg & 7) << 3 | (rm & 7)));
+    }
+}
+
 static void move_pointer(struct writer *w, ZydisRegister base)
 {
     static const ZydisMnemonic moves[] = {ZYDIS_MNEMONIC_ADD, ZYDIS_MNEMONIC_SUB,

@@ -452,6 +452,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     k->looked_at = 0;
     if (!compile_decode(k) || !code32_takes(k))
         return NULL;
+    twins_find(k);
     loop_find(k);
     put_entries(k, &ways);
     put_block(k);

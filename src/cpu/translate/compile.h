@@ -68,6 +68,7 @@ struct access {
 };
 
 #define NO_REGISTER 16u
+#define GUEST_REGISTERS 16u
 #define NO_LOOP     0xffu
 /* Wider steps leave too few iterations in a page. */
 #define LOOP_STEP_MAX 512
@@ -119,6 +120,7 @@ struct compile {
     ZydisDecodedInstruction i[BLOCK_MAX_INSNS];
     ZydisDecodedOperand op[BLOCK_MAX_INSNS][ZYDIS_MAX_OPERAND_COUNT];
     uint32_t live[BLOCK_MAX_INSNS + 1]; /* flags that count before instruction n */
+    uint8_t twin[BLOCK_MAX_INSNS][GUEST_REGISTERS];
     uint64_t looked_at;                 /* see struct tier_block */
     bool is_last;                       /* the block ends with its last instruction */
     struct slow_way slow[8 * BLOCK_MAX_INSNS + 6];
@@ -163,6 +165,13 @@ bool compile_goes_to(const struct compile *k, unsigned n);
 
 /* Flags that count at an offset of the block's page. */
 uint32_t compile_live_at(struct compile *k, int64_t off);
+
+/*
+ * twins.c: after compile_decode. The host register that has the value of a guest register which
+ * lives in memory, before instruction n; X_NONE: none.
+ */
+void twins_find(struct compile *k);
+unsigned twin_host(const struct compile *k, unsigned n, unsigned guest);
 
 /* operand.c */
 

@@ -115,11 +115,14 @@ struct vex {
     int32_t disp;
 };
 
-static bool take(struct vex *v, unsigned *place, const ZydisDecodedOperand *op)
+static bool take(const struct compile *k, unsigned n, struct vex *v, unsigned *place,
+                 const ZydisDecodedOperand *op)
 {
     unsigned guest = dec_gpr(op->reg.value) / 8;
 
     *place = host_reg(guest);
+    if (*place == X_NONE && op->actions == ZYDIS_OPERAND_ACTION_READ)
+        *place = twin_host(k, n, guest);
     if (*place != X_NONE)
         return true;
     if (v->resident++ >= (v->memory ? 1u : 2u))
@@ -136,10 +139,17 @@ static bool take_all(const struct compile *k, unsigned n, struct vex *v)
                           : op->encoding == ZYDIS_OPERAND_ENCODING_NDSNDD  ? &v->vvvv
                                                                            : &v->rm;
 
-        if (op->type == ZYDIS_OPERAND_TYPE_REGISTER && !take(v, place, op))
+        if (op->type == ZYDIS_OPERAND_TYPE_REGISTER && !take(k, n, v, place, op))
             return false;
     }
     return true;
+}
+
+static unsigned place_of(const struct vex *v, const ZydisDecodedOperand *op)
+{
+    return op->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG ? v->reg
+           : op->encoding == ZYDIS_OPERAND_ENCODING_NDSNDD  ? v->vvvv
+                                                            : v->rm;
 }
 
 /*
@@ -157,10 +167,8 @@ static void move_resident(struct compile *k, unsigned n, const struct vex *v, bo
         if (op->type != ZYDIS_OPERAND_TYPE_REGISTER)
             continue;
         guest = dec_gpr(op->reg.value) / 8;
-        place = op->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG ? v->reg
-                : op->encoding == ZYDIS_OPERAND_ENCODING_NDSNDD  ? v->vvvv
-                                                                 : v->rm;
-        if (host_reg(guest) != X_NONE)
+        place = place_of(v, op);
+        if (place != HOST_T0 && place != HOST_T1)
             continue;
         if (!out && op->actions != ZYDIS_OPERAND_ACTION_WRITE) {
             if (!r11_holds(k, guest))
@@ -173,14 +181,13 @@ static void move_resident(struct compile *k, unsigned n, const struct vex *v, bo
     }
 }
 
-/* The first resident operand is in r11, and what it is in the end. */
-static void note_resident(struct compile *k, unsigned n)
+/* The first resident operand that was taken is in r11, and what it is in the end. */
+static void note_resident(struct compile *k, unsigned n, const struct vex *v)
 {
     for (unsigned m = 0; m < k->i[n].operand_count_visible; m++) {
         const ZydisDecodedOperand *op = &k->op[n][m];
 
-        if (op->type == ZYDIS_OPERAND_TYPE_REGISTER &&
-            host_reg(dec_gpr(op->reg.value) / 8) == X_NONE) {
+        if (op->type == ZYDIS_OPERAND_TYPE_REGISTER && place_of(v, op) == HOST_T1) {
             r11_note(k, dec_gpr(op->reg.value) / 8);
             return;
         }
@@ -239,7 +246,7 @@ static bool put_vex(struct compile *k, unsigned n)
     if (i->raw.imm[0].size)
         emit_u8(&k->e, (unsigned)i->raw.imm[0].value.u & 0xffu);
     move_resident(k, n, &v, true);
-    note_resident(k, n);
+    note_resident(k, n, &v);
     return true;
 }
 

@@ -76,6 +76,13 @@ static unsigned take_resident(struct compile *k, struct plain *p, unsigned n,
     return p->use[at].scratch;
 }
 
+/* Is it only read, and a host register has its value? */
+static bool has_twin(const struct compile *k, unsigned n, const ZydisDecodedOperand *op)
+{
+    return is_resident(k, op) && op->actions == ZYDIS_OPERAND_ACTION_READ && !is_zeroing(k, n) &&
+           twin_host(k, n, dec_gpr(op->reg.value) / 8) != X_NONE;
+}
+
 static unsigned take_register(struct compile *k, struct plain *p, unsigned n,
                               const ZydisDecodedOperand *op)
 {
@@ -83,6 +90,8 @@ static unsigned take_register(struct compile *k, struct plain *p, unsigned n,
 
     if (dec_is_xmm(op))
         return (unsigned)ZydisRegisterGetId(op->reg.value);
+    if (has_twin(k, n, op))
+        return twin_host(k, n, dec_gpr(op->reg.value) / 8);
     at = dec_gpr(op->reg.value);
     if (at & 1u) {
         p->high_byte = true;
@@ -195,6 +204,12 @@ static bool may_be_memory(const struct compile *k, unsigned n, const ZydisDecode
     }
 }
 
+/* Is the value of a register that lives in memory in a host register? */
+static bool is_at_hand(const struct compile *k, unsigned n, unsigned guest)
+{
+    return r11_holds(k, guest) || twin_host(k, n, guest) != X_NONE;
+}
+
 static void place_registers(struct compile *k, struct plain *p, unsigned n)
 {
     struct fields o = find_fields(k, n);
@@ -202,7 +217,7 @@ static void place_registers(struct compile *k, struct plain *p, unsigned n)
     if (is_resident(k, o.reg) && !is_resident(k, o.rm))
         turn_around(&p->f, &o);
     if (p->f.rm == XRM_REG && is_resident(k, o.rm) && may_be_memory(k, n, o.rm) &&
-        !r11_holds(k, dec_gpr(o.rm->reg.value) / 8)) {
+        !is_at_hand(k, n, dec_gpr(o.rm->reg.value) / 8)) {
         p->f.rm = XRM_ABS;
         p->f.disp = (int32_t)guest_at(k, dec_gpr(o.rm->reg.value) / 8);
     } else if (o.rm) {
@@ -288,6 +303,18 @@ static void put_access(struct compile *k, unsigned n, const ZydisDecodedOperand 
         put_check_for(k, n, mem->size / 8, write, &p->f);
 }
 
+static void put_use(struct compile *k, unsigned n, const struct reg_use *use)
+{
+    unsigned twin = twin_host(k, n, use->guest);
+
+    if (use->scratch == HOST_T1 && r11_holds(k, use->guest))
+        return;
+    if (twin != X_NONE)
+        emit_move(&k->e, use->scratch, twin);
+    else
+        emit_load(&k->e, use->scratch, guest_at(k, use->guest));
+}
+
 bool put_plain(struct compile *k, unsigned n)
 {
     const ZydisDecodedInstruction *i = &k->i[n];
@@ -302,8 +329,8 @@ bool put_plain(struct compile *k, unsigned n)
         put_access(k, n, mem, &p);
     flags_for(k, n);
     for (unsigned m = 0; m < p.uses; m++)
-        if (p.use[m].read && !(p.use[m].scratch == HOST_T1 && r11_holds(k, p.use[m].guest)))
-            emit_load(&k->e, p.use[m].scratch, guest_at(k, p.use[m].guest));
+        if (p.use[m].read)
+            put_use(k, n, &p.use[m]);
     start = k->e.at;
     put_turn(k, &p, 8);
     emit_form(&k->e, &p.f);
