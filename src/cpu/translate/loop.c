@@ -12,8 +12,9 @@
  *
  * No C runs within, so that an address that was looked up stays right. Of an operand's base and
  * index at most one moves; what does not is in the pointer. Pointers, and guest registers that
- * live in memory, are in host registers of guest registers that the loop does not use. Flags do not
- * count where the loop begins, so that counting may destroy them.
+ * live in memory, are in host registers of guest registers that the loop does not use, but perhaps
+ * in what a pointer has already. Flags do not count where the loop begins, so that counting may
+ * destroy them.
  */
 #include "cpu/translate/compile.h"
 
@@ -96,7 +97,8 @@ static void note_registers(struct loop *l, const struct compile *k, unsigned n, 
     for (unsigned m = 0; m < k->i[n].operand_count; m++) {
         const ZydisDecodedOperand *op = &k->op[n][m];
 
-        if (op->type == ZYDIS_OPERAND_TYPE_MEMORY)
+        /* What does not move in an operand's address is in a pointer. */
+        if (op->type == ZYDIS_OPERAND_TYPE_MEMORY && k->i[n].mnemonic == ZYDIS_MNEMONIC_LEA)
             l->used |= bit_of(op->mem.base) | bit_of(op->mem.index);
         if (op->type != ZYDIS_OPERAND_TYPE_REGISTER)
             continue;
