@@ -191,13 +191,26 @@ static bool ask_notification(struct virtq *q, uint16_t event)
     return true;
 }
 
+/* The driver's index, now known to the device. */
+static bool look(struct virtq *q, uint16_t *idx)
+{
+    if (!read16(q, gpa_add(q->avail, AVAIL_IDX), idx))
+        return false;
+    q->seen_avail = *idx;
+    return true;
+}
+
+/*
+ * The driver may be between making a chain available and asking whether we want to know: it will
+ * not notify of what it made before we asked. So that is as good as a notification.
+ */
 void virtq_arm(struct virtq *q)
 {
-    uint16_t idx;
+    uint16_t idx, seen = q->seen_avail;
 
     if (!q->enabled || q->broken)
         return;
-    if (!read16(q, gpa_add(q->avail, AVAIL_IDX), &idx) || !ask_notification(q, idx))
+    if (!look(q, &idx) || !ask_notification(q, idx) || idx != seen)
         q->again = true;
 }
 
@@ -206,10 +219,9 @@ static enum virtq_pop has_avail(struct virtq *q)
 {
     uint16_t idx;
 
-    if (!read16(q, gpa_add(q->avail, AVAIL_IDX), &idx))
+    if (!look(q, &idx))
         return stalled(q);
-    if (idx == q->next_avail &&
-        (!ask_notification(q, idx) || !read16(q, gpa_add(q->avail, AVAIL_IDX), &idx)))
+    if (idx == q->next_avail && (!ask_notification(q, idx) || !look(q, &idx)))
         return stalled(q);
     if (idx == q->next_avail)
         return VIRTQ_EMPTY;

@@ -66,6 +66,7 @@ struct virtq {
     /* the queue's own */
     uint16_t budget;     /* Q3 */
     bool again;          /* stalled, or out of budget: to be served again */
+    uint16_t seen_avail; /* the driver's index as last looked at */
     uint16_t told_event; /* avail_event as last written */
     bool told_event_valid;
     uint16_t done_count;
@@ -78,7 +79,7 @@ void virtq_reset(struct virtq *q, struct guest_mem *mem, uint16_t size);
 
 /*
  * After a service: the driver is to notify when it adds another chain, also when the device left
- * some where they are.
+ * some where they are. Of what it has added since the device looked, we are told hereby (again).
  */
 void virtq_arm(struct virtq *q);
 
