@@ -67,9 +67,9 @@ struct access {
     bool write, aligned;
 };
 
-#define NO_REGISTER 16u
+#define NO_REGISTER     16u
 #define GUEST_REGISTERS 16u
-#define NO_LOOP     0xffu
+#define NO_LOOP         0xffu
 /* Wider steps leave too few iterations in a page. */
 #define LOOP_STEP_MAX 512
 
@@ -121,8 +121,8 @@ struct compile {
     ZydisDecodedOperand op[BLOCK_MAX_INSNS][ZYDIS_MAX_OPERAND_COUNT];
     uint32_t live[BLOCK_MAX_INSNS + 1]; /* flags that count before instruction n */
     uint8_t twin[BLOCK_MAX_INSNS][GUEST_REGISTERS];
-    uint64_t looked_at;                 /* see struct tier_block */
-    bool is_last;                       /* the block ends with its last instruction */
+    uint64_t looked_at; /* see struct tier_block */
+    bool is_last;       /* the block ends with its last instruction */
     struct slow_way slow[8 * BLOCK_MAX_INSNS + 6];
     unsigned slow_count;
     struct taken_way taken[3 * BLOCK_MAX_INSNS + 1];
@@ -312,6 +312,11 @@ unsigned moved_register(const struct compile *k, unsigned n, int64_t *by);
  */
 void note_moves(struct compile *k, unsigned first, unsigned end, const struct share *s,
                 unsigned count);
+/* Is a register of an address one of these (bit n: guest register n)? */
+static inline bool is_among(unsigned registers, uint8_t at)
+{
+    return at < GPR_ZERO && (registers >> at / 8 & 1);
+}
 bool is_push_or_pop(const struct compile *k, unsigned n);
 /* Is it one that only computes? */
 bool belongs_to_runs(struct compile *k, unsigned n);

@@ -3,6 +3,17 @@
 
 #include "cpu/interp/fp.h"
 
+unsigned insn_written(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
+{
+    unsigned written = 0;
+
+    for (unsigned m = 0; m < i->operand_count; m++)
+        if (op[m].type == ZYDIS_OPERAND_TYPE_REGISTER && dec_is_gpr(op[m].reg.value) &&
+            (op[m].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+            written |= 1u << dec_gpr(op[m].reg.value) / 8;
+    return written;
+}
+
 static bool is_shift(ZydisMnemonic m)
 {
     switch (m) {

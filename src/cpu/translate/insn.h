@@ -16,6 +16,9 @@ struct insn_flags {
 
 struct insn_flags insn_flags(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op);
 
+/* Which general registers it writes, at least sometimes or in part: bit n for number n. */
+unsigned insn_written(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op);
+
 /*
  * An instruction that does nothing but compute on its visible operands and flags: what it does is
  * the same wherever its operands lie.

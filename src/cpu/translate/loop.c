@@ -94,28 +94,22 @@ static bool steps_by_register(struct loop *l, const struct compile *k, unsigned 
 
 static void note_registers(struct loop *l, const struct compile *k, unsigned n, bool moves)
 {
+    uint16_t written = (uint16_t)insn_written(&k->i[n], k->op[n]);
+
     for (unsigned m = 0; m < k->i[n].operand_count; m++) {
         const ZydisDecodedOperand *op = &k->op[n][m];
 
         /* What does not move in an operand's address is in a pointer. */
         if (op->type == ZYDIS_OPERAND_TYPE_MEMORY && k->i[n].mnemonic == ZYDIS_MNEMONIC_LEA)
             l->used |= bit_of(op->mem.base) | bit_of(op->mem.index);
-        if (op->type != ZYDIS_OPERAND_TYPE_REGISTER)
-            continue;
-        l->used |= bit_of(op->reg.value);
-        if (!(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
-            continue;
-        l->written |= bit_of(op->reg.value);
-        if (moves)
-            l->moving |= bit_of(op->reg.value);
-        else
-            l->wild |= bit_of(op->reg.value);
+        if (op->type == ZYDIS_OPERAND_TYPE_REGISTER)
+            l->used |= bit_of(op->reg.value);
     }
-}
-
-static bool is_among(uint16_t registers, uint8_t at)
-{
-    return at < GPR_ZERO && (registers >> at / 8 & 1);
+    l->written |= written;
+    if (moves)
+        l->moving |= written;
+    else
+        l->wild |= written;
 }
 
 static bool add_access(struct loop *l, const struct compile *k, unsigned n, const struct access *a)

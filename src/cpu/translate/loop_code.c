@@ -14,14 +14,9 @@
 /* x / step is x * (2^24 / step + 1) / 2^24: x is less than 4096, a step not above LOOP_STEP_MAX. */
 #define RECIPROCAL_SHIFT 24
 
-#define LINE             64u
+#define LINE 64u
 
 #define PUT(...) EMIT(&k->e, __VA_ARGS__)
-
-static bool is_moving(const struct loop *l, uint8_t at)
-{
-    return at < GPR_ZERO && (l->moving >> at / 8 & 1);
-}
 
 /* --- the way into it --- */
 
@@ -127,9 +122,9 @@ static void put_pointer(struct compile *k, unsigned i, struct refused *r, struct
     if (k->loop.step[i] || by_register)
         emit_store(&k->e, HOST_T0, ABS(k->t->loop_at));
     put_host(k);
-    if (is_moving(&k->loop, s->base))
+    if (is_among(k->loop.moving, s->base))
         put_less(k, s->base / 8, 0);
-    else if (is_moving(&k->loop, s->index))
+    else if (is_among(k->loop.moving, s->index))
         put_less(k, s->index / 8, s->scale);
     emit_store(&k->e, HOST_T0, ABS(k->t->shared[i]));
     if (by_register) {
@@ -302,9 +297,9 @@ void put_loop_operand(const struct compile *k, unsigned n, struct x_form *f)
     f->index = X_NONE;
     f->scale = 0;
     f->disp = (int32_t)(uop_of(k, n)->disp - s->lo);
-    if (is_moving(l, s->base)) {
+    if (is_among(l->moving, s->base)) {
         f->index = l->host[s->base / 8];
-    } else if (is_moving(l, s->index)) {
+    } else if (is_among(l->moving, s->index)) {
         f->index = l->host[s->index / 8];
         f->scale = s->scale;
     }

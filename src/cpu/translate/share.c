@@ -189,20 +189,11 @@ unsigned moved_register(const struct compile *k, unsigned n, int64_t *by)
 /* Shares by a register that instruction n writes are over; not by one that it moves. */
 static void close_written(struct compile *k, unsigned n, unsigned moves)
 {
-    for (unsigned m = 0; m < k->i[n].operand_count; m++) {
-        const ZydisDecodedOperand *op = &k->op[n][m];
-        unsigned guest;
+    unsigned written = insn_written(&k->i[n], k->op[n]) & ~(1u << moves);
 
-        if (op->type != ZYDIS_OPERAND_TYPE_REGISTER || !dec_is_gpr(op->reg.value) ||
-            !(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
-            continue;
-        guest = dec_gpr(op->reg.value) / 8;
-        if (guest == moves)
-            continue;
-        for (unsigned i = 0; i < k->share_count; i++)
-            if (k->share[i].base == 8 * guest || k->share[i].index == 8 * guest)
-                k->share[i].open = false;
-    }
+    for (unsigned i = 0; i < k->share_count; i++)
+        if (is_among(written, k->share[i].base) || is_among(written, k->share[i].index))
+            k->share[i].open = false;
 }
 
 static void look_at_end(struct compile *k, unsigned n, const struct moves *m)

@@ -32,18 +32,11 @@ static bool is_known(const struct compile *k, unsigned n)
 
 static void forget_written(const struct compile *k, unsigned n, uint8_t *twin)
 {
-    for (unsigned m = 0; m < k->i[n].operand_count; m++) {
-        const ZydisDecodedOperand *op = &k->op[n][m];
-        unsigned guest;
+    unsigned written = insn_written(&k->i[n], k->op[n]);
 
-        if (op->type != ZYDIS_OPERAND_TYPE_REGISTER || !dec_is_gpr(op->reg.value) ||
-            !(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
-            continue;
-        guest = dec_gpr(op->reg.value) / 8;
-        for (unsigned g = 0; g < GUEST_REGISTERS; g++)
-            if (g == guest || twin[g] == guest)
-                twin[g] = NO_REGISTER;
-    }
+    for (unsigned g = 0; g < GUEST_REGISTERS; g++)
+        if ((written >> g | written >> twin[g]) & 1)
+            twin[g] = NO_REGISTER;
 }
 
 void twins_find(struct compile *k)
