@@ -10,6 +10,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* For how long the file of a VM that was killed may be held, in milliseconds. */
+#define LOCK_KILLED_MS 10000
+
 /*
  * The whole file, for this open file description alone (flock(2)). Waits up to wait_ms, in
  * milliseconds. False: errno is EWOULDBLOCK when somebody holds it still, else what failed.

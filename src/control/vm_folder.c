@@ -16,8 +16,6 @@
 
 /* How often somebody else may remove the folder between our making and our locking it. */
 #define OPEN_TRIES 8
-/* How long a VM that was killed may keep its file; one that runs has answered at its socket. */
-#define LOCK_WAIT_MS 10000
 
 /* ---- where ---- */
 
@@ -143,7 +141,7 @@ enum err vm_folder_open(struct vm_folder *out, const char *name, const char *swa
     if (err)
         return err;
     snprintf(out->swap_file, sizeof(out->swap_file), "%s/%s.vswp", out->dir, name);
-    if (!is_held(out->swap_file, LOCK_WAIT_MS))
+    if (!is_held(out->swap_file, LOCK_KILLED_MS))
         return ERR_OK;
     out->is_own = false;
     return err_new(ERR_BUSY, "a VM named '%s' is running already; choose another --name", name);

@@ -8,7 +8,6 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -19,8 +18,6 @@
 #include "mem/store/swap_private.h"
 
 #define CREATE_TRIES 16
-/* How long a VM that was killed may keep its file; one that runs has answered at its socket. */
-#define LOCK_WAIT_MS 10000
 /* Buffered files: so much may stay in the page cache before it is written out and dropped. */
 #define FORGET_WINDOW (UINT64_C(4) << 20)
 
@@ -54,7 +51,7 @@ enum err swap_remove_leftover(enum swap_use use, const char *path)
                       "%s is in the way of the %s and is no regular file: remove it or choose "
                       "another folder (%s)",
                       path, name, option);
-    else if (!lock_file(fd, LOCK_WAIT_MS))
+    else if (!lock_file(fd, LOCK_KILLED_MS))
         err = errno == EWOULDBLOCK
                   ? err_new(ERR_BUSY,
                             "%s is the %s of a VM that runs: choose another name or another folder "
@@ -79,8 +76,7 @@ static enum err create_locked(const char *path, enum swap_use use, int *fd)
         return err_errno(ERR_IO,
                          "cannot make the %s %s: choose a folder that can be written to (%s)",
                          words[use].name, path, words[use].option);
-    if (flock(*fd, LOCK_EX | LOCK_NB) || lstat(path, &here) || fstat(*fd, &st) ||
-        !is_same_file(&here, &st)) {
+    if (!lock_file(*fd, 0) || lstat(path, &here) || fstat(*fd, &st) || !is_same_file(&here, &st)) {
         close(*fd);
         *fd = -1;
     }
