@@ -33,14 +33,18 @@ int listener_reach(const char *path, int type_flags)
     return fd;
 }
 
-/* Under the folder's lock: true when nobody listens at `path`. */
-static bool is_stale(const char *path)
+bool listener_answers(const char *path)
 {
-    int fd = listener_reach(path, SOCK_NONBLOCK); /* one that hangs may take nobody any more */
+    int fd = listener_reach(path, SOCK_NONBLOCK);
 
     if (fd >= 0)
         close(fd);
-    return fd < 0 && errno == ECONNREFUSED;
+    return fd >= 0;
+}
+
+bool listener_is_stale(const char *path)
+{
+    return !listener_answers(path) && errno == ECONNREFUSED;
 }
 
 static enum err bind_path(struct listener *l)
@@ -54,7 +58,7 @@ static enum err bind_path(struct listener *l)
     if (bind(l->fd, (struct sockaddr *)&address, sizeof(address))) {
         if (errno != EADDRINUSE)
             return err_errno(ERR_IO, "cannot make %s", l->path);
-        if (!is_stale(l->path))
+        if (!listener_is_stale(l->path))
             return err_new(ERR_BUSY, "%s is in use", l->path);
         if (unlink(l->path) || bind(l->fd, (struct sockaddr *)&address, sizeof(address)))
             return err_errno(ERR_IO, "cannot replace %s", l->path);

@@ -36,4 +36,10 @@ void listener_close(struct listener *listener);
  */
 int listener_reach(const char *path, int type_flags);
 
+/* Somebody listens at `path`. Never waits: one that takes nobody any more is no answer. */
+bool listener_answers(const char *path);
+
+/* The socket at `path` is that of a dead owner. To be asked under the lock of its folder. */
+bool listener_is_stale(const char *path);
+
 #endif

@@ -21,14 +21,8 @@ static void remove_stale(const char *dir, const char *path)
 
     if (dir_fd < 0)
         return;
-    if (!flock(dir_fd, LOCK_EX | LOCK_NB)) {
-        int fd = listener_reach(path, SOCK_NONBLOCK);
-
-        if (fd >= 0)
-            close(fd);
-        else if (errno == ECONNREFUSED)
-            unlink(path);
-    }
+    if (!flock(dir_fd, LOCK_EX | LOCK_NB) && listener_is_stale(path))
+        unlink(path);
     close(dir_fd);
 }
 

@@ -286,12 +286,8 @@ enum err qmp_server_check_name(const char *name)
 {
     char path[SOCKET_PATH_MAX];
     enum err err = socket_path(path, name);
-    int fd = err ? -1 : listener_reach(path, SOCK_NONBLOCK);
 
-    if (fd < 0)
-        return err;
-    close(fd);
-    return is_running(name);
+    return !err && listener_answers(path) ? is_running(name) : err;
 }
 
 static enum err listen_as(struct qmp_server *server, const char *name)

@@ -11,7 +11,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -319,14 +318,8 @@ static enum err start_manager(struct runner *r)
     snprintf(messages, sizeof(messages), "%s/manager", r->folder);
     err = child_start(&r->manager, words, messages);
     for (unsigned i = 0; !err && i < MANAGER_MOST_S * 50; i++) {
-        int fd = paths_pool_socket(path, sizeof(path), r->name, PATHS_CREATE)
-                     ? -1
-                     : listener_reach(path, SOCK_NONBLOCK);
-
-        if (fd >= 0) {
-            close(fd);
+        if (!paths_pool_socket(path, sizeof(path), r->name, PATHS_CREATE) && listener_answers(path))
             return ERR_OK;
-        }
         nanosleep(&tick, NULL);
     }
     return err ? err : err_new(ERR_IO, "the manager of the pool does not start");
