@@ -73,14 +73,20 @@ static unsigned insn_at(struct block *b, unsigned at)
     return low;
 }
 
-/* What begins at a and at b, in loads of `half` bytes that may overlap. */
-#define ALIKE(half_)                                                                               \
-    (memcmp(a, b, half_) == 0 && memcmp(a + n - (half_), b + n - (half_), half_) == 0)
+/* n bytes, half to 2 * half of them, in loads of `half` bytes that may overlap. */
+static inline bool same_halves(const uint8_t *a, const uint8_t *b, unsigned n, size_t half)
+{
+    return memcmp(a, b, half) == 0 && memcmp(a + n - half, b + n - half, half) == 0;
+}
 
 /* memcmp of 1 to 15 bytes, of which there are many: too few for a call. */
 static inline bool same_bytes(const uint8_t *a, const uint8_t *b, unsigned n)
 {
-    return n >= 8 ? ALIKE(8) : n >= 4 ? ALIKE(4) : n >= 2 ? ALIKE(2) : *a == *b;
+    if (n >= 8)
+        return same_halves(a, b, n, 8);
+    if (n >= 4)
+        return same_halves(a, b, n, 4);
+    return n >= 2 ? same_halves(a, b, n, 2) : *a == *b;
 }
 
 /* Instruction n has these bytes now: is it the same but for its immediate? */
