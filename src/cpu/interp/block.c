@@ -5,7 +5,6 @@
  */
 #include "cpu/interp/block.h"
 
-#include <stddef.h>
 #include <string.h>
 
 #include "cpu/interp/code_cache.h"
@@ -20,12 +19,6 @@ static void put_end(struct uop *u, uop_fn *fn, unsigned off, unsigned n, unsigne
         .fn = fn, .imm = (int64_t)off, .off = (uint16_t)off, .n = (uint8_t)n, .m = (uint8_t)m};
 }
 
-/* The bytes of op_cross: all of the uop behind its fn, which op_stale may overwrite. */
-static uint8_t *cross_bytes(const struct uop *u)
-{
-    return (uint8_t *)(uintptr_t)u + offsetof(struct uop, imm);
-}
-
 /* The linear page behind the one at page, which outside 64-bit mode may be the first again. */
 static uint64_t page_behind(const struct interp *c, uint64_t page)
 {
@@ -33,6 +26,16 @@ static uint64_t page_behind(const struct interp *c, uint64_t page)
 }
 
 static struct uop *build(struct interp *c, struct code_page *p, unsigned off);
+
+/* The first uop of a block, which counts its runs where there is a tier; answers the next one. */
+static struct uop *put_head(const struct interp *c, struct code_page *p, struct uop *head,
+                            unsigned off)
+{
+    if (!c->tier || !tier_takes(c))
+        return head;
+    *head = (struct uop){.fn = op_count, .imm = c->hot_runs, .extra = p, .off = (uint16_t)off};
+    return head + 1;
+}
 
 /*
  * One instruction that goes on in the next page. This page may be a table on the way to that one:
@@ -46,7 +49,7 @@ static struct uop *build_cross(struct interp *c, struct dec *d, struct code_page
     const uint8_t *host = fetch_page(c, next)->host;
     p = fetch_page(c, GPR64(GPR_PAGE));
     struct block *b = block_open(c->cache);
-    struct uop *u = block_uops(b);
+    struct uop *first = block_uops(b), *u = put_head(c, p, first, off);
     unsigned tail;
 
     memcpy(bytes, p->host + off, head);
@@ -60,11 +63,11 @@ static struct uop *build_cross(struct interp *c, struct dec *d, struct code_page
         return build(c, p, off);
     u[0] = (struct uop){.fn = op_cross, .off = (uint16_t)off, .src = (uint8_t)tail};
     u[1] = (struct uop){.fn = op_stale};
-    memcpy(cross_bytes(&u[1]), host, tail);
+    memcpy((uint8_t *)&u[1] + CROSS_BYTES, host, tail);
     u[2].n = 1;
     put_end(&u[3], op_leave, off + u[2].len, 1, u[2].m);
     c->stats.insns_decoded++;
-    return block_close(c, p, b, off, u[2].len, 4);
+    return block_close(c, p, b, off, u[2].len, (unsigned)(u - first) + 4);
 }
 
 const struct uop *block_offer(struct interp *c, const struct uop *u)
@@ -95,16 +98,12 @@ static void cover_undecoded(struct uop *u)
 static struct uop *build(struct interp *c, struct code_page *p, unsigned off)
 {
     struct block *b = block_open(c->cache);
-    struct uop *head = block_uops(b), *u = head;
+    struct uop *head = block_uops(b), *u = put_head(c, p, head, off);
     uint8_t immediates[BLOCK_MAX_INSNS];
     unsigned pos = off, n = 0, m = 0;
     struct dec d;
 
     dec_init(&d, c);
-    if (c->tier && tier_takes(c)) {
-        *head = (struct uop){.fn = op_count, .imm = c->hot_runs, .extra = p, .off = (uint16_t)off};
-        u++;
-    }
     while (n < BLOCK_MAX_INSNS && pos < PAGE_SIZE) {
         if (dec_insn(&d, p->host + pos, (unsigned)PAGE_SIZE - pos, pos, &u[n]) == DEC_NEEDS_MORE)
             break;
@@ -228,7 +227,6 @@ const struct uop *op_cross(struct interp *c, const struct uop *u)
     uint64_t next = page_behind(c, GPR64(GPR_PAGE));
     const struct fetch_entry *e = &c->fetch[fetch_index(next, c->mix[half_of(next)])];
     const uint8_t *now;
-    struct block *b;
 
     if (unlikely(e->tag != (next ^ c->fetch_view[half_of(next)]))) {
         c->rip = insn_rip(c, u);
@@ -239,11 +237,10 @@ const struct uop *op_cross(struct interp *c, const struct uop *u)
     } else {
         now = e->page->host;
     }
-    if (likely(memcmp(now, cross_bytes(u + 1), u->src) == 0))
+    if (likely(memcmp(now, cross_tail(u), u->src) == 0))
         return u + 2;
     /* The other page holds other bytes now: decode again. */
     c->rip = insn_rip(c, u);
-    b = (struct block *)(uintptr_t)u - 1;
-    page_drop_range(c, fetch_page(c, GPR64(GPR_PAGE)), b->start, b->end);
+    page_drop_range(c, fetch_page(c, GPR64(GPR_PAGE)), u->off, PAGE_SIZE);
     return NULL;
 }

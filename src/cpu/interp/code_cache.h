@@ -14,10 +14,10 @@
 #define HASH_BUCKETS   4096u
 
 /*
- * Pseudo uops of one block: op_cross, its bytes, op_end; or op_count and op_end. Behind the uops
- * lie the code and where its immediates are (rewrite.h).
+ * Pseudo uops of one block: op_count and op_end, and between them perhaps op_cross and its bytes.
+ * Behind the uops lie the code and where its immediates are (rewrite.h).
  */
-#define BLOCK_MAX_UOPS (BLOCK_MAX_INSNS + 3)
+#define BLOCK_MAX_UOPS (BLOCK_MAX_INSNS + 2)
 #define BLOCK_MAX_CODE (BLOCK_MAX_INSNS * 16u + 8u)
 #define BLOCK_MAX_BYTES                                                                            \
     (sizeof(struct block) + BLOCK_MAX_UOPS * sizeof(struct uop) + BLOCK_MAX_CODE)

@@ -7,12 +7,15 @@
 #ifndef UMBRA_CPU_INTERP_TIER_H
 #define UMBRA_CPU_INTERP_TIER_H
 
+#include <stddef.h>
+
 #include "cpu/interp/interp.h"
 
 /*
- * uops: the instructions, then one pseudo uop that says how the block ends; count: both. host: the
- * bytes of its page. looked_at: for the answer: 64-byte lines of the page, beyond the block itself,
- * whose bytes the tier has built on; when one of them is written the block goes, too
+ * uops: the instructions, then one pseudo uop that says how the block ends; count: both. Before an
+ * instruction that goes on in the next page lie op_cross and its bytes. host: the bytes of its
+ * page. looked_at: for the answer: 64-byte lines of the page, beyond the block itself, whose bytes
+ * the tier has built on; when one of them is written the block goes, too
  */
 struct tier_block {
     const struct uop *uops;
@@ -44,6 +47,17 @@ struct tier_ops {
     void (*forget)(struct interp *c, unsigned i);
     void (*fetch)(struct interp *c, unsigned i);
 };
+
+/*
+ * The instruction of an op_cross, which is u[2], has u->src bytes in the next page: these. They are
+ * in the uop behind it, all of it but the fn, which op_stale may overwrite.
+ */
+#define CROSS_BYTES offsetof(struct uop, imm)
+
+static inline const uint8_t *cross_tail(const struct uop *u)
+{
+    return (const uint8_t *)(u + 1) + CROSS_BYTES;
+}
 
 /* The kinds of code that are offered. */
 static inline bool tier_takes(const struct interp *c)

@@ -91,11 +91,6 @@ static void put_leave_by_handler(struct compile *k, const struct uop *u)
     put_leave(k, leaving_copy(k, u), k->flags);
 }
 
-static bool is_in_page(int64_t off)
-{
-    return off >= 0 && off < (int64_t)PAGE_SIZE;
-}
-
 /* The end of a block that is full is no branch. */
 static bool is_backward(const struct uop *u)
 {
@@ -331,23 +326,6 @@ static void put_profile(struct compile *k, const uint64_t *counter)
     emit_u32(&k->e, ABS(*counter));
 }
 
-/* Will flags that count at the beginning be put away before they are needed? */
-static bool begins_away(const struct compile *k)
-{
-    for (unsigned n = 0; n < k->n && k->live[n]; n++) {
-        struct insn_flags f = insn_flags(&k->i[n], k->op[n]);
-
-        if (f.reads || f.touches)
-            return false;
-        if (memory_operand(k, n) || compile_leaves(k, n))
-            return !compile_goes_to(k, n) || k->i[n].mnemonic == ZYDIS_MNEMONIC_CALL ||
-                   !is_in_page(uop_of(k, n)->imm);
-        if (k->i[n].mnemonic == ZYDIS_MNEMONIC_PUSH || k->i[n].mnemonic == ZYDIS_MNEMONIC_POP)
-            return true;
-    }
-    return false;
-}
-
 /*
  * The ways in. One comes from another page, with the linear address in r10 and the flags away. The
  * block begins where its first check wants the flags, so that those who have put them away already
@@ -355,7 +333,7 @@ static bool begins_away(const struct compile *k)
  */
 static void put_entries(struct compile *k, struct native_block *b)
 {
-    bool away = begins_away(k);
+    bool away = flags_begin_away(k);
     uint8_t *around = NULL;
 
     b->far_entry = k->e.at;
@@ -395,7 +373,7 @@ static void put_block(struct compile *k)
     if (!k->is_last) {
         const struct uop *end = uop_of(k, k->n);
 
-        if (end->fn == op_end)
+        if (end->fn == op_end || k->across_bytes)
             add_taken(k, end, NULL);
         else
             put_leave_by_handler(k, end);
@@ -435,7 +413,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
 
     if (m->size / 2 - m->used < BLOCK_ROOM || m->size - m->cold_used < BLOCK_ROOM)
         return NULL;
-    k->b = b;
+    across_take(k, b);
     k->word = t->c.mode == CODE_64 ? 8 : 4;
     k->e = (struct emit){.at = m->rw + m->used, .end = m->rw + m->size / 2};
     k->other = (struct emit){.at = m->rw + m->cold_used, .end = m->rw + m->size};
@@ -455,6 +433,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     twins_find(k);
     loop_find(k);
     put_entries(k, &ways);
+    put_across_guard(k);
     put_block(k);
     nb = code_memory_data(m, sizeof *nb);
     if (!nb || k->failed || k->e.full || k->other.full || !is_worth_it(k))

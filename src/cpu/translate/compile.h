@@ -115,6 +115,9 @@ struct compile {
     bool is_cold;
     struct dec dec;
     const struct tier_block *b;
+    struct tier_block across; /* across.c: the block as b, where its instruction goes on in the */
+    unsigned across_bytes;    /* next page; its length, 0: it does not; and its bytes */
+    uint8_t across_code[ZYDIS_MAX_INSTRUCTION_LENGTH];
     unsigned n;    /* instructions */
     unsigned word; /* bytes of an address, a stack slot, a target: 8, in 32-bit code 4 */
     ZydisDecodedInstruction i[BLOCK_MAX_INSNS];
@@ -155,6 +158,13 @@ struct compile {
     enum flags_where flags; /* at this place */
     bool failed;            /* no room */
 };
+
+/*
+ * across.c: takes a block into k->b, which may be one instruction across two pages. Native code for
+ * that one asks first whether the next page is there and has the same bytes as now.
+ */
+void across_take(struct compile *k, const struct tier_block *b);
+void put_across_guard(struct compile *k);
 
 /* liveness.c: decodes the block into k->i, k->op and works out k->live. False: not for us. */
 bool compile_decode(struct compile *k);
@@ -400,6 +410,17 @@ static inline const struct uop *uop_of(const struct compile *k, unsigned n)
     return &k->b->uops[n];
 }
 
+/* The bytes of the guest's instruction at an offset of the page. */
+static inline const uint8_t *code_bytes(const struct compile *k, unsigned off)
+{
+    return k->across_bytes && off == uop_of(k, 0)->off ? k->across_code : k->b->host + off;
+}
+
+static inline bool is_in_page(int64_t off)
+{
+    return off >= 0 && off < (int64_t)PAGE_SIZE;
+}
+
 /* r10, r11 or the guest register's own; loads it where it lives in memory. */
 unsigned put_register_in(struct compile *k, unsigned guest, unsigned scratch);
 
@@ -454,6 +475,8 @@ void flags_join(struct compile *k, enum flags_where want);
  */
 void flags_before(struct compile *k, uint32_t live);
 void flags_for(struct compile *k, unsigned n);
+/* Will flags that count at the block's beginning be put away before they are needed? */
+bool flags_begin_away(const struct compile *k);
 /* Will flags_for bring some back, by way of r11? */
 bool flags_come_back(const struct compile *k, unsigned n);
 

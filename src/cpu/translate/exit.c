@@ -100,6 +100,18 @@ const struct uop *op_learn_and_leave(struct interp *c, const struct uop *u)
     return u[1].fn(c, u);
 }
 
+/* Native code leaves its block before the first instruction: the interpreter does it all. */
+const struct uop *op_interpret(struct interp *c, const struct uop *u)
+{
+    const struct uop *to = block_lookup(c, GPR64(GPR_PAGE) + u->off);
+
+    if (unlikely(!to)) {
+        c->rip = insn_rip(c, u);
+        return NULL;
+    }
+    return to->fn == op_native ? to + 1 : to;
+}
+
 /* A block with native code is entered; what comes back goes on in the loop. */
 const struct uop *op_native(struct interp *c, const struct uop *u)
 {

@@ -96,7 +96,7 @@ static uint8_t *put_known_target(struct compile *k, const struct uop *u, unsigne
     return emit_jcc(&k->e, 5);
 }
 
-/* Forward jumps end without being asked, where addresses do. */
+/* Forward jumps, and a block's end, end without being asked, where addresses do. */
 void put_far_direct(struct compile *k, const struct uop *u)
 {
     const struct uop *copy = leaving_copy(k, u);
@@ -108,7 +108,7 @@ void put_far_direct(struct compile *k, const struct uop *u)
         return;
     }
     flags_away(k);
-    if (u->imm <= (int64_t)u->off || k->word == 4)
+    if ((u->len && u->imm <= (int64_t)u->off) || k->word == 4)
         add_leave(k, put_poll(k), copy);
     other = put_known_target(k, u, HOST_T0);
     put_count(k, u->n);

@@ -59,6 +59,24 @@ void flags_before(struct compile *k, uint32_t live)
         flags_away(k);
 }
 
+bool flags_begin_away(const struct compile *k)
+{
+    if (k->across_bytes)
+        return k->live[0];
+    for (unsigned n = 0; n < k->n && k->live[n]; n++) {
+        struct insn_flags f = insn_flags(&k->i[n], k->op[n]);
+
+        if (f.reads || f.touches)
+            return false;
+        if (memory_operand(k, n) || compile_leaves(k, n))
+            return !compile_goes_to(k, n) || k->i[n].mnemonic == ZYDIS_MNEMONIC_CALL ||
+                   !is_in_page(uop_of(k, n)->imm);
+        if (k->i[n].mnemonic == ZYDIS_MNEMONIC_PUSH || k->i[n].mnemonic == ZYDIS_MNEMONIC_POP)
+            return true;
+    }
+    return false;
+}
+
 /* Those that it leaves alone must be there, too. */
 static bool needs_flags(const struct compile *k, unsigned n, const struct insn_flags *f)
 {

@@ -10,8 +10,13 @@
 
 static bool decode_one(struct compile *k, unsigned off, struct uop *u)
 {
-    return off < PAGE_SIZE &&
-           dec_insn(&k->dec, k->b->host + off, (unsigned)PAGE_SIZE - off, off, u) == DEC_OK &&
+    unsigned room = (unsigned)PAGE_SIZE - off;
+
+    if (off >= PAGE_SIZE)
+        return false;
+    if (k->across_bytes && off == uop_of(k, 0)->off)
+        room = k->across_bytes;
+    return dec_insn(&k->dec, code_bytes(k, off), room, off, u) == DEC_OK &&
            u->fn != op_ud && u->fn != op_too_long;
 }
 

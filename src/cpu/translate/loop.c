@@ -247,7 +247,7 @@ void loop_find(struct compile *k)
     memset(l, 0, sizeof *l);
     l->stepper = NO_REGISTER;
     l->end = find_end(k);
-    if (k->word != 8 || !settle(l, k)) { /* 32-bit addresses wrap */
+    if (k->word != 8 || k->across_bytes || !settle(l, k)) { /* 32-bit addresses wrap */
         l->end = NO_LOOP;
         return;
     }

@@ -336,7 +336,7 @@ bool put_plain(struct compile *k, unsigned n)
     emit_form(&k->e, &p.f);
     note_immediate(k, n, k->e.at);
     if (i->raw.imm[0].size)
-        emit_bytes(&k->e, k->b->host + u->off + i->raw.imm[0].offset,
+        emit_bytes(&k->e, code_bytes(k, u->off) + i->raw.imm[0].offset,
                    (unsigned)i->length - i->raw.imm[0].offset);
     put_turn(k, &p, 56);
     for (unsigned m = 0; m < p.uses; m++)

@@ -201,7 +201,7 @@ bool native_patch(struct interp *c, struct uop *head, const struct uop *u, const
 
 /* exit.c: called by native code. */
 const struct uop *native_fallback(struct interp *c, const struct uop *u);
-uop_fn op_native, op_learn_and_leave, op_resume, op_direct_exit;
+uop_fn op_native, op_learn_and_leave, op_resume, op_direct_exit, op_interpret;
 
 extern const struct engine_ops engine_translate;
 
