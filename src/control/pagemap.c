@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define ENTRY_PRESENT (UINT64_C(1) << 63)
@@ -35,6 +36,15 @@ void pagemap_decode(uint64_t entry, hva_t hva, struct pagemap_page *out)
     }
 }
 
+/* A page of a file can be there without this process's page tables knowing. */
+static bool is_elsewhere(hva_t hva)
+{
+    unsigned char there = 0;
+    void *page = hva_ptr(hva_make(hva.v & ~(uint64_t)(PAGE_SIZE - 1)));
+
+    return mincore(page, PAGE_SIZE, &there) == 0 && there & 1;
+}
+
 void pagemap_look_up(hva_t hva, struct pagemap_page *out)
 {
     uint64_t entry = 0;
@@ -48,6 +58,8 @@ void pagemap_look_up(hva_t hva, struct pagemap_page *out)
     }
     if (n == (ssize_t)sizeof(entry)) {
         pagemap_decode(entry, hva, out);
+        if (out->kind == PAGEMAP_NONE && is_elsewhere(hva))
+            say(out, PAGEMAP_HIDDEN, "in host memory, but not in this process's page tables now");
         return;
     }
     out->kind = PAGEMAP_UNREADABLE;

@@ -100,20 +100,17 @@ static unsigned give_back_at_once(struct guest_mem *mem, const struct to_host *t
 
     if (t->count < 2 || mem->discard.one_by_one)
         return 0;
-    ssize_t bytes = process_madvise(SELF, t->iov, t->count, MADV_DONTNEED, 0);
+    ssize_t bytes = process_madvise(SELF, t->iov, t->count, mem->backing.give_back, 0);
     mem->discard.one_by_one = bytes < 0;
     while (done < t->count && bytes >= (ssize_t)t->iov[done].iov_len)
         bytes -= (ssize_t)t->iov[done++].iov_len;
     return done;
 }
 
-/* Private anonymous memory reads as zeros after MADV_DONTNEED. */
 static void give_back(struct guest_mem *mem, const struct to_host *t)
 {
-    for (unsigned i = give_back_at_once(mem, t); i < t->count; i++) {
-        int rc = madvise(t->iov[i].iov_base, t->iov[i].iov_len, MADV_DONTNEED);
-        invariant(rc == 0);
-    }
+    for (unsigned i = give_back_at_once(mem, t); i < t->count; i++)
+        backing_give_back(mem, t->iov[i].iov_base, t->iov[i].iov_len);
 }
 
 void discard_flush(struct guest_mem *mem)

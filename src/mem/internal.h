@@ -3,6 +3,7 @@
  * Inside of guest memory: shared by the files of src/mem/ only.
  *
  *   mem.c        slots, creation, reset           residency.c  who is asked for a frame, states
+ *   backing.c    host memory behind the slots
  *   comein.c     back from stores and files       access.c     the door for devices
  *   spare.c      host pages handed on
  *   discard.c    host pages given back in runs    balloon.c    what the guest gives back
@@ -34,6 +35,11 @@
 #define MEM_SLOTS_MAX     2
 #define MEM_OBSERVERS_MAX 8
 #define MEM_NO_INDEX      UINT64_MAX
+
+/* backing.c. fd: the file that all slots lie in, -1: none; give_back: the advice that does so */
+struct backing {
+    int fd, give_back;
+};
 
 /* Host pages to be given back, as runs of indexes. */
 #define DISCARD_RUNS_MAX 256
@@ -181,6 +187,7 @@ struct guest_mem {
     struct mem_observer observers[MEM_OBSERVERS_MAX];
     size_t observer_count;
 
+    struct backing backing;
     struct discard discard;
     struct mem_balloon_stats balloon;
     struct image_map image;
@@ -411,6 +418,16 @@ void latency_note(struct guest_mem *mem, enum mem_latency which, uint64_t ns);
 
 void mem_notify_unmap(struct guest_mem *mem, gfn_t gfn);
 void mem_notify_unmap_many(struct guest_mem *mem, const gfn_t *gfns, size_t count);
+
+/* backing.c: private, until backing_share: all slots, of so many bytes together */
+void backing_init(struct guest_mem *mem);
+/* If the host can; else they stay private. */
+void backing_share(struct guest_mem *mem, uint64_t bytes);
+/* Host memory for a slot that begins at this offset of all; NULL. */
+void *backing_map(const struct guest_mem *mem, uint64_t offset, uint64_t bytes);
+void backing_close(struct guest_mem *mem);
+/* Whole pages of a slot; they read as zeros then. */
+void backing_give_back(const struct guest_mem *mem, void *at, uint64_t bytes);
 
 /* discard.c: the frame has no use for its host page any more. */
 void discard_add(struct guest_mem *mem, uint64_t index);

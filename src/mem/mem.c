@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Slots, page states and the ledger.
- * Host memory: one private anonymous mapping per slot without reservation. The kernel gives a page
- * at the first write, so absent and zero frames cost nothing; zero frames are read from one shared
- * page, so that reading does not even fill the host's page tables. The arrays by frame are made the
- * same way.
+ * Slots, page states and the ledger. The arrays by frame are mapped without reservation, as guest
+ * memory is (backing.c).
  */
 #include "mem/mem.h"
 
@@ -44,13 +41,11 @@ static void arrays_of(struct guest_mem *mem, struct array out[ARRAYS])
 
 static enum err add_slot(struct guest_mem *mem, uint64_t base_gpa, uint64_t bytes)
 {
-    void *p = mem_reserve(bytes, PROT_READ | PROT_WRITE);
+    void *p = backing_map(mem, mem->total_pages << PAGE_SHIFT, bytes);
     if (!p)
         return err_errno(ERR_NOMEM,
                          "the host refuses %" PRIu64 " MiB of address space for guest memory",
                          bytes >> 20);
-    /* Page by page on purpose: a huge page would cost 2 MiB for a guest that touched 4 KiB. */
-    (void)madvise(p, bytes, MADV_NOHUGEPAGE);
 
     struct mem_slot *slot = &mem->slots[mem->slot_count];
     slot->base_gfn = gpa_gfn(gpa_make(base_gpa));
@@ -88,7 +83,9 @@ static enum err populate(struct guest_mem *mem, uint64_t size_bytes)
     return image_init(mem);
 }
 
-enum err mem_create(struct guest_mem **out, uint64_t size_bytes)
+enum backing_kind { BACKING_PRIVATE, BACKING_SHAREABLE };
+
+static enum err create(struct guest_mem **out, uint64_t size_bytes, enum backing_kind kind)
 {
     *out = NULL;
     if (size_bytes < MEM_SIZE_MIN)
@@ -109,6 +106,9 @@ enum err mem_create(struct guest_mem **out, uint64_t size_bytes)
     if (!mem)
         return err_errno(ERR_NOMEM, "guest memory");
     spare_init(mem);
+    backing_init(mem);
+    if (kind == BACKING_SHAREABLE)
+        backing_share(mem, size_bytes);
     enum err err = populate(mem, size_bytes);
     if (err) {
         mem_destroy(mem);
@@ -123,12 +123,23 @@ enum err mem_create(struct guest_mem **out, uint64_t size_bytes)
     return ERR_OK;
 }
 
+enum err mem_create(struct guest_mem **out, uint64_t size_bytes)
+{
+    return create(out, size_bytes, BACKING_PRIVATE);
+}
+
+enum err mem_create_shareable(struct guest_mem **out, uint64_t size_bytes)
+{
+    return create(out, size_bytes, BACKING_SHAREABLE);
+}
+
 void mem_destroy(struct guest_mem *mem)
 {
     if (!mem)
         return;
     for (size_t s = 0; s < mem->slot_count; s++)
         munmap(hva_ptr(mem->slots[s].userspace_addr), mem->slots[s].pages << PAGE_SHIFT);
+    backing_close(mem);
     spare_close(mem);
     stores_close(mem);
     image_fini(mem);
@@ -199,10 +210,8 @@ void mem_reset(struct guest_mem *mem)
     image_reset(mem);
     stores_reset(mem);
     for (size_t s = 0; s < mem->slot_count; s++) {
-        /* Private anonymous memory reads as zeros after MADV_DONTNEED. */
-        int rc = madvise(hva_ptr(mem->slots[s].userspace_addr), mem->slots[s].pages << PAGE_SHIFT,
-                         MADV_DONTNEED);
-        invariant(rc == 0);
+        backing_give_back(mem, hva_ptr(mem->slots[s].userspace_addr),
+                          mem->slots[s].pages << PAGE_SHIFT);
     }
     struct array array[ARRAYS];
     arrays_of(mem, array);

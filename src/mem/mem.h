@@ -101,6 +101,11 @@ struct guest_mem;
  * ERR_INVAL when the size is not usable, ERR_NOMEM when the host refuses.
  */
 enum err mem_create(struct guest_mem **out, uint64_t size_bytes) MUST_USE;
+/*
+ * The same, but other processes can map the guest's pages (mem_share_of). Where the host cannot
+ * have it so, the memory is private as ever.
+ */
+enum err mem_create_shareable(struct guest_mem **out, uint64_t size_bytes) MUST_USE;
 void mem_destroy(struct guest_mem *mem);
 
 uint64_t mem_size_bytes(const struct guest_mem *mem);
@@ -162,6 +167,15 @@ void mem_note_beside(struct guest_mem *mem, uint64_t bytes);
  * mem_make_resident succeeds.
  */
 const char *mem_stall(const struct guest_mem *mem);
+
+/*
+ * The file in which a host address of a slot lies, and where in it: *offset is that of the byte.
+ * -1, *offset as it was: the memory is private, or the address is none of a slot (the zero page, a
+ * shared page's copy). The file is mem's own: not to be closed, cut or extended. Only what a frame
+ * has while it is resident may be touched through it: touching anything else makes a host page
+ * that nobody counts. A page that leaves goes from the file, and so from every mapping of it.
+ */
+int mem_share_of(const struct guest_mem *mem, hva_t hva, uint64_t *offset);
 
 /* The shared page that absent and zero frames are read from; never to be written. */
 hva_t mem_zero_page(const struct guest_mem *mem);

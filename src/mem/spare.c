@@ -6,7 +6,8 @@
  * UFFDIO_MOVE (Linux 6.8): the page table's entry goes from one address to the other.
  *
  * No fault of the guest's memory is handled here: the memory is registered only because the call
- * asks for that. Where the host does not allow it, pages are freed and faulted in as ever.
+ * asks for that. Where the host does not allow it, and in shareable memory, whose pages belong to
+ * offsets of a file, pages are freed and faulted in as ever.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -56,7 +57,8 @@ bool spare_open(struct guest_mem *mem)
 
     if (d->fd != NOT_ASKED)
         return d->fd >= 0;
-    d->fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    if (mem->backing.fd < 0)
+        d->fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
     if (d->fd >= 0 && !prepare(mem, d->fd)) {
         close(d->fd);
         d->fd = REFUSED;

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "control/pagemap.h"
 #include "control/walk.h"
@@ -325,14 +327,38 @@ static void host_pages(void **state)
     assert_true(page.text[0]);
 }
 
+/* Memory of a file, touched by another mapping only, is there. */
+static void host_pages_of_a_file(void **state)
+{
+    int fd = memfd_create("explain", MFD_CLOEXEC);
+    struct pagemap_page page;
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 2 * PAGE_SIZE), 0);
+    char *map = mmap(NULL, 2 * PAGE_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(map, MAP_FAILED);
+    assert_int_equal(pwrite(fd, "x", 1, 0), 1);
+    pagemap_look_up(hva_from_ptr(map + 5), &page);
+    assert_true(page.kind == PAGEMAP_HIDDEN || page.kind == PAGEMAP_UNREADABLE);
+    munmap(map, 2 * PAGE_SIZE);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(levels_and_formula),  cmocka_unit_test(changes_nothing),
-        cmocka_unit_test(agreement),           cmocka_unit_test(where_walks_stop),
-        cmocka_unit_test(other_formats),       cmocka_unit_test(other_address_spaces),
-        cmocka_unit_test(longest_chain),       cmocka_unit_test(as_json_and_words),
-        cmocka_unit_test(words_for_every_end), cmocka_unit_test(host_pages),
+        cmocka_unit_test(levels_and_formula),
+        cmocka_unit_test(changes_nothing),
+        cmocka_unit_test(agreement),
+        cmocka_unit_test(where_walks_stop),
+        cmocka_unit_test(other_formats),
+        cmocka_unit_test(other_address_spaces),
+        cmocka_unit_test(longest_chain),
+        cmocka_unit_test(as_json_and_words),
+        cmocka_unit_test(words_for_every_end),
+        cmocka_unit_test(host_pages),
+        cmocka_unit_test(host_pages_of_a_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
