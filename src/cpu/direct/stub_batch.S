@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The stub's own code: carries out a list of system calls (struct stub_call) and stops. It is copied
+ * to STUB_PLACE, so it knows no addresses. It has no stack.
+ *
+ * rbx = the first call, r12 = behind the last one, r8 = descriptor, r10 = flags of mmap.
+ * At the stop rbx = r12, or the call that failed, with its answer in rax.
+ */
+    .section .rodata
+    .balign 16
+    .globl stub_batch_code, stub_batch_stop, stub_batch_end
+    .hidden stub_batch_code, stub_batch_stop, stub_batch_end
+stub_batch_code:
+    movq (%rbx), %rax
+    movq 8(%rbx), %rdi
+    movq 16(%rbx), %rsi
+    movq 24(%rbx), %rdx
+    movq 32(%rbx), %r9
+    syscall
+    cmpq $-4095, %rax
+    jae stub_batch_stop
+    addq $40, %rbx
+    cmpq %r12, %rbx
+    jb stub_batch_code
+stub_batch_stop:
+    int3
+stub_batch_end:
+
+    .section .note.GNU-stack, "", @progbits

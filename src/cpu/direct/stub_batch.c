@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The queue of mappings, and the run of the stub's own code that carries it out. */
+#include <errno.h>
+#include <linux/elf.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include "base/invariant.h"
+#include "cpu/direct/stub_private.h"
+
+bool stub_owns(uint64_t lin)
+{
+    return lin < STUB_PLACE_END || lin >= STUB_TOP;
+}
+
+static bool is_page(uint64_t number)
+{
+    return number % STUB_PAGE == 0;
+}
+
+static struct stub_call *newest(struct stub *s)
+{
+    return s->calls ? &s->place->calls[s->calls - 1] : NULL;
+}
+
+static enum err add(struct stub *s, struct stub_call call)
+{
+    if (s->calls == STUB_CALLS) {
+        enum err e = stub_batch_run(s);
+        if (e)
+            return e;
+    }
+    s->place->calls[s->calls++] = call;
+    return ERR_OK;
+}
+
+enum err stub_map(struct stub *s, uint64_t lin, uint64_t offset, unsigned prot)
+{
+    struct stub_call *before = newest(s);
+
+    invariant(is_page(lin) && is_page(offset) && !stub_owns(lin));
+    if (before && before->number == SYS_mmap && before->prot == prot &&
+        before->address + before->bytes == lin && before->offset + before->bytes == offset) {
+        before->bytes += STUB_PAGE;
+        return ERR_OK;
+    }
+    return add(s, (struct stub_call){.number = SYS_mmap,
+                                     .address = lin,
+                                     .bytes = STUB_PAGE,
+                                     .prot = prot,
+                                     .offset = offset});
+}
+
+enum err stub_unmap(struct stub *s, uint64_t lin, uint64_t bytes)
+{
+    struct stub_call *before = newest(s);
+    uint64_t from = lin < STUB_PLACE_END ? STUB_PLACE_END : lin;
+    uint64_t to = bytes > STUB_TOP || lin > STUB_TOP - bytes ? STUB_TOP : lin + bytes;
+
+    invariant(is_page(lin) && is_page(bytes));
+    if (from >= to)
+        return ERR_OK;
+    if (before && before->number == SYS_munmap && before->address + before->bytes == from) {
+        before->bytes += to - from;
+        return ERR_OK;
+    }
+    return add(s, (struct stub_call){.number = SYS_munmap, .address = from, .bytes = to - from});
+}
+
+void stub_batch_clear(struct stub *s, uint64_t from, uint64_t to)
+{
+    invariant(s->calls < STUB_CALLS);
+    s->place->calls[s->calls++] =
+        (struct stub_call){.number = SYS_munmap, .address = from, .bytes = to - from};
+}
+
+void stub_unmap_all(struct stub *s)
+{
+    s->calls = 0;
+    s->empty_xstate = true;
+    stub_batch_clear(s, STUB_PLACE_END, STUB_TOP);
+}
+
+static enum err failed_call(const struct stub_call *call, int error)
+{
+    errno = error;
+    return err_errno(error == ENOMEM ? ERR_NOMEM : ERR_INTERNAL,
+                     "cannot %s %llu bytes at 0x%llx in the process that runs guest code",
+                     call->number == SYS_mmap ? "map" : "unmap", (unsigned long long)call->bytes,
+                     (unsigned long long)call->address);
+}
+
+/* Until its INT3. Signals from outside wait for the run that follows, as a kick. */
+static enum err run_code(struct stub *s, struct user_regs_struct *regs)
+{
+    const uint64_t stopped = STUB_PLACE + (uint64_t)(stub_batch_stop + 1 - stub_batch_code);
+
+    for (;;) {
+        enum err e = stub_resume(s, PTRACE_CONT);
+
+        if (!e)
+            e = stub_ask(s, PTRACE_GETREGS, 0, regs, "read the registers of");
+        if (e || regs->rip == stopped)
+            return e;
+        if (WSTOPSIG(s->status) == SIGSYS)
+            return err_new(ERR_INTERNAL, "the process that runs guest code may not map memory");
+        if (WSTOPSIG(s->status) != SIGUSR1)
+            atomic_store(&s->kicked, true);
+    }
+}
+
+static enum err run_list(struct stub *s)
+{
+    struct user_regs_struct regs = {
+        .rip = STUB_PLACE,
+        .rbx = STUB_LIST,
+        .r12 = STUB_LIST + s->calls * sizeof(struct stub_call),
+        .r8 = STUB_RAM_FD,
+        .r10 = MAP_SHARED | MAP_FIXED,
+        .orig_rax = ~0ULL,
+        .eflags = 0x202,
+        .cs = 0x33,
+        .ss = 0x2b,
+    };
+    enum err e = stub_ask(s, PTRACE_SETREGS, 0, &regs, "set the registers of");
+
+    if (!e)
+        e = run_code(s, &regs);
+    if (e || regs.rbx == regs.r12)
+        return e;
+    invariant(regs.rbx >= STUB_LIST && regs.rbx < regs.r12);
+    return failed_call(&s->place->calls[(regs.rbx - STUB_LIST) / sizeof(struct stub_call)],
+                       -(int)regs.rax);
+}
+
+enum err stub_batch_run(struct stub *s)
+{
+    enum err e = ERR_OK;
+
+    s->set_valid = false;
+    if (s->empty_xstate) {
+        struct iovec state = {.iov_base = s->xstate, .iov_len = s->xstate_bytes};
+
+        s->fx_valid = false;
+        e = stub_ask(s, PTRACE_SETREGSET, NT_X86_XSTATE, &state, "set the vector registers of");
+        s->empty_xstate = e != ERR_OK;
+    }
+    if (!e && s->calls)
+        e = run_list(s);
+    /* The guest's code could read it: where its pages lie in RAM is not its concern. */
+    memset(s->place->calls, 0, s->calls * sizeof(struct stub_call));
+    s->calls = 0;
+    return e;
+}
+
+enum err stub_flush(struct stub *s)
+{
+    return s->calls || s->empty_xstate ? stub_batch_run(s) : ERR_OK;
+}

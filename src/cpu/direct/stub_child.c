@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The first steps of a new stub, still in a copy of our memory: nothing but system calls, because
+ * another thread may have held any lock of the C library when the copy was made.
+ *
+ * What it sets, it has for ever: the seccomp filter allows nothing that could undo it. The filter
+ * answers with SIGSYS and not with death, because the page of old time calls (vsyscall) asks it too
+ * and code of the guest may jump there.
+ */
+#include <asm/prctl.h>
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cpu/direct/stub_private.h"
+
+#define RSEQ_BYTES 32 /* the least that the C library registers */
+
+static bool default_signals(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    for (int number = 1; number < SIGRTMIN; number++)
+        sigaction(number, &action, NULL); /* two of them are refused */
+    sigemptyset(&none);
+    return !sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static bool end_with(pid_t parent)
+{
+    return !prctl(PR_SET_PDEATHSIG, SIGKILL) && getppid() == parent;
+}
+
+/* The kernel writes to a place of this thread's after each interruption; it will not be there. */
+static bool leave_rseq(void)
+{
+    char *area = (char *)__builtin_thread_pointer() + __rseq_offset;
+
+    if (!__rseq_size)
+        return true;
+    for (unsigned long bytes = RSEQ_BYTES; bytes <= 8 * RSEQ_BYTES; bytes += RSEQ_BYTES)
+        if (!syscall(SYS_rseq, area, bytes, RSEQ_FLAG_UNREGISTER, RSEQ_SIG))
+            return true;
+    return errno == ENOSYS;
+}
+
+static bool map_place(int fd)
+{
+    void *code = (void *)STUB_PLACE, *list = (void *)STUB_LIST;
+    int flags = MAP_SHARED | MAP_FIXED;
+
+    return mmap(code, STUB_CODE_SIZE, PROT_READ | PROT_EXEC, flags, fd, 0) == code &&
+           mmap(list, STUB_LIST_SIZE, PROT_READ, flags, fd, (off_t)STUB_CODE_SIZE) == list;
+}
+
+static bool keep_only(int ram_fd)
+{
+    return (ram_fd == STUB_RAM_FD || dup2(ram_fd, STUB_RAM_FD) == STUB_RAM_FD) &&
+           !syscall(SYS_close_range, 0, STUB_RAM_FD - 1, 0) &&
+           !syscall(SYS_close_range, STUB_RAM_FD + 1, ~0U, 0);
+}
+
+static bool refuse_calls(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 4),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_munmap, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
+
+    return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+           !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+static void begin(struct stub_birth *birth, enum stub_step step, bool done)
+{
+    if (!done) {
+        birth->error = errno;
+        birth->step = (int)step;
+        syscall(SYS_exit_group, 1);
+    }
+}
+
+void stub_child(struct stub_place *place, int place_fd, int ram_fd, pid_t parent)
+{
+    struct stub_birth *birth = &place->birth;
+
+    begin(birth, STUB_STEP_SIGNALS, default_signals());
+    begin(birth, STUB_STEP_PARENT, end_with(parent));
+    begin(birth, STUB_STEP_RSEQ, leave_rseq());
+    begin(birth, STUB_STEP_PLACE, map_place(place_fd));
+    begin(birth, STUB_STEP_FILES, keep_only(ram_fd));
+    begin(birth, STUB_STEP_NAME, !prctl(PR_SET_NAME, "umbra-stub"));
+    begin(birth, STUB_STEP_TSC, !prctl(PR_SET_TSC, PR_TSC_SIGSEGV));
+    birth->cpuid_faults = !syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
+    begin(birth, STUB_STEP_TRACE, !ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+    begin(birth, STUB_STEP_SECCOMP, refuse_calls());
+    for (;;)
+        __asm__ volatile("int3" ::: "memory"); /* from here on the tracer has the registers */
+}

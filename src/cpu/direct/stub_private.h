@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the stub share: its state, its own place and the list of calls that lies there.
+ *
+ * Invariants
+ *  1 Between two functions of stub.h the process is stopped, or gone (pid 0).
+ *  2 The process makes no system call but those of the list, by the code at STUB_PLACE, under
+ *    PTRACE_CONT. Code of the guest runs under PTRACE_SYSEMU only.
+ *  3 `set` is what the process has in its registers when set_valid, fx when fx_valid.
+ */
+#ifndef UMBRA_CPU_DIRECT_STUB_PRIVATE_H
+#define UMBRA_CPU_DIRECT_STUB_PRIVATE_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#include "cpu/direct/stub.h"
+
+#define STUB_PAGE      UINT64_C(4096)
+#define STUB_PLACE     UINT64_C(0x10000) /* the lowest address that kernels allow by default */
+#define STUB_CODE_SIZE STUB_PAGE
+#define STUB_LIST      (STUB_PLACE + STUB_CODE_SIZE)
+#define STUB_LIST_SIZE (16 * STUB_PAGE)
+#define STUB_PLACE_END (STUB_LIST + STUB_LIST_SIZE)
+#define STUB_TOP       UINT64_C(0x7ffffffff000) /* the end of what user code can have */
+#define STUB_RAM_FD    3                        /* in the process */
+
+/* One system call of the list, as stub_batch.S reads it. */
+struct stub_call {
+    uint64_t number, address, bytes, prot, offset;
+};
+
+#define STUB_CALLS (STUB_LIST_SIZE / sizeof(struct stub_call))
+
+/* The code page and the list, shared by both processes; only ours can write. */
+struct stub_place {
+    uint8_t code[STUB_CODE_SIZE];
+    union {
+        struct stub_call calls[STUB_CALLS];
+        struct stub_birth {
+            int step; /* enum stub_step: what the process was about to do */
+            int error;
+            int cpuid_faults;
+        } birth; /* until the first stop: told by the process */
+        uint8_t pad[STUB_LIST_SIZE];
+    };
+};
+static_assert(sizeof(struct stub_place) == STUB_CODE_SIZE + STUB_LIST_SIZE, "mapped as such");
+
+struct stub {
+    pid_t pid;  /* 0: gone */
+    int pidfd;  /* -1: none */
+    int status; /* of the newest waitpid */
+    atomic_bool running, kicked;
+    bool set_valid, fx_valid, empty_xstate, cpuid_faults;
+    struct user_regs_struct set;
+    uint8_t fx[512];
+    struct stub_place *place;
+    uint32_t calls; /* queued in the list */
+    void *xstate;   /* the empty extended state */
+    size_t xstate_bytes;
+};
+
+/* The code of the list: begin, the INT3 that ends it, end. */
+extern const uint8_t stub_batch_code[], stub_batch_stop[], stub_batch_end[];
+
+/* What a new process does, in order: the X-macro gives the constant and the text of its failure. */
+#define STUB_STEPS(X)                                                                              \
+    X(SIGNALS, "its signals")                                                                      \
+    X(PARENT, "to end with its parent")                                                            \
+    X(RSEQ, "to leave restartable sequences")                                                      \
+    X(PLACE, "to map its own place (vm.mmap_min_addr above 65536?)")                               \
+    X(FILES, "to close its files")                                                                 \
+    X(NAME, "its name")                                                                            \
+    X(TSC, "to stop at RDTSC")                                                                     \
+    X(TRACE, "to be traced (ptrace)")                                                              \
+    X(SECCOMP, "to refuse system calls (seccomp)")
+
+enum stub_step {
+#define X(name, text) STUB_STEP_##name,
+    STUB_STEPS(X)
+#undef X
+};
+
+/* stub_child.c: the new process from its first instruction on. Stops at an INT3 or exits. */
+_Noreturn void stub_child(struct stub_place *place, int place_fd, int ram_fd, pid_t parent);
+
+/* ptrace with the answer 0 or an error, which says that the process is gone where it is. */
+enum err MUST_USE stub_ask(struct stub *s, int request, uintptr_t address, void *data,
+                           const char *what);
+
+/* Lets the process go on as `request` says and waits until it stops: s->status. */
+enum err MUST_USE stub_resume(struct stub *s, int request);
+
+/* Empties the extended state and carries out the list. */
+enum err MUST_USE stub_batch_run(struct stub *s);
+
+/* Queues the end of everything in [from, to), without a look at who owns it. */
+void stub_batch_clear(struct stub *s, uint64_t from, uint64_t to);
+
+#endif
