@@ -14,11 +14,10 @@
 /* r11: the offset in a window's table of the entry for the address in r10. */
 static void put_index(struct compile *k)
 {
-    PUT(0xc4, 0x43, 0xfb, 0xf0, 0xda, JUMP_HASH_SHIFT); /* rorx r11, r10, 9 */
-    PUT(0x4d, 0x31, 0xd3);                              /* xor r11, r10 */
-    PUT(0x41, 0x81, 0xe3);                              /* and r11d, mask */
-    emit_u32(&k->e, JUMPS - 1);
-    PUT(0x41, 0xc1, 0xe3, JUMP_ENTRY_SHIFT); /* shl r11d, 4 */
+    /* rorx r11, r10, by the rotation to the left that a scaled index is */
+    PUT(0xc4, 0x43, 0xfb, 0xf0, 0xda, 64 + JUMP_ALIGN_SHIFT - JUMP_ENTRY_SHIFT);
+    PUT(0x41, 0x81, 0xe3); /* and r11d, mask */
+    emit_u32(&k->e, (JUMPS - 1) << JUMP_ENTRY_SHIFT);
 }
 
 void put_jump_entry(struct compile *k, uint32_t base)

@@ -51,7 +51,7 @@ void jumps_reset(struct jumps *j)
 /* An address that does not look into entry i. */
 static uint64_t no_address(unsigned i)
 {
-    return i == 0;
+    return i ? 0 : UINT64_C(1) << JUMP_ALIGN_SHIFT;
 }
 
 void jumps_init(struct jump_entry *table)

@@ -17,9 +17,9 @@
 #include "base/err.h"
 #include "cpu/interp/interp.h"
 
-#define JUMPS            65536u
+#define JUMPS            131072u
 #define JUMP_ENTRY_SHIFT 4
-#define JUMP_HASH_SHIFT  9
+#define JUMP_ALIGN_SHIFT 2
 
 /* In the memory of a window, behind its entries. */
 struct jump_entry {
@@ -32,9 +32,13 @@ struct jumps;
 struct jumps *jumps_create(void);
 void jumps_destroy(struct jumps *j);
 
+/*
+ * Native code works it out by a rotation and a mask. The low bits are left out that tell places
+ * apart which are too near to each other to be targets of their own.
+ */
 static inline unsigned jump_index(uint64_t lin)
 {
-    return (unsigned)((lin ^ lin >> JUMP_HASH_SHIFT) % JUMPS);
+    return (unsigned)(lin >> JUMP_ALIGN_SHIFT) % JUMPS;
 }
 
 /* Empties a table in memory that reads as zeros. */

@@ -341,6 +341,16 @@ static bool keeps_pointer(const struct compile *k, unsigned n, int share)
     return !memory_operand(k, n) || leaves_r11_alone(k, n);
 }
 
+/* Does the instruction that ends the block use r10 before its stack access? */
+static bool end_takes_pointer(const struct compile *k, unsigned n)
+{
+    int64_t to = uop_of(k, n)->imm;
+
+    if (k->i[n].mnemonic == ZYDIS_MNEMONIC_RET)
+        return false;
+    return !compile_goes_to(k, n) || to < 0 || to >= (int64_t)PAGE_SIZE;
+}
+
 /* Will the share of instruction n, its first one, be asked for when r10 has something else? */
 static bool must_be_stored(const struct compile *k, unsigned n)
 {
@@ -354,7 +364,7 @@ static bool must_be_stored(const struct compile *k, unsigned n)
         kept = kept && keeps_pointer(k, m, share);
     }
     return r->with_end && k->share_of[r->end] == share &&
-           (!kept || k->i[r->end].mnemonic != ZYDIS_MNEMONIC_RET);
+           (!kept || end_takes_pointer(k, r->end));
 }
 
 /* The pointer that put_shared has stored. */

@@ -127,13 +127,13 @@ static void lower_set(struct windows *w, struct interp *c, unsigned window, uint
 }
 
 /* A place of the present window has something of the lower half from now on. */
-static void lower_note(struct windows *w, const struct interp *c, uint64_t lin, uint16_t *list,
+static void lower_note(struct windows *w, const struct interp *c, uint64_t lin, uint32_t *list,
                        unsigned *count, unsigned i)
 {
     if (half_of(lin) || (w->view[w->current] & ~WINDOW_CODE_32) == c->view[0])
         return;
     if (*count < LOCALS)
-        list[*count] = (uint16_t)i;
+        list[*count] = i;
     if (*count <= LOCALS)
         ++*count;
 }

@@ -44,7 +44,7 @@ struct window {
 struct window_lower {
     uint32_t view; /* whose they are */
     unsigned entries, jumps;
-    uint16_t entry[LOCALS], jump[LOCALS];
+    uint32_t entry[LOCALS], jump[LOCALS];
 };
 
 /*
