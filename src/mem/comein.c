@@ -87,7 +87,7 @@ static void from_zstore(struct guest_mem *mem, uint64_t index)
 {
     uint64_t begin = host_ns();
 
-    settled_note_back(mem, mem->age[index]);
+    settled_note_back(mem, index);
     own_page_take(mem, index);
     zstore_get(mem->zstore, mem->place[index], mem_index_ptr(mem, index));
     zstore_free(mem->zstore, mem->place[index]);
@@ -158,7 +158,7 @@ static bool from_file(struct guest_mem *mem, uint64_t index)
     bool staged = swap_is_staged(file, mem->place[index]);
     unsigned count = 1;
 
-    settled_note_back(mem, mem->age[index]);
+    settled_note_back(mem, index);
     if (!staged) {
         int step;
         unsigned window = ahead_window(mem, AHEAD_SWAP, index, AHEAD_NEAR, &step);

@@ -148,12 +148,15 @@ struct ageing {
 };
 
 /*
- * settled.c. back: pages that came back, by the seconds that they had been idle; both counts are
- * halved when they are many. hand: where the search goes on; budget: in pages that came
+ * settled.c. here: compressed pages by the seconds that they are idle, as the hand goes around;
+ * back: such that came back; came: all that came in meanwhile; both forget slowly.
+ * seconds: idle for so long, a compressed page goes on; AGE_SECONDS: none does
  */
 struct settled {
-    uint32_t back[AGE_SECONDS], total;
-    uint64_t hand, second_ns, arrivals, budget;
+    uint32_t here[AGE_SECONDS], back[AGE_SECONDS];
+    uint64_t came, arrivals, budget;
+    uint64_t hand, second_ns;
+    unsigned seconds;
 };
 
 enum stall_kind { STALL_NONE, STALL_READ, STALL_SPACE };
@@ -376,10 +379,8 @@ size_t evict_compressed(struct guest_mem *mem, const uint64_t *index, size_t cou
 bool evict_from_smart(struct guest_mem *mem, uint64_t index, const void *page);
 
 /* settled.c */
-/* A compressed or swapped page of this age comes back. */
-void settled_note_back(struct guest_mem *mem, uint8_t age);
-/* Idle for so long, a compressed page goes on; AGE_SECONDS: none does. */
-unsigned settled_seconds(const struct guest_mem *mem);
+/* A compressed or swapped page comes back; its age is what it was idle. */
+void settled_note_back(struct guest_mem *mem, uint64_t index);
 /* A slice of work. */
 void settled_work(struct guest_mem *mem);
 

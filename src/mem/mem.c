@@ -118,6 +118,7 @@ static enum err create(struct guest_mem **out, uint64_t size_bytes, enum backing
     mem->victims.from = PAGE_RESIDENT;
     mem->oldest.from = PAGE_COMPRESSED;
     mem->swap_read_ns = SWAP_READ_SLOW_NS;
+    mem->settled.seconds = AGE_SECONDS;
     mem->orders = (struct mem_orders){.limit_bytes = UINT64_MAX, .target_bytes = UINT64_MAX};
     *out = mem;
     return ERR_OK;

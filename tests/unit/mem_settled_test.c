@@ -5,6 +5,7 @@
 
 #define USED   400
 #define FRAMES 640
+#define POOR   96
 
 static void some_content(uint64_t g, uint8_t page[PAGE])
 {
@@ -12,11 +13,15 @@ static void some_content(uint64_t g, uint8_t page[PAGE])
     memset(page + PAGE / 8, 1, PAGE - PAGE / 8);
 }
 
-static void open_compressed(struct mem_world *w)
+/* Those behind them, if there are any, do not compress, and are in the swap file. */
+static void open_compressed(struct mem_world *w, uint64_t poor)
 {
     uint8_t page[PAGE];
 
     world_open(w, 1024, 1024, 1024 * PAGE, NULL);
+    fill_frames(w, FRAMES, poor);
+    evict_all(w, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
+    assert_int_equal(in_state(w, PAGE_SWAPPED), poor);
     for (uint64_t g = 0; g < FRAMES; g++) {
         some_content(g, page);
         assert_true(cpu_fill(w, g, MEM_FOR_WRITE, page));
@@ -55,7 +60,7 @@ static void what_hardly_comes_back_goes_on(void **state)
     struct mem_world w;
     (void)state;
 
-    open_compressed(&w);
+    open_compressed(&w, 0);
     order(&w, 150, ANY, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
     use_each_second(&w, 30, USED);
     assert_int_equal(mem_reclaim_stats(w.mem)->compressed_settled, FRAMES - USED);
@@ -73,12 +78,31 @@ static void what_hardly_comes_back_goes_on(void **state)
     world_close(&w);
 }
 
+/* It comes back from the file after any time, since it was never in the compressed store. */
+static void what_does_not_compress_says_nothing_of_what_does(void **state)
+{
+    struct mem_world w;
+    (void)state;
+
+    open_compressed(&w, POOR);
+    for (unsigned seconds = 0; seconds < 30; seconds++)
+        age_once(&w);
+    order(&w, 250, ANY, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
+    for (uint64_t g = FRAMES; g < FRAMES + POOR; g++) {
+        if (g % 8 == 0)
+            use_each_second(&w, 1, USED);
+        assert_true(reads_as(&w, g, g));
+    }
+    assert_int_equal(mem_reclaim_stats(w.mem)->compressed_settled, FRAMES - USED);
+    world_close(&w);
+}
+
 static void what_comes_back_after_long_stays(void **state)
 {
     struct mem_world w;
     (void)state;
 
-    open_compressed(&w);
+    open_compressed(&w, 0);
     order(&w, 150, ANY, MEM_MEANS_COMPRESS | MEM_MEANS_SWAP);
     for (unsigned round = 0; round < 8; round++) {
         use_each_second(&w, 1, FRAMES);
@@ -94,7 +118,7 @@ static void nothing_goes_on_without_the_file_or_a_limit(void **state)
     struct mem_world w;
     (void)state;
 
-    open_compressed(&w);
+    open_compressed(&w, 0);
     order(&w, 150, ANY, MEM_MEANS_COMPRESS);
     use_each_second(&w, 10, USED);
     assert_true(mem_reclaim_stats(w.mem)->came_from_compressed > 1024);
@@ -108,6 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_hardly_comes_back_goes_on),
+        cmocka_unit_test(what_does_not_compress_says_nothing_of_what_does),
         cmocka_unit_test(what_comes_back_after_long_stays),
         cmocka_unit_test(nothing_goes_on_without_the_file_or_a_limit),
     };
