@@ -21,6 +21,9 @@ start_vm() {
     local name=$1
     shift
     [ -p "$tmp/keys" ] || mkfifo "$tmp/keys"
+    # What the last one said is not this one's, which may begin later than who waits for its words.
+    : > "$tmp/out"
+    : > "$tmp/err"
     "$umbra" run --name "$name" --no-reboot --initrd "$tmp/initrd" --append "console=ttyS0 quiet panic=-1" \
         --stats "$tmp/stats" "$@" <> "$tmp/keys" > "$tmp/out" 2> "$tmp/err" &
     vm=$!
