@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a stub costs: its birth, a run that does nothing, mappings in a list. `build/bench/stub
- * [N]`, N rounds (default 2000); microseconds each, the best of five passes, because the host is
- * shared.
+ * What a stub costs: its birth, runs that do nothing, lists of mappings. `build/bench/stub [N]`:
+ * microseconds, the median of N rounds (default 2000; a tenth for lists).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,12 +12,11 @@
 
 #include "cpu/direct/stub.h"
 
-#define PAGE   UINT64_C(4096)
-#define PAGES  1024
-#define LIST   100
-#define CODE   UINT64_C(0x400000)
-#define DATA   UINT64_C(0x10000000)
-#define PASSES 5
+#define PAGE  UINT64_C(4096)
+#define PAGES 1024
+#define LIST  100
+#define CODE  UINT64_C(0x400000)
+#define DATA  UINT64_C(0x10000000)
 
 struct world {
     struct stub *stub;
@@ -56,9 +54,15 @@ static void syscalls(struct world *w)
     run_at(w, CODE);
 }
 
-static void faults(struct world *w)
+static void invalid(struct world *w)
 {
     run_at(w, CODE + 2);
+}
+
+static void faults(struct world *w)
+{
+    w->r.gpr[3] = 0;
+    run_at(w, CODE + 4);
 }
 
 static void vectors(struct world *w)
@@ -104,19 +108,28 @@ static void birth(struct world *w)
     need(stub_flush(w->stub));
 }
 
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* The median, because the host is shared. */
 static void measure(struct world *w, const char *name, void (*what)(struct world *), unsigned n)
 {
-    double best = 0;
+    double *each = calloc(n, sizeof *each);
 
-    for (int pass = 0; pass < PASSES; pass++) {
+    if (!each)
+        need(err_new(ERR_NOMEM, "no memory for %u times", n));
+    for (unsigned i = 0; i < n; i++) {
         double start = now_us();
-        for (unsigned i = 0; i < n; i++)
-            what(w);
-        double each = (now_us() - start) / n;
-        if (!pass || each < best)
-            best = each;
+        what(w);
+        each[i] = now_us() - start;
     }
-    printf("%-44s %8.1f us\n", name, best);
+    qsort(each, n, sizeof *each, compare);
+    printf("%-44s %8.1f us\n", name, each[n / 2]);
+    free(each);
 }
 
 int main(int argc, char **argv)
@@ -142,13 +155,14 @@ int main(int argc, char **argv)
     }
     for (unsigned i = 0; i < PAGES; i++)
         memcpy((uint8_t *)ram + i * PAGE, code, sizeof code);
-    measure(&w, "birth and end", birth, n / 20 + 1);
+    measure(&w, "birth and end", birth, n / 10 + 1);
     measure(&w, "a run that ends with a system call", syscalls, n);
     measure(&w, "  the same with new vector registers", vectors, n);
-    measure(&w, "a run that ends with a fault", faults, n);
-    measure(&w, "100 pages mapped, no two neighbours", map_scattered, n / 20 + 1);
-    measure(&w, "100 pages mapped, neighbours", map_neighbours, n / 20 + 1);
-    measure(&w, "all unmapped, 100 mapped and written", begin_anew, n / 20 + 1);
+    measure(&w, "a run that ends with an invalid opcode", invalid, n);
+    measure(&w, "a run that ends with a page fault", faults, n);
+    measure(&w, "100 pages mapped, no two neighbours", map_scattered, n / 10 + 1);
+    measure(&w, "100 pages mapped, neighbours", map_neighbours, n / 10 + 1);
+    measure(&w, "all unmapped, 100 mapped and written", begin_anew, n / 10 + 1);
     stub_destroy(w.stub);
     return 0;
 }

@@ -293,8 +293,6 @@ static void exceptions(void **state)
         {0xfa},             /* cli */
         {0x0f, 0x20, 0xc0}, /* mov %cr0,%rax */
         {0xe4, 0x80},       /* in $0x80,%al */
-        {0x0f, 0x31},       /* rdtsc */
-        {0x0f, 0x01, 0xf9}, /* rdtscp */
         {0x0f, 0x30},       /* wrmsr */
         {0xcd, 0x0d},       /* int $13 */
     };

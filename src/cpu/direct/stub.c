@@ -81,11 +81,6 @@ int stub_pid(const struct stub *s)
     return s->pid;
 }
 
-bool stub_faults_on_cpuid(const struct stub *s)
-{
-    return s->cpuid_faults;
-}
-
 /* ---- birth ---- */
 
 static enum err open_place(struct stub *s, int *fd)
@@ -150,7 +145,6 @@ static enum err first_stop(struct stub *s)
 
     while (wait_for(s))
         if (WSTOPSIG(s->status) == SIGTRAP) {
-            s->cpuid_faults = birth->cpuid_faults;
             memset(birth, 0, sizeof *birth);
             return stub_ask(s, PTRACE_SETOPTIONS, 0,
                             (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL), "set options of");

@@ -10,10 +10,9 @@
  * from where to go on. A system call of that code is never carried out, wherever the code jumps
  * to.
  *
- * What the stub cannot stop, because the CPU does not: instructions that are not privileged and
- * yet answer for the host (CPUID unless stub_faults_on_cpuid, RDPID, XGETBV, LAR, LSL, VERR,
- * VERW, AVX and later extensions, SYSENTER on Intel's CPUs). Who maps a page as executable has
- * looked for them. RDTSC and RDTSCP do stop.
+ * What the stub cannot stop, because the CPU does not: instructions that are not privileged and yet
+ * answer for the host (CPUID, RDTSC, RDTSCP, RDPID, XGETBV, RDPKRU, LAR, LSL, VERR, VERW, AVX and
+ * later extensions, SYSENTER on Intel's CPUs). Who maps a page as executable has looked for them.
  *
  * Caution: all functions but stub_kick belong to the thread that called stub_create; the stub ends
  * with that thread. Processor time of the stub is that of a child, not of this process.
@@ -69,9 +68,6 @@ enum err MUST_USE stub_create(struct stub **out, int ram_fd);
 
 /* Ends the process and forgets it. NULL is fine. */
 void stub_destroy(struct stub *s);
-
-/* CPUID ends a run as SIGSEGV (a facility of the host's CPU that many lack). */
-bool stub_faults_on_cpuid(const struct stub *s);
 
 /* The process, for who counts its time or its memory. */
 int stub_pid(const struct stub *s);

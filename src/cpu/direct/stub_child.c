@@ -3,11 +3,13 @@
  * The first steps of a new stub, still in a copy of our memory: nothing but system calls, because
  * another thread may have held any lock of the C library when the copy was made.
  *
+ * RDTSC and CPUID could be made to fault (PR_SET_TSC, ARCH_SET_CPUID), but then each switch to
+ * the process and from it writes CR4 or an MSR: as costly in a virtual machine as all the rest.
+ *
  * What it sets, it has for ever: the seccomp filter allows nothing that could undo it. The filter
  * answers with SIGSYS and not with death, because the page of old time calls (vsyscall) asks it too
  * and code of the guest may jump there.
  */
-#include <asm/prctl.h>
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -107,8 +109,6 @@ void stub_child(struct stub_place *place, int place_fd, int ram_fd, pid_t parent
     begin(birth, STUB_STEP_PLACE, map_place(place_fd));
     begin(birth, STUB_STEP_FILES, keep_only(ram_fd));
     begin(birth, STUB_STEP_NAME, !prctl(PR_SET_NAME, "umbra-stub"));
-    begin(birth, STUB_STEP_TSC, !prctl(PR_SET_TSC, PR_TSC_SIGSEGV));
-    birth->cpuid_faults = !syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
     begin(birth, STUB_STEP_TRACE, !ptrace(PTRACE_TRACEME, 0, NULL, NULL));
     begin(birth, STUB_STEP_SECCOMP, refuse_calls());
     for (;;)

@@ -43,7 +43,6 @@ struct stub_place {
         struct stub_birth {
             int step; /* enum stub_step: what the process was about to do */
             int error;
-            int cpuid_faults;
         } birth; /* until the first stop: told by the process */
         uint8_t pad[STUB_LIST_SIZE];
     };
@@ -55,7 +54,7 @@ struct stub {
     int pidfd;  /* -1: none */
     int status; /* of the newest waitpid */
     atomic_bool running, kicked;
-    bool set_valid, fx_valid, empty_xstate, cpuid_faults;
+    bool set_valid, fx_valid, empty_xstate;
     struct user_regs_struct set;
     uint8_t fx[512];
     struct stub_place *place;
@@ -75,7 +74,6 @@ extern const uint8_t stub_batch_code[], stub_batch_stop[], stub_batch_end[];
     X(PLACE, "to map its own place (vm.mmap_min_addr above 65536?)")                               \
     X(FILES, "to close its files")                                                                 \
     X(NAME, "its name")                                                                            \
-    X(TSC, "to stop at RDTSC")                                                                     \
     X(TRACE, "to be traced (ptrace)")                                                              \
     X(SECCOMP, "to refuse system calls (seccomp)")
 
