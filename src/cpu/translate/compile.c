@@ -155,6 +155,7 @@ static void put_slow(struct compile *k, const struct slow_way *s)
         put_leave(k, s->uop, s->flags);
         return;
     }
+    put_edge_way(k, s);
     put_call_fallback(k, s->uop, s->flags);
     emit_patch(emit_jump(&k->e), s->resume);
 }

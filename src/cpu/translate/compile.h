@@ -8,10 +8,14 @@
 
 /*
  * A way to the handler: the check at `from` failed. Goes on at `resume`; NULL: leaves native code,
- * because the handler branches.
+ * because the handler branches. looked_up: r10 and r11 are as put_lookup leaves them. access: the
+ * instruction's own, behind the check, if it may lie across two pages; stored: bytes, 0: it reads.
  */
 struct slow_way {
     uint8_t *from;
+    const uint8_t *access;
+    unsigned stored;
+    bool looked_up;
     const uint8_t *resume;
     const struct uop *uop;
     enum flags_where flags;
@@ -209,6 +213,13 @@ void put_place_check(struct compile *k, unsigned n, const struct uop *u, unsigne
  * two add up to is the host address, so that it need not be computed before.
  */
 void put_check_for(struct compile *k, unsigned n, unsigned bytes, bool write, struct x_form *f);
+
+/*
+ * edge.c: the check of instruction n is written, which may have made slow way number `slow`; before
+ * the handler: what native code does where the access lies across two pages.
+ */
+void edge_note(struct compile *k, unsigned n, unsigned slow);
+void put_edge_way(struct compile *k, const struct slow_way *s);
 
 /* integer.c: false: by the handler. */
 bool put_integer(struct compile *k, unsigned n);

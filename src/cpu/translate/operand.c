@@ -4,8 +4,6 @@
 
 #include "cpu/interp/mem.h"
 
-#define ENTRY_MASK ((TLB_ENTRIES - 1u) << WINDOW_ENTRY_SHIFT)
-
 unsigned put_register_in(struct compile *k, unsigned guest, unsigned scratch)
 {
     unsigned host = guest_host(k, guest);
@@ -182,6 +180,8 @@ static void put_question(struct compile *k, unsigned n, unsigned bytes, bool wri
     k->r10_share = NO_SHARE;
     flags_before(k, k->live[n]);
     add_refusal(k, n, put_lookup(k, bytes, write), handler);
+    if (!k->in_run)
+        k->slow[k->slow_count - 1].looked_up = true;
     if (aligned)
         add_refusal(k, n, put_alignment(k), handler);
 }

@@ -286,6 +286,7 @@ static void put_access(struct compile *k, unsigned n, const ZydisDecodedOperand 
                        struct plain *p)
 {
     bool write = is_written(mem);
+    unsigned slow = k->slow_count;
 
     if (k->in_loop) {
         put_loop_operand(k, n, &p->f);
@@ -301,6 +302,7 @@ static void put_access(struct compile *k, unsigned n, const ZydisDecodedOperand 
         put_place_check(k, n, uop_of(k, n), mem->size / 8, write, vector_is_aligned(k, n));
     else
         put_check_for(k, n, mem->size / 8, write, &p->f);
+    edge_note(k, n, slow);
 }
 
 static void put_use(struct compile *k, unsigned n, const struct reg_use *use)

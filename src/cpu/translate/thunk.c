@@ -180,6 +180,8 @@ void thunks_write(struct translate *t)
     pairs_write_routines(e, t);
     align(e);
     vectors_write_gates(e, t);
+    align(e);
+    edges_write_routines(e, t);
     m->used = (size_t)(e->at - m->rw);
     m->keep = m->used;
 }

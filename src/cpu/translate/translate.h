@@ -97,6 +97,13 @@ enum vectors_where { VECTORS_IN_HOST, VECTORS_IN_IMAGE };
 
 #define SHARES 16u
 
+/* An access across two pages: see edge.c. at: offset in the first; page: their host addresses. */
+#define EDGE_BYTES 16u
+struct edge {
+    uint8_t bytes[2 * EDGE_BYTES];
+    uint64_t at, page[2];
+};
+
 typedef const struct uop *native_enter_fn(const void *entry);
 
 /*
@@ -133,6 +140,7 @@ struct translate {
     uint32_t host_mxcsr, present_mxcsr;
     uint64_t shared[SHARES];                /* host addresses, within one run (share.c) */
     uint64_t loop_at, loop_left, loop_room; /* on the way into a loop (loop.c) */
+    struct edge edge;
     struct code_memory code;
     struct windows windows;
     /* thunks (thunk.c); flags_away: they are in c.flags16 already */
@@ -140,6 +148,7 @@ struct translate {
     const uint8_t *to_exit, *to_exit_flags_away;
     const uint8_t *to_arrival; /* leaves to the outer loop; r10: where */
     const uint8_t *vectors_out, *vectors_in, *vectors_gate, *vectors_gate_flags_away; /* vector.c */
+    const uint8_t *edge_read, *edge_write, *edge_stored; /* edge.c */
     native_enter_fn *enter;
     struct compile *compile;
     struct perf_map *perf_map; /* NULL: not wanted */
@@ -179,6 +188,9 @@ void vectors_write_gates(struct emit *e, struct translate *t);
 void put_vectors_out(struct emit *e, struct translate *t);
 void put_vectors_in(struct emit *e, struct translate *t);
 void put_vectors_are(struct emit *e, struct translate *t, enum vectors_where where);
+
+/* edge.c: routines that blocks call. */
+void edges_write_routines(struct emit *e, struct translate *t);
 
 /* compile.c: native code of a block; NULL: it is not worth it, or there is no room. */
 struct native_block *translate_block(struct translate *t, struct tier_block *b);

@@ -29,6 +29,8 @@
 
 #define WINDOWS            8u
 #define WINDOW_ENTRY_SHIFT 5
+/* Of an address turned right by 7: the offset of its entry. */
+#define ENTRY_MASK ((TLB_ENTRIES - 1u) << WINDOW_ENTRY_SHIFT)
 
 struct window_entry {
     uint64_t read_tag, write_tag, host, unused;
