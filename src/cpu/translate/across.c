@@ -6,16 +6,16 @@
  *   fetch TLB's entry of the next page ──other page──▶ the interpreter's op_cross
  *   the bytes that the page has        ──others──────▶ the same
  *   the instruction; on to the next page like any far branch
- *
- * An entry of the fetch TLB has the same place only in the address space where the code was
- * translated; elsewhere the interpreter goes on doing it.
  */
 #include "cpu/translate/compile.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "cpu/interp/block.h"
 #include "cpu/interp/run.h"
+
+#define PUT(...) EMIT(&k->e, __VA_ARGS__)
 
 void across_take(struct compile *k, const struct tier_block *b)
 {
@@ -43,19 +43,42 @@ static void put_t0(struct compile *k, unsigned op, uint32_t address)
             .op = (uint8_t)op, .w = true, .reg = HOST_T0, .rm = XRM_ABS, .disp = (int32_t)address});
 }
 
-static void put_load_t0_from(struct compile *k, size_t field)
+/* op r10, [base + disp] */
+static void put_t0_on(struct compile *k, unsigned op, unsigned base, int32_t disp)
 {
-    struct x_form f = at_t0(0x8b, HOST_T0);
+    struct x_form f = at_t0(op, HOST_T0);
 
-    f.disp = (int32_t)field;
+    f.base = (uint8_t)base;
+    f.disp = disp;
     emit_form(&k->e, &f);
 }
 
-/* The interpreter goes on where RFLAGS say "not equal". */
-static void leave_if_other(struct compile *k, const struct uop *copy)
+/* r11: the offset in c->fetch of the entry for the address in r10, as fetch_index has it. */
+static void put_fetch_index(struct compile *k, unsigned half)
+{
+    const unsigned entry_shift = 4, shift = PAGE_SHIFT - entry_shift;
+
+    static_assert(sizeof(struct fetch_entry) == 16, "an index is a shift");
+    emit_form(&k->e, &(struct x_form){.op = 0x8b, /* mov r11d, [mix] */
+                                      .reg = HOST_T1,
+                                      .rm = XRM_ABS,
+                                      .disp = (int32_t)ABS(k->t->c.mix[half])});
+    PUT(0x41, 0xc1, 0xe3, PAGE_SHIFT + __builtin_ctz(FETCH_ENTRIES / TLB_MIXES)); /* shl r11d */
+    PUT(0x4d, 0x31, 0xd3);                                                        /* xor r11, r10 */
+    PUT(0x41, 0xc1, 0xeb, shift);                                                 /* shr r11d */
+    PUT(0x41, 0x81, 0xe3);                                                        /* and r11d */
+    emit_u32(&k->e, (FETCH_ENTRIES - 1u) << entry_shift);
+}
+
+#define NOT_EQUAL    5
+#define NEGATIVE     8
+#define NOT_NEGATIVE 9
+
+/* The interpreter goes on where a condition holds. */
+static void leave_if(struct compile *k, unsigned condition, const struct uop *copy)
 {
     k->slow[k->slow_count++] =
-        (struct slow_way){.from = emit_jcc(&k->e, 5), .uop = copy, .flags = k->flags};
+        (struct slow_way){.from = emit_jcc(&k->e, condition), .uop = copy, .flags = k->flags};
 }
 
 /* Compares the bytes from [r10] on, up to eight at a time. */
@@ -73,40 +96,39 @@ static void put_compare(struct compile *k, const uint8_t *bytes, unsigned count,
         f.disp = (int32_t)at;
         emit_form(&k->e, &f);
         emit_bytes(&k->e, bytes + at, width);
-        leave_if_other(k, copy);
+        leave_if(k, NOT_EQUAL, copy);
         at += width;
     }
 }
 
 void put_across_guard(struct compile *k)
 {
-    uint64_t next = k->t->c.gpr[GPR_PAGE / 8] + PAGE_SIZE;
-    const struct fetch_entry *e;
-    const struct uop *leave;
-    struct uop *copy;
-    unsigned head;
+    unsigned half = half_of(k->t->c.gpr[GPR_PAGE / 8]), head;
+    const struct interp *c = &k->t->c;
+    struct uop *leave;
 
     if (!k->across_bytes)
         return;
-    if (k->word == 4)
-        next = (uint32_t)next;
     head = (unsigned)PAGE_SIZE - uop_of(k, 0)->off;
-    e = &k->t->c.fetch[fetch_index(next, k->t->c.mix[half_of(next)])];
-    copy = code_memory_data(&k->t->code, sizeof *copy);
-    if (!copy) {
+    leave = code_memory_data(&k->t->code, sizeof *leave);
+    if (!leave) {
         k->failed = true;
         return;
     }
-    *copy = (struct uop){.fn = op_interpret, .off = uop_of(k, 0)->off};
-    leave = copy;
+    *leave = (struct uop){.fn = op_interpret, .off = uop_of(k, 0)->off};
     flags_before(k, k->live[0]);
-    emit_load(&k->e, HOST_T0, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+    emit_load(&k->e, HOST_T0, ABS(c->gpr[GPR_PAGE / 8]));
     put_word_lea(k, HOST_T0, HOST_T0, (int32_t)PAGE_SIZE);
-    put_t0(k, 0x33, ABS(k->t->c.fetch_view[half_of(next)])); /* xor */
-    put_t0(k, 0x3b, ABS(e->tag));                            /* cmp */
-    leave_if_other(k, leave);
-    emit_load(&k->e, HOST_T0, ABS(e->page));
-    put_load_t0_from(k, offsetof(struct code_page, host));
+    if (k->word == 8) {
+        PUT(0x4d, 0x85, 0xd2); /* test r10, r10: the half is in the code */
+        leave_if(k, half ? NOT_NEGATIVE : NEGATIVE, leave);
+    }
+    put_fetch_index(k, half);
+    put_t0(k, 0x33, ABS(c->fetch_view[half]));                  /* xor */
+    put_t0_on(k, 0x3b, HOST_T1, (int32_t)ABS(c->fetch[0].tag)); /* cmp */
+    leave_if(k, NOT_EQUAL, leave);
+    put_t0_on(k, 0x8b, HOST_T1, (int32_t)ABS(c->fetch[0].page)); /* mov */
+    put_t0_on(k, 0x8b, HOST_T0, offsetof(struct code_page, host));
     put_compare(k, k->across_code + head, k->across_bytes - head, leave);
     r11_forget(k);
 }
