@@ -91,63 +91,6 @@ static void put_leave_by_handler(struct compile *k, const struct uop *u)
     put_leave(k, leaving_copy(k, u), k->flags);
 }
 
-/* The end of a block that is full is no branch. */
-static bool is_backward(const struct uop *u)
-{
-    return u->fn != op_end && u->imm <= (int64_t)u->off;
-}
-
-/* A direct branch taken: u->imm is its target. from: the conditional jump, NULL: falls in. */
-static void add_taken(struct compile *k, const struct uop *u, uint8_t *from)
-{
-    struct taken_way *w = &k->taken[k->taken_count];
-    struct native_exit *x;
-
-    *w = (struct taken_way){.from = from, .u = u, .from_loop = k->in_loop, .flags = k->flags};
-    if (!is_in_page(u->imm)) {
-        k->taken_count++;
-        return;
-    }
-    x = new_exit(k, u);
-    if (!x)
-        return;
-    w->exit = x;
-    w->polls = is_backward(u);
-    if (w->polls)
-        w->flags_live = compile_live_at(k, u->imm) != 0;
-    k->taken_count++;
-}
-
-static void put_taken(struct compile *k, unsigned way)
-{
-    const struct taken_way copy = k->taken[way], *w = &copy;
-    struct native_exit *x = w->exit;
-    uint8_t *leave = NULL;
-
-    if (w->from)
-        emit_patch(w->from, k->e.at);
-    k->flags = w->flags;
-    if (w->from_loop)
-        put_loop_left(k);
-    if (!x) {
-        put_far_direct(k, w->u);
-        return;
-    }
-    put_count(k, x->u.n);
-    if (w->polls) {
-        if (w->flags_live)
-            flags_away(k);
-        else
-            k->flags = FLAGS_BOTH; /* nobody asks */
-        leave = put_poll(k);
-    }
-    put_exit_way(k, x,
-                 is_loop_end(k, w->u) && !k->is_cold && !w->from_loop ? put_loop(k)
-                                                                      : emit_jump(&k->e));
-    if (leave)
-        emit_patch(leave, x->self);
-}
-
 static void put_slow(struct compile *k, const struct slow_way *s)
 {
     emit_patch(s->from, k->e.at);
@@ -307,6 +250,7 @@ static void put_ways_out(struct compile *k)
     put_careful_copies(k);
     for (unsigned n = last; n < k->taken_count; n++)
         put_taken(k, n);
+    put_loop_ended(k);
     put_refusals(k);
     for (unsigned n = 0; n < k->slow_count; n++)
         put_slow(k, &k->slow[n]);
@@ -355,8 +299,16 @@ static void put_entries(struct compile *k, struct native_block *b)
     put_profile(k, &k->t->c.stats.native_runs);
 }
 
+/* Who has the vectors loaded already goes around the question, if the block begins with it. */
+static void note_loaded_entries(const struct compile *k, struct native_block *b)
+{
+    for (unsigned f = 0; f <= FLAGS_BOTH; f++)
+        b->loaded[f] = k->gate.from && b->entry[f] == k->gate.start ? k->gate.resume : b->entry[f];
+}
+
 static void put_block(struct compile *k)
 {
+    put_loop_before(k);
     for (unsigned n = 0; n < k->n && !k->failed; n++) {
         if (put_end(k, n))
             break;
@@ -436,6 +388,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     put_entries(k, &ways);
     put_across_guard(k);
     put_block(k);
+    note_loaded_entries(k, &ways);
     nb = code_memory_data(m, sizeof *nb);
     if (!nb || k->failed || k->e.full || k->other.full || !is_worth_it(k))
         return NULL;

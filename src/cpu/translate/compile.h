@@ -4,6 +4,7 @@
 #define UMBRA_CPU_TRANSLATE_COMPILE_H
 
 #include "cpu/translate/insn.h"
+#include "cpu/translate/runs.h"
 #include "cpu/translate/translate.h"
 
 /*
@@ -33,83 +34,16 @@ struct taken_way {
     enum flags_where flags;
 };
 
-/* The question before a block's first vector instruction, uop; from NULL: not asked yet. */
+/*
+ * The question before a block's first vector instruction, uop, from `start` to `resume`; from NULL:
+ * not asked yet.
+ */
 struct vector_gate {
     uint8_t *from;
-    const uint8_t *resume;
+    const uint8_t *start;
+    uint8_t *resume;
     const struct uop *uop;
     bool by_rcx;
-    enum flags_where flags;
-};
-
-/*
- * Accesses of a run that share one check (share.c): by base + index, displacements lo up to hi.
- * They are counted from where the registers were at the run's beginning; origin: how far they have
- * moved at the first access. aligned_at: of the accesses that must be aligned. stored: its host
- * address is in t->shared, too.
- */
-struct share {
-    uint8_t base, index, scale, seg;
-    bool open, write, aligned, stored;
-    unsigned leader, members;
-    int64_t lo, hi, origin, aligned_at;
-};
-
-#define NO_SHARE (-1)
-
-/* How far registers have moved in the run by numbers that are known: PUSH, POP, ADD, ... */
-struct moves {
-    int64_t by[16];
-};
-
-/* at: displacement with the registers as at the run's beginning; moved: how far they are off */
-struct access {
-    const struct uop *u;
-    uint8_t base, index;
-    int64_t at, moved;
-    unsigned bytes;
-    bool write, aligned;
-};
-
-#define NO_REGISTER     16u
-#define GUEST_REGISTERS 16u
-#define NO_LOOP         0xffu
-/* Wider steps leave too few iterations in a page. */
-#define LOOP_STEP_MAX 512
-
-/*
- * A loop that is instructions 0 to end of the block (loop.c). host: of guest registers while it
- * runs; spilled: guest registers whose own is used otherwise, lent: those in memory that have one.
- * stepped: those that move by another register, the stepper; by_register: shares that move so.
- */
-struct loop {
-    unsigned end, shares;
-    struct share share[SHARES];
-    int64_t step[SHARES]; /* how far an iteration moves its accesses */
-    uint8_t pointer[SHARES], share_of[BLOCK_MAX_INSNS];
-    uint8_t host[16];
-    uint16_t used, wild, moving, written, spilled, lent, stepped, by_register;
-    uint8_t stepper;
-    const uint8_t *resume; /* where the first copy goes on behind it, and the flags there */
-    enum flags_where flags;
-};
-
-/*
- * A run written twice; what its first copy goes on with, and the flags there. with_end: the
- * instruction behind it ends the block and shares a check, so that each copy has one of its own.
- */
-struct run {
-    unsigned first, end;
-    bool with_end;
-    const uint8_t *resume;
-    enum flags_where flags;
-};
-#define RUNS (BLOCK_MAX_INSNS / 2)
-
-/* A check in a first copy that failed: the second copy goes on with instruction n. */
-struct refusal {
-    uint8_t *from;
-    unsigned n;
     enum flags_where flags;
 };
 
@@ -342,13 +276,20 @@ bool is_push_or_pop(const struct compile *k, unsigned n);
 /* Is it one that only computes? */
 bool belongs_to_runs(struct compile *k, unsigned n);
 
-/* loop.c: finds the block's loop, if it has one; writes it behind its jump back, which `from`. */
+/* loop.c: finds the block's loop, if it has one. */
 void loop_find(struct compile *k);
 /*
- * The loop itself, where its first copy jumps back, retired. Then, for what it leaves to that copy,
- * the jump to the block's entry: answers its place.
+ * Where it is known how many iterations are left, the loop lies at the block's beginning, and what
+ * it does not take is for the first copy, which follows.
  */
-uint8_t *put_loop(struct compile *k);
+void put_loop_before(struct compile *k);
+/*
+ * Else it lies where its first copy jumps back, retired. Then, for what it leaves to that copy, the
+ * jump to the block's entry: answers its place.
+ */
+uint8_t *put_loop_behind(struct compile *k);
+/* The way from its end to what follows the first copy. */
+void put_loop_ended(struct compile *k);
 /* At a way out of the loop: guest state to where other code has it. Flags stay. */
 void put_loop_left(struct compile *k);
 /* The memory operand of instruction n in the loop. */
@@ -368,6 +309,8 @@ static inline unsigned guest_host(const struct compile *k, unsigned guest)
 /* vector.c: a vector instruction; false: by the handler, or none. The way behind the gate. */
 bool put_vector(struct compile *k, unsigned n);
 void put_gate(struct compile *k, unsigned n);
+/* Asks before instruction first, if one from there to end - 1 is a vector instruction. */
+void put_gate_before(struct compile *k, unsigned first, unsigned end);
 void put_gate_way(struct compile *k);
 
 /* Does instruction n fault when its memory operand is not on a multiple of 16? */
@@ -394,6 +337,11 @@ void put_stack_address(struct compile *k, unsigned n, bool push);
 /* The uop of instruction n and its stop; NULL (and failed) when there is no room. */
 const struct uop *fallback_pair(struct compile *k, unsigned n, enum callout_why why);
 
+/* taken.c: a direct branch taken: u->imm is its target. from: the jump, NULL: falls in. */
+void add_taken(struct compile *k, const struct uop *u, uint8_t *from);
+/* Its way, at the block's end. */
+void put_taken(struct compile *k, unsigned way);
+
 /* ways.c */
 
 /* From here on to where the code lies that runs rarely; answers if it went there already. */
@@ -406,7 +354,9 @@ struct native_exit *new_exit(struct compile *k, const struct uop *u);
 void put_exit_way(struct compile *k, struct native_exit *x, uint8_t *place);
 
 void put_count(struct compile *k, unsigned instructions);
-/* Answers the place of the jump that is taken when the outer loop has something to do. */
+/* Has the outer loop something to do? Not, if the comparison says "below". */
+void put_poll_compare(struct compile *k);
+/* Answers the place of the jump that is taken when it has. */
 uint8_t *put_poll(struct compile *k);
 
 /* Leaves native code; C goes on with u. */

@@ -143,7 +143,7 @@ static void link_exit(struct interp *c, struct native_exit *x, const struct uop 
     x->to = b;
     x->next = b->in;
     b->in = x;
-    emit_patch(x->place, b->entry[x->flags]);
+    emit_patch(x->place, (x->loaded ? b->loaded : b->entry)[x->flags]);
     c->stats.native_links++;
 }
 

@@ -10,6 +10,9 @@
  *       |                         +-- r11 -= instructions, not 0 yet
  *       +--- refused, or all done ---+
  *
+ * Where it is known how many iterations are left, it lies before the first copy, which then has the
+ * last few and not the first.
+ *
  * No C runs within, so that an address that was looked up stays right. Of an operand's base and
  * index at most one moves; what does not is in the pointer. Pointers, and guest registers that
  * live in memory, are in host registers of guest registers that the loop does not use, but perhaps

@@ -256,33 +256,44 @@ static void put_distance(struct compile *k, struct value a, struct value b)
     }
 }
 
+/* a - b is how far it has to go, in steps. */
+struct guess {
+    struct value a, b;
+    int64_t step;
+};
+
 /*
  * Before its jump back a loop mostly compares a register that moves with one that does not, or
- * moves one until it is zero. Few iterations before that it is left to the first copy. Where that
- * is not what it waits for, or its numbers have changed since, nothing is lost.
+ * moves one until it is zero. False: this one does not.
  */
-static void put_guess(struct compile *k, struct refused *r)
+static bool find_guess(const struct compile *k, struct guess *g)
 {
     unsigned last = k->loop.end - 1;
     const ZydisDecodedOperand *op = k->op[last];
-    struct value a, b = {.guest = NO_REGISTER};
-    int64_t step;
 
     if (!k->loop.end || !insn_is_plain(&k->i[last], op) || k->i[last].operand_width != 64 ||
         op[0].type != ZYDIS_OPERAND_TYPE_REGISTER || op[1].type == ZYDIS_OPERAND_TYPE_MEMORY)
-        return;
-    a = value_of(&op[0]);
+        return false;
+    g->a = value_of(&op[0]);
+    g->b = (struct value){.guest = NO_REGISTER};
     if (k->i[last].mnemonic == ZYDIS_MNEMONIC_CMP)
-        b = value_of(&op[1]);
-    step = step_of(k, a) - step_of(k, b);
-    if (step == 0 || step > LOOP_STEP_MAX || step < -LOOP_STEP_MAX)
-        return;
-    if (step < 0)
-        put_distance(k, a, b);
+        g->b = value_of(&op[1]);
+    g->step = step_of(k, g->a) - step_of(k, g->b);
+    return g->step != 0 && g->step <= LOOP_STEP_MAX && g->step >= -LOOP_STEP_MAX;
+}
+
+/*
+ * Few iterations before its end it is left to the first copy. Where that is not what it waits for,
+ * or its numbers have changed since, nothing is lost.
+ */
+static void put_guess(struct compile *k, const struct guess *g, struct refused *r)
+{
+    if (g->step < 0)
+        put_distance(k, g->a, g->b);
     else
-        put_distance(k, b, a);
+        put_distance(k, g->b, g->a);
     PUT(0x49, 0x81, 0xfa); /* cmp r10, ... */
-    emit_u32(&k->e, (uint32_t)(TURNS_LEAST * (step < 0 ? -step : step)));
+    emit_u32(&k->e, (uint32_t)(TURNS_LEAST * (g->step < 0 ? -g->step : g->step)));
     r->from[r->count++] = emit_jcc(&k->e, 2); /* below */
 }
 
@@ -312,19 +323,18 @@ void put_loop_left(struct compile *k)
     put_registers_back(k);
 }
 
-/* Behind the loop: the first copy goes on. */
-static void put_left_at_end(struct compile *k, uint8_t *from)
+void put_loop_ended(struct compile *k)
 {
     enum flags_where flags = k->flags;
-    bool was_cold = go_cold(k);
 
-    emit_patch(from, k->e.at);
+    if (!k->loop.ended)
+        return;
+    emit_patch(k->loop.ended, k->e.at);
     put_loop_left(k);
     k->flags = FLAGS_IN_PLACE;
     flags_join(k, k->loop.flags);
     emit_patch(emit_jump(&k->e), k->loop.resume);
     k->flags = flags;
-    go_back(k, was_cold);
 }
 
 /* Lines that so many bytes touch. */
@@ -389,17 +399,17 @@ static void put_body(struct compile *k)
     by = move_to_line(k, top, &before);
     put_registers_back(k);
     k->in_loop = false;
-    if (out)
-        put_left_at_end(k, out + by);
+    k->loop.ended = out ? out + by : NULL;
 }
 
-uint8_t *put_loop(struct compile *k)
+static void put_loop(struct compile *k, const struct guess *g)
 {
     struct refused r = {0};
     enum flags_where flags = k->flags;
     struct allowed has = {0};
 
-    put_guess(k, &r);
+    if (g)
+        put_guess(k, g, &r);
     for (unsigned i = 0; i < k->loop.shares; i++)
         put_pointer(k, i, &r, &has);
     if (has.room)
@@ -409,7 +419,24 @@ uint8_t *put_loop(struct compile *k)
     put_body(k);
     k->flags = flags;
     k->r10_share = NO_SHARE;
+    r11_forget(k);
     for (unsigned i = 0; i < r.count; i++)
         emit_patch(r.from[i], k->e.at);
+}
+
+void put_loop_before(struct compile *k)
+{
+    struct guess g;
+
+    if (k->loop.end == NO_LOOP || !find_guess(k, &g))
+        return;
+    k->loop.is_before = true;
+    put_gate_before(k, 0, k->loop.end);
+    put_loop(k, &g);
+}
+
+uint8_t *put_loop_behind(struct compile *k)
+{
+    put_loop(k, NULL);
     return emit_jump(&k->e);
 }

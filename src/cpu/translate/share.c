@@ -272,13 +272,6 @@ void note_moves(struct compile *k, unsigned first, unsigned end, const struct sh
     }
 }
 
-static void put_gate_before(struct compile *k, unsigned first, unsigned end)
-{
-    for (unsigned n = first; n < end && !k->gate.from; n++)
-        if (insn_is_vector(&k->i[n], k->op[n]))
-            put_gate(k, first);
-}
-
 void shares_before(struct compile *k, unsigned n)
 {
     unsigned end;

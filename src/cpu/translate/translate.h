@@ -48,11 +48,12 @@ enum flags_where { FLAGS_IN_PLACE, FLAGS_AWAY, FLAGS_BOTH };
 /*
  * A way out of native code by a direct branch: u is the branch (retired when the exit is taken);
  * place: the distance of its jump, which goes to the exit itself or to another block's entry;
- * flags: where they are there.
+ * flags: where they are there; loaded: the vectors are in the host's registers there.
  */
 struct native_exit {
     struct uop u;
     enum flags_where flags;
+    bool loaded;
     uint8_t *place;
     const uint8_t *self; /* where place goes when not linked; writable mapping */
     const struct native_block *to;
@@ -79,7 +80,8 @@ struct native_immediate {
  * what runs after each fallback.
  */
 struct native_block {
-    uint8_t *entry[FLAGS_BOTH + 1]; /* writable mapping */
+    uint8_t *entry[FLAGS_BOTH + 1];  /* writable mapping */
+    uint8_t *loaded[FLAGS_BOTH + 1]; /* the same, past the question whether vectors are loaded */
     uint8_t *far_entry;
     uint8_t far_bytes[FAR_ENTRY_BYTES];
     struct native_immediate *immediate;

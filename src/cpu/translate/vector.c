@@ -222,7 +222,7 @@ void put_gate(struct compile *k, unsigned n)
     /* The check of a memory operand puts them away anyway. */
     if (uop_of(k, n)->m > (n ? uop_of(k, n - 1)->m : 0))
         flags_before(k, k->live[n]);
-    *g = (struct vector_gate){.uop = uop_of(k, n), .flags = k->flags};
+    *g = (struct vector_gate){.start = k->e.at, .uop = uop_of(k, n), .flags = k->flags};
     g->by_rcx = k->flags != FLAGS_AWAY && k->live[n];
     if (g->by_rcx) {
         put_gate_by_rcx(k, g);
@@ -231,6 +231,13 @@ void put_gate(struct compile *k, unsigned n)
         g->from = emit_jcc(&k->e, 5);
     }
     g->resume = k->e.at;
+}
+
+void put_gate_before(struct compile *k, unsigned first, unsigned end)
+{
+    for (unsigned n = first; n < end && !k->gate.from; n++)
+        if (insn_is_vector(&k->i[n], k->op[n]))
+            put_gate(k, first);
 }
 
 void put_gate_way(struct compile *k)

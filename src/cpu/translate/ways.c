@@ -29,7 +29,7 @@ void put_count(struct compile *k, unsigned instructions)
     emit_u32(&k->e, ABS(k->t->counts[instructions]));
 }
 
-uint8_t *put_poll(struct compile *k)
+void put_poll_compare(struct compile *k)
 {
     static const uint8_t take[] = {0x49, 0x0f, 0x7e, 0xc3}; /* movq r11, mm0 */
 
@@ -39,6 +39,11 @@ uint8_t *put_poll(struct compile *k)
                                       .reg = HOST_T1,
                                       .rm = XRM_ABS,
                                       .disp = (int32_t)ABS(k->t->c.icount_stop)});
+}
+
+uint8_t *put_poll(struct compile *k)
+{
+    put_poll_compare(k);
     return emit_jcc(&k->e, 3); /* above or equal */
 }
 
@@ -97,6 +102,7 @@ struct native_exit *new_exit(struct compile *k, const struct uop *u)
     x->u.fn = op_direct_exit;
     x->u.link = NULL;
     x->u.extra = NULL;
+    x->loaded = false;
     return x;
 }
 
