@@ -3,7 +3,7 @@
  * Orders, and the slices of work that fulfil them.
  *
  *   limit  +--------------------------------------------------
- *          | allowance: pages on their way to the swap file
+ *          | kept for pages on their way to the swap file, up to the allowance
  *   soft   +-- a fault that passes this asks for service ------
  *          | margin: what one service makes free, so that one in so many faults pays
  *          +-- down to here
@@ -18,6 +18,8 @@
 
 #define NO_DEADLINE  UINT64_MAX
 #define MARGIN_PAGES 64
+/* Kept for pages that go to the file next, beyond those that are on their way now. */
+#define STAGED_NEXT 256
 /* Host pages that wait to be handed on: as what comes in frees compressed room, more than 64. */
 #define SPARE_MARGINS  2
 #define MS             UINT64_C(1000000)
@@ -38,9 +40,18 @@ static uint64_t allowance_bytes(const struct guest_mem *mem)
     return may_swap(mem) || smart_is_allowed(mem) ? (part < most ? part : most) & PAGE_MASK : 0;
 }
 
-static uint64_t margin_bytes(uint64_t soft_bytes)
+/* While few pages are on their way, most of the allowance is the guest's. */
+static uint64_t soft_bytes(const struct guest_mem *mem)
 {
-    uint64_t most = MARGIN_PAGES * PAGE_SIZE, part = soft_bytes / 16;
+    uint64_t most = allowance_bytes(mem);
+    uint64_t kept = (stores_staged_pages(mem) + STAGED_NEXT) << PAGE_SHIFT;
+
+    return mem->orders.limit_bytes - (kept < most ? kept : most);
+}
+
+static uint64_t margin_bytes(uint64_t soft)
+{
+    uint64_t most = MARGIN_PAGES * PAGE_SIZE, part = soft / 16;
 
     return (part < most ? part : most) & PAGE_MASK;
 }
@@ -66,7 +77,7 @@ bool mem_set_limit(struct guest_mem *mem, uint64_t limit_bytes)
     mem->noted_bytes = 0;
     if (limit_bytes == UINT64_MAX)
         return false;
-    set_trigger(mem, limit_bytes - allowance_bytes(mem));
+    set_trigger(mem, soft_bytes(mem));
     return mem_own_pages(mem) > mem->trigger_pages;
 }
 
@@ -199,7 +210,7 @@ static void stall_for_space(struct guest_mem *mem)
 static bool keep_limit(struct guest_mem *mem)
 {
     uint64_t limit = mem->orders.limit_bytes;
-    uint64_t allowance = allowance_bytes(mem), soft = limit - allowance;
+    uint64_t allowance = allowance_bytes(mem), soft = soft_bytes(mem);
     uint64_t margin = margin_bytes(soft);
     uint64_t goal = soft - margin - (mem->discard.keep << PAGE_SHIFT);
     enum reclaimed how = RECLAIM_DONE;
@@ -216,7 +227,7 @@ static bool keep_limit(struct guest_mem *mem)
         continue;
     while (mem_host_bytes(mem) > limit && wait_for_file(mem))
         continue;
-    set_trigger(mem, how == RECLAIM_DONE ? soft : limit);
+    set_trigger(mem, how == RECLAIM_DONE ? soft_bytes(mem) : limit);
     if (mem_host_bytes(mem) > limit && is_hurried(mem))
         return false;
     if (mem_host_bytes(mem) > limit)
