@@ -329,22 +329,38 @@ static void flags_pass_through_shifts(void **unused)
 
 /* --- far branches --- */
 
-/* Does native code add this to an address? */
-static bool has_distance(struct translate *t, const uint8_t *bytes, unsigned n, int64_t distance)
+/* Pages whose code is for any address, and for one only. */
+#define HIGH_PAGE  UINT64_C(0x555555554000)
+#define FIXED_PAGE UINT64_C(0x400000)
+
+/* Does native code of that page compute something by such an instruction with this number? */
+static bool has_number(struct translate *t, uint64_t page, const uint8_t *bytes, unsigned n,
+                       ZydisMnemonic mnemonic, int64_t number)
 {
-    const struct native_block *b = translated(t, bytes, n);
+    const struct native_block *b;
     ZydisDecodedInstruction i;
     ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
-    const uint8_t *end = t->code.rw + t->code.used;
+    const uint8_t *end;
 
+    t->c.gpr[GPR_PAGE / 8] = page;
+    b = translated(t, bytes, n);
     assert_non_null(b);
+    assert_int_equal(b->page, page == FIXED_PAGE ? page : ANY_PAGE);
+    end = t->code.rw + t->code.used;
     for (const uint8_t *at = b->entry[FLAGS_IN_PLACE]; at < end; at += i.length) {
         if (!decode(at, (size_t)(end - at), &i, op))
             break;
-        if (i.mnemonic == ZYDIS_MNEMONIC_LEA && op[1].mem.disp.value == distance)
+        if (i.mnemonic == mnemonic &&
+            (mnemonic == ZYDIS_MNEMONIC_LEA ? op[1].mem.disp.value : op[1].imm.value.s) == number)
             return true;
     }
     return false;
+}
+
+/* Does it add this to an address? */
+static bool has_distance(struct translate *t, const uint8_t *bytes, unsigned n, int64_t distance)
+{
+    return has_number(t, HIGH_PAGE, bytes, n, ZYDIS_MNEMONIC_LEA, distance);
 }
 
 /* Targets of the last ones lie above 2 GiB from the page: displacements end there. */
@@ -365,6 +381,21 @@ static void far_branches_do_not_wrap(void **unused)
     guest_close(&g);
 }
 
+static void fixed_code_knows_its_page(void **unused)
+{
+    static const uint8_t jump[] = {0xe9, 0x00, 0x20, 0x00, 0x00};
+    static const uint8_t lea[] = {0x48, 0x8d, 0x05, 0x00, 0x30, 0x00, 0x00}; /* 0x3000(%rip) */
+    struct guest g;
+    struct translate *t = opened(&g);
+
+    (void)unused;
+    assert_true(has_number(t, FIXED_PAGE, jump, sizeof jump, ZYDIS_MNEMONIC_MOV, 0x402005));
+    assert_true(has_number(t, HIGH_PAGE, jump, sizeof jump, ZYDIS_MNEMONIC_LEA, 0x2005));
+    assert_true(has_number(t, FIXED_PAGE, lea, sizeof lea, ZYDIS_MNEMONIC_MOV, 0x400000));
+    assert_false(has_number(t, HIGH_PAGE, lea, sizeof lea, ZYDIS_MNEMONIC_MOV, 0x400000));
+    guest_close(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +404,7 @@ int main(void)
         cmocka_unit_test(plain_instructions_stay_what_they_are),
         cmocka_unit_test(flags_pass_through_shifts),
         cmocka_unit_test(far_branches_do_not_wrap),
+        cmocka_unit_test(fixed_code_knows_its_page),
     };
 
     if (!engine_find("translate")) {

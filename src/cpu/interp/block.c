@@ -75,7 +75,8 @@ const struct uop *block_offer(struct interp *c, const struct uop *u)
     struct uop *head = (struct uop *)(uintptr_t)u;
     struct block *b = (struct block *)(uintptr_t)u - 1;
     struct code_page *p = head->extra;
-    struct tier_block offered = {.uops = u + 1, .count = b->uops - 1u, .host = p->host};
+    struct tier_block offered = {
+        .uops = u + 1, .count = b->uops - 1u, .host = p->host, .moves = p->moves};
 
     if (c->tier->offer(c, head, &offered)) {
         block_taken(p, b, offered.looked_at);

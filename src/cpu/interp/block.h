@@ -28,7 +28,8 @@ struct block;
 
 /*
  * slot: offset of the block's first uop in the arena in units of 8 bytes, 0: none. lines: 64-byte
- * lines with code. dead: blocks whose code was written, by their offsets (rewrite.h).
+ * lines with code. dead: blocks whose code was written, by their offsets (rewrite.h). moves: it has
+ * run at more than one linear address.
  */
 #define DEAD_BUCKETS_SHIFT 6
 struct code_page {
@@ -40,6 +41,7 @@ struct code_page {
     const uint8_t *host;
     gfn_t gfn;
     unsigned key;
+    bool moves;
 };
 
 /* The 64-byte lines of a page that hold [start, end), as bits. */

@@ -121,6 +121,14 @@ static void make_plain(struct interp *c, struct code_page *p, struct block *b)
     b->taken = false;
 }
 
+void page_moves(struct interp *c, struct code_page *p)
+{
+    p->moves = true;
+    for (struct block *b = p->blocks; b; b = b->next)
+        if (b->taken)
+            make_plain(c, p, b);
+}
+
 static void take_immediate(struct interp *c, struct code_page *p, struct block *b, unsigned n)
 {
     struct uop *u = block_uops(b) + b->first + n;
@@ -251,7 +259,7 @@ struct block *block_revive(struct interp *c, struct code_page *p, unsigned off)
         u[i].fn = b->fns[i];
     if (b->taken)
         c->tier->revive(c, u);
-    if (b->taken && sum_lines(p, b) != b->looked_sum)
+    if (b->taken && (p->moves || sum_lines(p, b) != b->looked_sum))
         make_plain(c, p, b);
     take_immediates(c, p, b, 0, PAGE_SIZE);
     c->stats.blocks_revived++;

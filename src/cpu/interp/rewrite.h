@@ -34,6 +34,9 @@ unsigned block_remember(const struct code_page *p, struct block *b, unsigned fir
 /* The tier has made native code of b, and looked at these lines. */
 void block_taken(struct code_page *p, struct block *b, uint64_t looked_at);
 
+/* The page runs at another address than its native code is for: what is made anew is for any. */
+void page_moves(struct interp *c, struct code_page *p);
+
 /*
  * After a write to [start, end) of the page, which meets b or its looked_at lines: brings the
  * block up to date. False: it has to die.

@@ -14,13 +14,15 @@
 /*
  * uops: the instructions, then one pseudo uop that says how the block ends; count: both. Before an
  * instruction that goes on in the next page lie op_cross and its bytes. host: the bytes of its
- * page. looked_at: for the answer: 64-byte lines of the page, beyond the block itself, whose bytes
- * the tier has built on; when one of them is written the block goes, too
+ * page. moves: the page runs at more than one address. looked_at: for the answer: 64-byte lines of
+ * the page, beyond the block itself, whose bytes the tier has built on; when one of them is written
+ * the block goes, too
  */
 struct tier_block {
     const struct uop *uops;
     unsigned count;
     const uint8_t *host;
+    bool moves;
     uint64_t looked_at;
 };
 

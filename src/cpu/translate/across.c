@@ -117,8 +117,7 @@ void put_across_guard(struct compile *k)
     }
     *leave = (struct uop){.fn = op_interpret, .off = uop_of(k, 0)->off};
     flags_before(k, k->live[0]);
-    emit_load(&k->e, HOST_T0, ABS(c->gpr[GPR_PAGE / 8]));
-    put_word_lea(k, HOST_T0, HOST_T0, (int32_t)PAGE_SIZE);
+    put_from_page(k, HOST_T0, (int64_t)PAGE_SIZE);
     if (k->word == 8) {
         PUT(0x4d, 0x85, 0xd2); /* test r10, r10: the half is in the code */
         leave_if(k, half ? NOT_NEGATIVE : NEGATIVE, leave);

@@ -71,6 +71,7 @@ static void put_call_fallback(struct compile *k, const struct uop *pair, enum fl
     const uint8_t *thunk =
         flags == FLAGS_IN_PLACE ? k->t->to_fallback : k->t->to_fallback_flags_away;
 
+    put_page_out(k);
     emit_imm32(&k->e, HOST_T0, ABS(*pair));
     emit_patch(emit_call(&k->e), code_rw(&k->t->code, thunk));
 }
@@ -283,8 +284,7 @@ static void put_entries(struct compile *k, struct native_block *b)
 
     b->far_entry = k->e.at;
     put_profile(k, &k->t->c.stats.native_far_runs);
-    emit_lea(&k->e, HOST_T0, HOST_T0, -(int32_t)uop_of(k, 0)->off);
-    emit_store(&k->e, HOST_T0, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+    put_page_in(k, uop_of(k, 0)->off);
     b->entry[FLAGS_AWAY] = k->e.at;
     if (away)
         around = emit_jump(&k->e);
@@ -368,6 +368,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
         return NULL;
     across_take(k, b);
     k->word = t->c.mode == CODE_64 ? 8 : 4;
+    fixed_take(k, b->moves);
     k->e = (struct emit){.at = m->rw + m->used, .end = m->rw + m->size / 2};
     k->other = (struct emit){.at = m->rw + m->cold_used, .end = m->rw + m->size};
     k->slow_count = k->taken_count = k->stop_count = k->immediate_count = k->fallbacks = 0;
@@ -393,6 +394,7 @@ struct native_block *translate_block(struct translate *t, struct tier_block *b)
     if (!nb || k->failed || k->e.full || k->other.full || !is_worth_it(k))
         return NULL;
     *nb = ways;
+    nb->page = k->page;
     immediates_sort(k);
     nb->stops = keep(m, k->stop, k->stop_count * sizeof k->stop[0]);
     nb->immediate = keep(m, k->immediate, k->immediate_count * sizeof k->immediate[0]);

@@ -57,6 +57,7 @@ struct compile {
     unsigned across_bytes;    /* next page; its length, 0: it does not; and its bytes */
     uint8_t across_code[ZYDIS_MAX_INSTRUCTION_LENGTH];
     unsigned n;    /* instructions */
+    uint64_t page; /* that the code is for, or ANY_PAGE */
     unsigned word; /* bytes of an address, a stack slot, a target: 8, in 32-bit code 4 */
     ZydisDecodedInstruction i[BLOCK_MAX_INSNS];
     ZydisDecodedOperand op[BLOCK_MAX_INSNS][ZYDIS_MAX_OPERAND_COUNT];
@@ -120,6 +121,21 @@ uint32_t compile_live_at(struct compile *k, int64_t off);
  */
 void twins_find(struct compile *k);
 unsigned twin_host(const struct compile *k, unsigned n, unsigned guest);
+
+/*
+ * fixed.c: is the code for one page? Then an address in it is a number. off: from the page's
+ * beginning, `to` a register. put_page_out: before C may look at the page; put_page_in: at a far
+ * entry, the offset in the page of the address in r10. None touches flags.
+ */
+void fixed_take(struct compile *k, bool moves);
+void put_from_page(struct compile *k, unsigned to, int64_t off);
+void put_page_out(struct compile *k);
+void put_page_in(struct compile *k, unsigned off);
+
+static inline bool is_fixed(const struct compile *k)
+{
+    return k->page != ANY_PAGE;
+}
 
 /* operand.c */
 

@@ -4,6 +4,7 @@
 #include "cpu/translate/translate.h"
 
 #include "cpu/interp/mem.h"
+#include "cpu/interp/rewrite.h"
 #include "cpu/interp/run.h"
 
 /* native_fallback's answer for "to the outer loop"; 0 means: go on natively. */
@@ -41,13 +42,19 @@ static uint64_t second_address(const struct interp *c, const struct uop *stop)
     return cut(c, GPR64(stop->base) - stop->dst);
 }
 
+static const struct fetch_entry *fetch_of_page(const struct interp *c)
+{
+    uint64_t page = c->gpr[GPR_PAGE / 8];
+
+    return &c->fetch[fetch_index(page, c->mix[half_of(page)])];
+}
+
 /* P2 of pairs.h. */
 static bool page_is_known(const struct interp *c)
 {
     uint64_t page = c->gpr[GPR_PAGE / 8];
 
-    return c->fetch[fetch_index(page, c->mix[half_of(page)])].tag ==
-           (page ^ c->fetch_view[half_of(page)]);
+    return fetch_of_page(c)->tag == (page ^ c->fetch_view[half_of(page)]);
 }
 
 /*
@@ -124,6 +131,10 @@ const struct uop *op_native(struct interp *c, const struct uop *u)
         c->rip = GPR64(GPR_PAGE) + u->off;
         return NULL;
     }
+    if (unlikely(b->page != ANY_PAGE && b->page != GPR64(GPR_PAGE))) {
+        page_moves(c, fetch_of_page(c)->page);
+        return u + 1;
+    }
     c->stats.native_entries++;
     windows_learn_jump(&translate_of(c)->windows, c, GPR64(GPR_PAGE) + u->off,
                        code_rx(&translate_of(c)->code, b->far_entry));
@@ -138,7 +149,7 @@ static void link_exit(struct interp *c, struct native_exit *x, const struct uop 
 {
     struct native_block *b = to->extra;
 
-    if (to->fn != op_native || x->to == b)
+    if (to->fn != op_native || x->to == b || x->page != b->page)
         return;
     x->to = b;
     x->next = b->in;

@@ -69,8 +69,7 @@ static bool is_within_reach(const struct compile *k, const struct uop *u)
 /* The address that u->imm means. */
 static void put_direct_target(struct compile *k, const struct uop *u, unsigned to)
 {
-    emit_load(&k->e, to, ABS(k->t->c.gpr[GPR_PAGE / 8]));
-    put_word_lea(k, to, to, (int32_t)u->imm);
+    put_from_page(k, to, u->imm);
 }
 
 /* On the entry of u's target, if the page is always where it is now. */
@@ -175,19 +174,35 @@ static bool makes_pair(const struct uop *u)
     return u->off + u->len < PAGE_SIZE;
 }
 
-/* The guest's return address onto its stack. It is in r11 then. */
-static void put_push_return(struct compile *k, unsigned n)
+/* Checked, and room for a pair: nothing is changed yet. Answers where the address is from r10. */
+static int32_t put_call_place(struct compile *k, unsigned n)
+{
+    int32_t disp = put_stack_access(k, n, true);
+
+    if (makes_pair(uop_of(k, n)))
+        put_pair_room(k);
+    return disp;
+}
+
+/* The guest's return address onto its stack. It is in r11 then, if the code is not fixed. */
+static void put_return_address(struct compile *k, unsigned n, int32_t disp)
 {
     const struct uop *u = uop_of(k, n);
-    struct x_form f = word_at_t0(k, 0x89, HOST_T1);
+    unsigned next = u->off + u->len;
+    struct x_form f = word_at_t0(k, is_fixed(k) ? 0xc7 : 0x89, is_fixed(k) ? 0 : HOST_T1);
 
-    f.disp = put_stack_access(k, n, true);
-    if (makes_pair(u))
-        put_pair_room(k);
-    emit_load(&k->e, HOST_T1, ABS(k->t->c.gpr[GPR_PAGE / 8]));
-    emit_lea(&k->e, HOST_T1, HOST_T1, u->off + u->len);
+    f.disp = disp;
+    if (!is_fixed(k))
+        put_from_page(k, HOST_T1, next);
     emit_form(&k->e, &f);
+    if (is_fixed(k))
+        emit_u32(&k->e, (uint32_t)(k->page + next));
     move_stack(k, -(int32_t)k->word);
+}
+
+static void put_push_return(struct compile *k, unsigned n)
+{
+    put_return_address(k, n, put_call_place(k, n));
 }
 
 /* r10 is the target, which is found already. */
@@ -204,7 +219,7 @@ static void put_push_and_go(struct compile *k, unsigned n)
     emit_load(&k->e, HOST_T0, ABS(k->t->target));
     put_count(k, u->n);
     if (makes_pair(u))
-        put_pair_up(k);
+        put_pair_up(k, n);
     emit_form(&k->e, &(struct x_form){.op = 0xff,
                                       .reg = makes_pair(u) ? 2 : 4, /* call or jmp */
                                       .rm = XRM_ABS,
@@ -222,10 +237,13 @@ static void put_far_call(struct compile *k, unsigned n)
     add_leave(k, put_poll(k), copy);
     other = put_known_target(k, u, HOST_T1);
     put_push_return(k, n);
-    put_word_lea(k, HOST_T0, HOST_T1, (int32_t)(u->imm - u->off - u->len));
+    if (is_fixed(k))
+        put_direct_target(k, u, HOST_T0);
+    else
+        put_word_lea(k, HOST_T0, HOST_T1, (int32_t)(u->imm - u->off - u->len));
     put_count(k, u->n);
     if (makes_pair(u)) {
-        put_pair_up(k);
+        put_pair_up(k, n);
         put_on_known(k, u, 0xff, 2, JUMP_OFFSET(code));
         put_pair_return(k, n);
     } else {
@@ -258,7 +276,7 @@ void put_near_call(struct compile *k, unsigned n)
         put_exit_way(k, x, emit_jump(&k->e));
         return;
     }
-    put_pair_up(k);
+    put_pair_up(k, n);
     flags = k->flags;
     call = emit_call(&k->e);
     put_pair_return(k, n);

@@ -26,7 +26,7 @@ static unsigned put_base(struct compile *k, const struct uop *u, unsigned to)
     if (u->base == GPR_ZERO)
         return X_NONE;
     if (u->base == GPR_PAGE) {
-        emit_load(&k->e, to, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+        put_from_page(k, to, 0);
         return to;
     }
     return put_register_in(k, u->base / 8, HOST_T0);

@@ -105,9 +105,14 @@ void put_pair_room(struct compile *k)
     go_back(k, was_cold);
 }
 
-void put_pair_up(struct compile *k)
+void put_pair_up(struct compile *k, unsigned n)
 {
-    PUT(0x41, 0x53); /* push r11 */
+    if (!is_fixed(k)) {
+        PUT(0x41, 0x53); /* push r11 */
+        return;
+    }
+    PUT(0x68);
+    emit_u32(&k->e, (uint32_t)(k->page + uop_of(k, n)->off + uop_of(k, n)->len));
 }
 
 void put_pair_return(struct compile *k, unsigned n)
@@ -120,8 +125,8 @@ void put_pair_return(struct compile *k, unsigned n)
         return;
     k->flags = FLAGS_AWAY;
     PUT(0x41, 0x5a); /* pop r10 */
-    emit_lea(&k->e, HOST_T0, HOST_T0, -(int32_t)next.imm);
-    emit_store(&k->e, HOST_T0, ABS(k->t->c.gpr[GPR_PAGE / 8]));
+    if (!is_fixed(k))
+        put_page_in(k, (unsigned)next.imm);
     put_exit_way(k, x, emit_jump(&k->e));
 }
 

@@ -65,10 +65,11 @@ void put_pairs_empty(struct emit *e, struct translate *t);
 /*
  * Native code. rsp may not have a pair less than it had between these two:
  * put_room:     before anything of the call is done; RFLAGS are lost
- * put_pair_up:  pushes the address in r11; the host's CALL follows
+ * put_pair_up:  pushes the address behind the call n, which is in r11 if the code is not fixed; the
+ *               host's CALL follows
  */
 void put_pair_room(struct compile *k);
-void put_pair_up(struct compile *k);
+void put_pair_up(struct compile *k, unsigned n);
 
 /* Where the host's RET arrives: goes on behind the call n. */
 void put_pair_return(struct compile *k, unsigned n);

@@ -356,8 +356,7 @@ static bool must_be_stored(const struct compile *k, unsigned n)
             return true;
         kept = kept && keeps_pointer(k, m, share);
     }
-    return r->with_end && k->share_of[r->end] == share &&
-           (!kept || end_takes_pointer(k, r->end));
+    return r->with_end && k->share_of[r->end] == share && (!kept || end_takes_pointer(k, r->end));
 }
 
 /* The pointer that put_shared has stored. */

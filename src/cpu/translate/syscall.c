@@ -183,8 +183,7 @@ static bool put_syscall(struct compile *k, unsigned n)
     PUT(0x41, 0xf7, 0xd2); /* not r10d */
     PUT(0x4d, 0x21, 0xd3); /* and r11, r10 */
     put_set_flags(k);
-    emit_load(&k->e, X_RCX, ABS(k->t->c.gpr[GPR_PAGE / 8]));
-    emit_lea(&k->e, X_RCX, X_RCX, u->off + u->len);
+    put_from_page(k, X_RCX, u->off + u->len);
     put_level(k, 0, STAR_SYSCALL, 0, 8);
     emit_load(&k->e, HOST_T0, ABS(k->t->c.s.lstar));
     put_go_to_target(k, u);

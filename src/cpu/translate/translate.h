@@ -45,13 +45,18 @@ static inline unsigned host_reg(unsigned guest)
 /* Arithmetic flags: in RFLAGS, in c.flags16, or the same in both. */
 enum flags_where { FLAGS_IN_PLACE, FLAGS_AWAY, FLAGS_BOTH };
 
+/* Native code for any address of its page (fixed.c). */
+#define ANY_PAGE UINT64_C(1)
+
 /*
  * A way out of native code by a direct branch: u is the branch (retired when the exit is taken);
  * place: the distance of its jump, which goes to the exit itself or to another block's entry;
- * flags: where they are there; loaded: the vectors are in the host's registers there.
+ * flags: where they are there; loaded: the vectors are in the host's registers there; page: that
+ * the code is for.
  */
 struct native_exit {
     struct uop u;
+    uint64_t page;
     enum flags_where flags;
     bool loaded;
     uint8_t *place;
@@ -77,9 +82,10 @@ struct native_immediate {
  * Native code of one block. entry[FLAGS_IN_PLACE], ...: where the flags are, if they count.
  * far_entry: for jumps from other pages, with the linear address in r10 and the flags in c.flags16;
  * far_bytes: its first, while a stale block has a jump there. in: exits that go to an entry. stops:
- * what runs after each fallback.
+ * what runs after each fallback. page: that it is for.
  */
 struct native_block {
+    uint64_t page;
     uint8_t *entry[FLAGS_BOTH + 1];  /* writable mapping */
     uint8_t *loaded[FLAGS_BOTH + 1]; /* the same, past the question whether vectors are loaded */
     uint8_t *far_entry;

@@ -249,6 +249,7 @@ void put_gate_way(struct compile *k)
     emit_patch(g->from, k->e.at);
     if (g->by_rcx)
         emit_move(&k->e, X_RCX, HOST_T0);
+    put_page_out(k);
     emit_imm64(&k->e, HOST_T0, (uint64_t)(uintptr_t)g->uop);
     emit_patch(emit_call(&k->e),
                code_rw(&k->t->code, g->flags == FLAGS_AWAY ? k->t->vectors_gate_flags_away

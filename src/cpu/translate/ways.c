@@ -57,6 +57,7 @@ void put_leave(struct compile *k, const struct uop *u, enum flags_where flags)
 {
     const uint8_t *thunk = flags == FLAGS_IN_PLACE ? k->t->to_exit : k->t->to_exit_flags_away;
 
+    put_page_out(k);
     emit_imm32(&k->e, HOST_T0, ABS(*u));
     emit_patch(emit_jump(&k->e), code_rw(&k->t->code, thunk));
 }
@@ -98,6 +99,7 @@ struct native_exit *new_exit(struct compile *k, const struct uop *u)
         k->failed = true;
         return NULL;
     }
+    x->page = k->page;
     x->u = *u;
     x->u.fn = op_direct_exit;
     x->u.link = NULL;
