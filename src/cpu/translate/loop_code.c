@@ -82,27 +82,48 @@ static void put_iterations(struct compile *k, const struct share *s, int64_t ste
     }
 }
 
-/* What is at an address becomes r10, if that is less; is_first: in any case. */
-static void put_least(struct compile *k, uint32_t address, bool is_first)
+/* r10: the less of it and what is at an address. */
+static void put_less_of(struct compile *k, uint32_t address)
 {
-    uint8_t *over = NULL;
+    const struct x_form cmovae = {
+        .map = 1, .op = 0x43, .w = true, .reg = HOST_T0, .rm = XRM_ABS, .disp = (int32_t)address};
 
-    if (!is_first) {
-        put_on_memory(k, 0x3b, HOST_T0, address); /* cmp */
-        over = emit_jcc(&k->e, 3);                /* above or equal */
-    }
-    emit_store(&k->e, HOST_T0, address);
-    if (over)
-        emit_patch(over, k->e.at);
+    put_on_memory(k, 0x3b, HOST_T0, address); /* cmp */
+    emit_form(&k->e, &cmovae);
 }
 
 /*
- * What the shares so far allow: t->loop_left has iterations, t->loop_room bytes for the stepper.
- * aligned: those must move by multiples of 16.
+ * What the shares so far allow: t->loop_left has iterations, if another one counts them, and r10 if
+ * it was the last; t->loop_room bytes for the stepper. aligned: those must move by multiples of 16.
  */
 struct allowed {
-    bool left, room, aligned;
+    unsigned left;
+    bool room, aligned;
 };
+
+static bool is_still(const struct loop *l, unsigned i)
+{
+    return !l->step[i] && !(l->by_register >> i & 1);
+}
+
+/* How many count iterations; the stepper's together are one. */
+static unsigned counting(const struct loop *l)
+{
+    unsigned count = l->by_register != 0;
+
+    for (unsigned i = 0; i < l->shares; i++)
+        count += l->step[i] != 0;
+    return count;
+}
+
+/* r10, iterations of one more that counts them, into account. */
+static void put_left(struct compile *k, struct allowed *has)
+{
+    if (has->left)
+        put_less_of(k, ABS(k->t->loop_left));
+    if (++has->left < counting(&k->loop))
+        emit_store(&k->e, HOST_T0, ABS(k->t->loop_left));
+}
 
 /* The pointer of share i to t->shared; what it allows. */
 static void put_pointer(struct compile *k, unsigned i, struct refused *r, struct allowed *has)
@@ -129,13 +150,14 @@ static void put_pointer(struct compile *k, unsigned i, struct refused *r, struct
     emit_store(&k->e, HOST_T0, ABS(k->t->shared[i]));
     if (by_register) {
         put_room(k, s);
-        put_least(k, ABS(k->t->loop_room), !has->room);
+        if (has->room)
+            put_less_of(k, ABS(k->t->loop_room));
+        emit_store(&k->e, HOST_T0, ABS(k->t->loop_room));
         has->room = true;
         has->aligned |= s->aligned;
     } else if (k->loop.step[i]) {
         put_iterations(k, s, k->loop.step[i]);
-        put_least(k, ABS(k->t->loop_left), !has->left);
-        has->left = true;
+        put_left(k, has);
     }
 }
 
@@ -162,21 +184,32 @@ static void put_division(struct compile *k, struct refused *r, struct allowed *h
     emit_move(&k->e, X_RDX, HOST_T0);
     emit_move(&k->e, HOST_T0, X_RAX);
     emit_load(&k->e, X_RAX, ABS(k->t->loop_at));
-    put_least(k, ABS(k->t->loop_left), !has->left);
-    has->left = true;
+    put_left(k, has);
+}
+
+/* Those that stay where they are first, because of r10. */
+static void put_pointers(struct compile *k, struct refused *r, struct allowed *has)
+{
+    for (unsigned i = 0; i < k->loop.shares; i++)
+        if (is_still(&k->loop, i))
+            put_pointer(k, i, r, has);
+    for (unsigned i = 0; i < k->loop.shares; i++)
+        if (!is_still(&k->loop, i))
+            put_pointer(k, i, r, has);
+    if (has->room)
+        put_division(k, r, has);
 }
 
 /* r11: instructions of all iterations, which MM0 has counted. */
 static void put_budget(struct compile *k, struct refused *r, const struct allowed *has)
 {
     if (!has->left) {
-        emit_imm32(&k->e, HOST_T1, STILL_MAX);
+        emit_imm32(&k->e, HOST_T0, STILL_MAX);
     } else {
-        emit_load(&k->e, HOST_T1, ABS(k->t->loop_left));
-        PUT(0x49, 0x83, 0xfb, LEFT_LEAST); /* cmp r11, ... */
+        PUT(0x49, 0x83, 0xfa, LEFT_LEAST); /* cmp r10, ... */
         r->from[r->count++] = emit_jcc(&k->e, 2);
     }
-    emit_lea(&k->e, HOST_T1, HOST_T1, 1);
+    emit_lea(&k->e, HOST_T1, HOST_T0, 1);
     PUT(0x4d, 0x6b, 0xdb, (uint8_t)uop_of(k, k->loop.end)->n); /* imul r11, r11, ... */
     PUT(0x49, 0x0f, 0x7e, 0xc2);                               /* movq r10, mm0 */
     PUT(0x4d, 0x01, 0xda);                                     /* add r10, r11 */
@@ -410,10 +443,7 @@ static void put_loop(struct compile *k, const struct guess *g)
 
     if (g)
         put_guess(k, g, &r);
-    for (unsigned i = 0; i < k->loop.shares; i++)
-        put_pointer(k, i, &r, &has);
-    if (has.room)
-        put_division(k, &r, &has);
+    put_pointers(k, &r, &has);
     put_budget(k, &r, &has);
     put_registers(k);
     put_body(k);
