@@ -207,7 +207,7 @@ static void put_jcc(struct compile *k, unsigned n)
 
     flags_in_place(k);
     start = k->e.at;
-    add_taken(k, uop_of(k, n), emit_jcc(&k->e, k->i[n].opcode & 15u));
+    put_branch(k, uop_of(k, n), k->i[n].opcode & 15u);
     r11_stays(k, start);
 }
 

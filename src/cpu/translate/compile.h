@@ -357,6 +357,8 @@ const struct uop *fallback_pair(struct compile *k, unsigned n, enum callout_why 
 void add_taken(struct compile *k, const struct uop *u, uint8_t *from);
 /* Its way, at the block's end. */
 void put_taken(struct compile *k, unsigned way);
+/* A conditional jump. */
+void put_branch(struct compile *k, const struct uop *u, unsigned condition);
 
 /* ways.c */
 

@@ -77,3 +77,27 @@ void put_taken(struct compile *k, unsigned way)
     else
         put_exit_way(k, w->exit, emit_jump(&k->e));
 }
+
+/* A jump back in the page is mostly taken: then its way lies where the code falls into. */
+static bool is_mostly_taken(const struct compile *k, const struct uop *u)
+{
+    return !k->is_cold && !k->in_loop && !is_loop_end(k, u) && is_in_page(u->imm) && is_backward(u);
+}
+
+void put_branch(struct compile *k, const struct uop *u, unsigned condition)
+{
+    enum flags_where flags = k->flags;
+    uint8_t *over;
+
+    if (!is_mostly_taken(k, u)) {
+        add_taken(k, u, emit_jcc(&k->e, condition));
+        return;
+    }
+    over = emit_jcc(&k->e, condition ^ 1u);
+    add_taken(k, u, NULL);
+    if (k->failed)
+        return;
+    put_taken(k, --k->taken_count);
+    k->flags = flags;
+    emit_patch(over, k->e.at);
+}
