@@ -228,6 +228,32 @@ static void put_push_and_go(struct compile *k, unsigned n)
         put_pair_return(k, n);
 }
 
+/*
+ * An indirect call in fixed code, which needs no register for the return address: the entry in the
+ * table of jumps stays in r11 until the call itself.
+ */
+static void put_fixed_call(struct compile *k, unsigned n)
+{
+    const struct uop *u = uop_of(k, n);
+    const struct x_form call = in_window(0xff, makes_pair(u) ? 2 : 4, JUMP_OFFSET(code));
+    int32_t disp = put_call_place(k, n);
+
+    emit_store(&k->e, HOST_T0, ABS(k->t->stack_place));
+    k->r10_share = NO_SHARE;
+    put_operand(k, n);
+    put_find(k, leaving_copy(k, u));
+    emit_store(&k->e, HOST_T0, ABS(k->t->target));
+    emit_load(&k->e, HOST_T0, ABS(k->t->stack_place));
+    put_return_address(k, n, disp);
+    emit_load(&k->e, HOST_T0, ABS(k->t->target));
+    put_count(k, u->n);
+    if (makes_pair(u))
+        put_pair_up(k, n);
+    emit_form(&k->e, &call);
+    if (makes_pair(u))
+        put_pair_return(k, n);
+}
+
 static void put_far_call(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n), *copy = leaving_copy(k, u);
@@ -311,6 +337,10 @@ bool put_far_end(struct compile *k, unsigned n)
     }
     if (compile_goes_to(k, n)) {
         put_far_call(k, n);
+        return true;
+    }
+    if (m == ZYDIS_MNEMONIC_CALL && is_fixed(k)) {
+        put_fixed_call(k, n);
         return true;
     }
     put_operand(k, n);

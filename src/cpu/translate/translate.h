@@ -136,8 +136,8 @@ struct translate {
     struct interp c; /* first */
     struct near_view near[NEAR_VIEWS];
     struct near_key near_key; /* that they were found by */
-    /* of a call whose stack is looked at: the address, its code */
-    uint64_t target;
+    /* of a call whose stack is looked at: the address, its code, the stack's place */
+    uint64_t target, stack_place;
     const uint8_t *target_code;
     uint64_t c_rsp, resume; /* rsp of C while native code runs; where a routine comes back to */
     struct pairs pairs;
