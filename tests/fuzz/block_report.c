@@ -55,6 +55,16 @@ void tell_difference(const struct world *w, const struct record *want, const str
                     (unsigned long long)*(const uint64_t *)(got->fx + i));
 }
 
+/* The instruction traced last as it was, even if it overwrote itself; what follows as it is. */
+static int fetch_traced(void *arg, uint64_t va)
+{
+    struct world *w = arg;
+
+    if (va - w->traced_rip < w->traced_length)
+        return w->traced_bytes[va - w->traced_rip];
+    return world_fetch(w, va);
+}
+
 void trace(struct world *w, uint64_t icount)
 {
     struct x86_state s;
@@ -64,7 +74,7 @@ void trace(struct world *w, uint64_t icount)
     ZydisDisassembledInstruction i;
 
     w->ops->get_state(w->vcpu, &s);
-    if (w->traced_dead & ~dead_flags(w->traced_rip, w->traced_narrow, world_fetch, w))
+    if (w->traced_dead & ~dead_flags(w->traced_rip, w->traced_narrow, fetch_traced, w))
         w->saw_flags_revived = true;
     narrow = is_narrow(s.seg[SEG_CS].selector);
     for (int b; n < sizeof bytes && (b = world_fetch(w, s.rip + n)) >= 0; n++)
@@ -78,6 +88,8 @@ void trace(struct world *w, uint64_t icount)
         w->saw_rep = true;
     if (n && (i.info.mnemonic == ZYDIS_MNEMONIC_RDRAND || i.info.mnemonic == ZYDIS_MNEMONIC_RDSEED))
         w->saw_random = true;
+    w->traced_length = n ? i.info.length : 0;
+    memcpy(w->traced_bytes, bytes, w->traced_length);
     w->traced_rip = s.rip;
     w->traced_narrow = narrow;
     w->traced_dead = dead_flags(s.rip, narrow, world_fetch, w);

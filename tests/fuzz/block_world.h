@@ -58,6 +58,8 @@ struct world {
     bool tracked, saw_rep, saw_random, saw_flags_revived, traced_narrow;
     uint64_t traced_rip;
     uint32_t traced_dead;
+    uint8_t traced_bytes[15];
+    unsigned traced_length;
 };
 
 static inline uint64_t now(const struct world *w)
