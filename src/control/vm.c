@@ -198,7 +198,8 @@ static enum err make_machine(struct vm *vm)
                  .service_wanted = cb_service_wanted,
                  .balloon_changed = cb_balloon_changed},
     };
-    enum err err = mem_create(&vm->mem, vm->config.memory_bytes);
+    enum err err = vm->config.direct ? mem_create_shareable(&vm->mem, vm->config.memory_bytes)
+                                     : mem_create(&vm->mem, vm->config.memory_bytes);
 
     if (!err)
         err = vm_open_stores(vm);
@@ -240,6 +241,7 @@ static enum err make_cpu(struct vm *vm)
         .at_once = vm->config.translate_at_once,
         .perf_map = vm->config.perf_map,
         .profile = vm->config.profile,
+        .direct = vm->config.direct,
     };
 
     vm->board_bus = board_cpu_bus(vm->board, 0);

@@ -58,6 +58,7 @@ struct vm_disk {
  *                 quarter of guest memory
  * swap_dir:       where the swap file lies; NULL: the VM's own folder (vm_folder.h)
  * profile:     measure where the vCPU's time goes (sampler.h)
+ * direct:      let user code run directly (docs/direct.md)
  * code_cache_bytes: the most that decoded code may take, and translated code too; 0: a part of
  *              limit_bytes
  * forbidden_means: POLICY_MEANS_*, MEM_MEANS_* not to be used, and without_cures (mem/reclaim.h):
@@ -84,6 +85,7 @@ struct vm_config {
     bool translate_at_once;
     bool perf_map;
     bool profile;
+    bool direct;
     uint64_t code_cache_bytes;
     uint32_t features;
     int input_file;

@@ -67,7 +67,10 @@ enum engine_exit {
     X(native_links,       "branches joined from block to block")                                   \
     X(native_branches_out, "direct branches that left native code")                                \
     X(native_runs,        "blocks run natively (counted with --profile)")                          \
-    X(native_far_runs,    "of them reached from another page or through a register (--profile)")
+    X(native_far_runs,    "of them reached from another page or through a register (--profile)")      \
+    X(direct_runs,        "stretches of user code that the host's CPU ran directly")               \
+    X(direct_syscalls,    "of them ended by a system call")                                        \
+    X(direct_faults,      "of them ended by a fault or a trap")
 /* clang-format on */
 
 struct cpu_stats {
@@ -82,6 +85,7 @@ struct cpu_stats {
 #define ENGINE_PHASES(X)                                                                           \
     X(outside, "devices, service of memory")                                                       \
     X(halted, "nothing to do")                                                                     \
+    X(direct, "user code directly on the host's CPU")                                              \
     X(native, "native code")                                                                       \
     X(handlers, "handlers that native code calls")                                                 \
     X(interpreter, "interpreter")                                                                  \
@@ -102,6 +106,7 @@ enum engine_phase { ENGINE_PHASES(ENGINE_PHASE) ENGINE_PHASE_COUNT };
  * at_once:      translate code before it first runs, not only when it has run often
  * perf_map:     tell `perf` the places of translated code
  * profile:      count what native code runs, which makes it slower
+ * direct:       let user code run directly where that is possible
  * budgeted:     stop exactly at the bus' poll budget (CLOCK_INSTRUCTIONS)
  */
 struct vcpu_config {
@@ -117,6 +122,7 @@ struct vcpu_config {
     bool at_once;
     bool perf_map;
     bool profile;
+    bool direct;
     bool budgeted;
 };
 

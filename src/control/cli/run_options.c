@@ -28,6 +28,9 @@ const struct option_spec run_option_specs[] = {
     {"cpu", "LIST",
      "CPU features: smep, smap, umip (on), pku, la57 (off; la57: five-level paging), or no-NAME"},
     {"engine", "NAME", "auto (default: the fastest that works here), interp or translate"},
+    {"direct", "on|off",
+     "let user code that computes for long run on the host's CPU itself, where that is possible "
+     "(default on, off with --limit or --pool)"},
     {"shadow", "HOW", "how shadow tables follow the guest's: lazy, trace or adaptive"},
     {"clock", "SOURCE", "guest time from: host, or instructions (two runs are identical)"},
     {"no-reboot", NULL, "end with status 0 when the guest resets, instead of restarting it"},
@@ -172,13 +175,18 @@ static enum err set_chosen(struct run_options *o, const struct option_spec *spec
     /* in the order of enum mmu_strategy */
     static const char *const shadows_served[] = {"lazy", "trace", "adaptive", NULL};
     static const char *const clocks_served[] = {"host", "instructions", NULL};
-    static const char *const cures_served[] = {"on", "off", NULL};
+    static const char *const switches_served[] = {"on", "off", NULL};
     static const char *const nothing[] = {NULL};
     enum err err;
 
     if (is(spec, "cures")) {
         o->vm.without_cures = !strcmp(value, "off");
-        return choose("cures", value, cures_served, nothing);
+        return choose("cures", value, switches_served, nothing);
+    }
+    if (is(spec, "direct")) {
+        o->vm.direct = !strcmp(value, "on");
+        o->has_direct = true;
+        return choose("direct", value, switches_served, nothing);
     }
     if (is(spec, "engine")) {
         o->vm.engine = value;
@@ -353,7 +361,8 @@ static enum err set_option(void *arg, const struct option_spec *spec, const char
         o->vm.profile = true;
     } else if (is(spec, "perf-map")) {
         o->vm.perf_map = true;
-    } else if (is(spec, "engine") || is(spec, "shadow") || is(spec, "clock") || is(spec, "cures")) {
+    } else if (is(spec, "engine") || is(spec, "shadow") || is(spec, "clock") || is(spec, "cures") ||
+               is(spec, "direct")) {
         return set_chosen(o, spec, value);
     } else {
         return set_memory_option(o, spec, value);
@@ -385,6 +394,8 @@ enum err run_options_parse(struct run_options *out, int count, char *const *word
     err = options_parse(run_option_specs, count, words, &sink, want_help);
     if (err || *want_help)
         return err;
+    if (!out->has_direct)
+        out->vm.direct = out->vm.limit_bytes == VM_ANY && !out->pool.pool;
     err = check_sizes(&out->vm, host_bytes);
     return err ? err : check_pool(out);
 }

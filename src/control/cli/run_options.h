@@ -18,7 +18,7 @@ struct run_options {
     struct vm_config vm;
     struct member_config pool; /* pool NULL: none */
     const char *stats_path;
-    bool has_kernel, has_initrd, has_append;
+    bool has_kernel, has_initrd, has_append, has_direct;
     char name[32];
     char kernel[512], initrd[512];
     char disk_path[MEM_DISKS_MAX][1024];

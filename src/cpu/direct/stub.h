@@ -48,6 +48,7 @@ struct stub_exit {
     enum stub_why why;
     int signal;           /* FAULT, TRAP: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP */
     int code;             /* FAULT, TRAP: si_code: SEGV_MAPERR, SEGV_ACCERR, SI_KERNEL (#GP), ... */
+    bool has_begun;       /* guest code ran, perhaps; told with errors, too */
     uint64_t address;     /* FAULT: of the access for SEGV_*ERR and SIGBUS, else no meaning */
     bool selectors_moved; /* the code has loaded a segment register */
     uint16_t
@@ -81,6 +82,13 @@ bool stub_owns(uint64_t lin);
  * the next stub_run, or at once when the queue is full: then with its errors.
  */
 enum err MUST_USE stub_map(struct stub *s, uint64_t lin, uint64_t offset, unsigned prot);
+
+/*
+ * The same, but the stub has a copy of the page as it is now, in which the bytes at these offsets are
+ * those of `page`. At once, with its errors.
+ */
+enum err MUST_USE stub_map_copy(struct stub *s, uint64_t lin, uint64_t offset, unsigned prot,
+                                const uint8_t *page, const uint16_t *at, unsigned count);
 
 /* Nothing is mapped any more in [lin, lin + bytes), multiples of 4096. Queued as stub_map. */
 enum err MUST_USE stub_unmap(struct stub *s, uint64_t lin, uint64_t bytes);

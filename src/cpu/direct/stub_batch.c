@@ -121,7 +121,7 @@ static enum err run_list(struct stub *s)
         .rbx = STUB_LIST,
         .r12 = STUB_LIST + s->calls * sizeof(struct stub_call),
         .r8 = STUB_RAM_FD,
-        .r10 = MAP_SHARED | MAP_FIXED,
+        .r10 = MAP_FIXED | (s->copies ? MAP_PRIVATE : MAP_SHARED),
         .orig_rax = ~0ULL,
         .eflags = 0x202,
         .cs = 0x33,
@@ -161,4 +161,36 @@ enum err stub_batch_run(struct stub *s)
 enum err stub_flush(struct stub *s)
 {
     return s->calls || s->empty_xstate ? stub_batch_run(s) : ERR_OK;
+}
+
+/* PTRACE_POKETEXT writes eight bytes, into a copy of the page. */
+static enum err poke(struct stub *s, uint64_t page, const uint8_t *bytes, unsigned offset)
+{
+    unsigned start = offset & ~7u;
+    uint64_t word;
+
+    memcpy(&word, bytes + start, sizeof word);
+    return stub_ask(s, PTRACE_POKETEXT, page + start, (void *)(uintptr_t)word, "write code of");
+}
+
+enum err stub_map_copy(struct stub *s, uint64_t lin, uint64_t offset, unsigned prot,
+                       const uint8_t *page, const uint16_t *at, unsigned count)
+{
+    enum err e = stub_flush(s);
+
+    invariant(is_page(lin) && is_page(offset) && !stub_owns(lin));
+    if (e)
+        return e;
+    s->copies = true;
+    e = add(s, (struct stub_call){.number = SYS_mmap,
+                                  .address = lin,
+                                  .bytes = STUB_PAGE,
+                                  .prot = prot,
+                                  .offset = offset});
+    if (!e)
+        e = stub_batch_run(s);
+    s->copies = false;
+    for (unsigned i = 0; !e && i < count; i++)
+        e = poke(s, lin, page, at[i]);
+    return e;
 }

@@ -54,7 +54,7 @@ struct stub {
     int pidfd;  /* -1: none */
     int status; /* of the newest waitpid */
     atomic_bool running, kicked;
-    bool set_valid, fx_valid, empty_xstate;
+    bool set_valid, fx_valid, empty_xstate, copies;
     struct user_regs_struct set;
     uint8_t fx[512];
     struct stub_place *place;

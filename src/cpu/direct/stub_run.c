@@ -203,6 +203,7 @@ enum err stub_run(struct stub *s, struct stub_regs *r, uint8_t fx[512], struct s
     atomic_store(&s->running, true);
     if (!atomic_exchange(&s->kicked, false)) {
         e = give(s, r, fx);
+        exit->has_begun = !e;
         if (!e)
             e = run(s, exit);
         if (!e)

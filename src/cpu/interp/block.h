@@ -27,6 +27,15 @@
 struct block;
 
 /*
+ * What a tier that lets code run directly knows of a page. is_mapped: it wants to hear of each
+ * write (tier.h, written), and has heard of so many; is_refused: not with these bytes
+ */
+struct code_direct {
+    bool is_mapped, is_refused;
+    uint8_t writes;
+};
+
+/*
  * slot: offset of the block's first uop in the arena in units of 8 bytes, 0: none. lines: 64-byte
  * lines with code. dead: blocks whose code was written, by their offsets (rewrite.h). moves: it has
  * run at more than one linear address.
@@ -42,6 +51,7 @@ struct code_page {
     gfn_t gfn;
     unsigned key;
     bool moves;
+    struct code_direct direct;
 };
 
 /* The 64-byte lines of a page that hold [start, end), as bits. */

@@ -165,6 +165,9 @@ static void on_written(void *arg, gpa_t gpa, size_t bytes)
             if (p->gfn.v != gfn.v)
                 continue;
             any = any || p->blocks;
+            if (unlikely(p->direct.is_mapped))
+                c->tier->written(c, p);
+            p->direct.is_refused = false;
             page_sweep(c, p, start, start + n, block_survives);
             left = left || p->blocks;
         }
@@ -192,6 +195,8 @@ static void on_unmap(void *arg, gfn_t gfn)
             continue;
         }
         any = any || p->blocks;
+        if (unlikely(p->direct.is_mapped))
+            c->tier->written(c, p);
         page_drop_range(c, p, 0, PAGE_SIZE);
         fetch_forget(c, p);
         *link = p->hash_next;

@@ -14,6 +14,7 @@
 #include "cpu/interp/block.h"
 #include "cpu/interp/flags.h"
 #include "cpu/interp/run.h"
+#include "cpu/interp/tier.h"
 #include "cpu/x86/cpuid.h"
 
 #define HOT_RUNS 100
@@ -54,7 +55,7 @@ static void run_uops(struct interp *c, const struct uop *u)
         u = u->fn(c, u);
 }
 
-static void set_stop(struct interp *c, uint64_t at)
+void interp_set_stop(struct interp *c, uint64_t at)
 {
     atomic_store(&c->icount_stop, at);
     /* Whoever raised a request before this store must not be overwritten by it. */
@@ -115,6 +116,17 @@ void interp_step(struct interp *c)
     debug_after_insn(c, tf);
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Has the tier let user code run by other means? */
+static bool run_otherwise(struct interp *c)
+{
+    return c->cpl == 3 && c->tier && c->tier->user && c->tier->user(c);
+}
+
 /* Runs blocks until the outer loop has something to do. */
 static void run_blocks(struct interp *c)
 {
@@ -137,7 +149,8 @@ static void run_blocks(struct interp *c)
         run_one(c);
         return;
     }
-    set_stop(c, c->budgeted ? c->stop_at - BLOCK_MAX_INSNS + 1 : c->stop_at);
+    interp_set_stop(c, c->budgeted ? c->stop_at - BLOCK_MAX_INSNS + 1
+                                   : earlier(c->stop_at, c->look_at));
     u = block_find(c);
     run_uops(c, u);
 }
@@ -151,6 +164,8 @@ static enum engine_exit run_loop(struct interp *c)
             c->stats.exits_kick++;
             return ENGINE_EXIT_KICKED;
         }
+        if (c->tier && c->tier->turn)
+            c->tier->turn(c);
         if (c->icount >= c->stop_at)
             poll_bus(c);
         if (!c->inhibit_irq)
@@ -159,7 +174,7 @@ static enum engine_exit run_loop(struct interp *c)
             c->stats.exits_halt++;
             return ENGINE_EXIT_HALTED;
         }
-        if (!c->shutdown)
+        if (!c->shutdown && !run_otherwise(c))
             run_blocks(c);
     }
 }
@@ -306,6 +321,7 @@ enum err interp_init(struct interp *c, const struct vcpu_config *config)
     c->budgeted = config->budgeted;
     c->hot_runs = config->at_once ? 1 : HOT_RUNS;
     c->upper.shares = true;
+    c->look_at = UINT64_MAX;
     return create_parts(c, config);
 }
 

@@ -246,6 +246,7 @@ struct interp {
     struct cpu_stats stats;
     struct uop step[2]; /* the one instruction of block_decode_step, and its end */
     uint64_t stop_at; /* icount at which the bus wants to be polled; icount_stop is this or less */
+    uint64_t look_at; /* the same for the tier, which wants a turn of the outer loop */
     uint32_t msr_logged[16]; /* unknown MSRs that were reported already */
     unsigned msr_logged_count;
     /* bounce for read-modify-write that the TLB does not answer, see mem.h; for CMPXCHG16B, too */
@@ -442,6 +443,8 @@ void interp_set_rflags(struct interp *c, uint64_t value);
 enum err interp_init(struct interp *c, const struct vcpu_config *config) MUST_USE;
 void interp_fini(struct interp *c);
 enum engine_exit interp_vcpu_run(struct vcpu *vcpu);
+/* Blocks leave at that count, or at once if somebody wants attention. */
+void interp_set_stop(struct interp *c, uint64_t at);
 void interp_vcpu_kick(struct vcpu *vcpu);
 void interp_vcpu_set_irq(struct vcpu *vcpu, bool level);
 void interp_vcpu_raise_nmi(struct vcpu *vcpu);

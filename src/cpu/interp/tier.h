@@ -37,6 +37,11 @@ struct tier_block {
  * view:       c->view has changed
  * forget:     c->tlb[i], which has copies (c->tlb_copies[i]), changes
  * fetch:      c->fetch[i] changes
+ * written:    bytes of a page were written whose p->direct.is_mapped is set, or it goes
+ * flushed:    translations of a linear page, or of all, go; NULL: need not be told
+ * turn:       the outer loop begins a turn; NULL: need not be told
+ * user:       code of level 3 is about to run, and events were looked at; true: it has run by
+ *             other means, and events are to be looked at again. NULL: never
  */
 struct tier_ops {
     bool (*offer)(struct interp *c, struct uop *head, struct tier_block *block);
@@ -48,6 +53,10 @@ struct tier_ops {
     void (*view)(struct interp *c);
     void (*forget)(struct interp *c, unsigned i);
     void (*fetch)(struct interp *c, unsigned i);
+    void (*written)(struct interp *c, struct code_page *p);
+    void (*flushed)(struct interp *c, uint64_t page, bool all);
+    void (*turn)(struct interp *c);
+    bool (*user)(struct interp *c);
 };
 
 /*

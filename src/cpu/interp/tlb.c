@@ -23,8 +23,15 @@ static void data_forget(struct interp *c, struct tlb_entry *e)
     e->note = 0;
 }
 
+static void tier_flushed(struct interp *c, uint64_t page, bool all)
+{
+    if (c->tier && c->tier->flushed)
+        c->tier->flushed(c, page, all);
+}
+
 void tlb_flush_all(struct interp *c)
 {
+    tier_flushed(c, 0, true);
     tlb_frames_all(c, data_forget);
     for (unsigned i = 0; i < FETCH_ENTRIES; i++)
         fetch_set(c, i, TLB_NO_TAG, NULL);
@@ -46,6 +53,7 @@ static void op_flush_page(void *arg, gva_t gva)
     struct interp *c = arg;
     uint64_t page = gva.v & PAGE_MASK;
 
+    tier_flushed(c, page, false);
     for (unsigned mix = 0; mix < TLB_MIXES; mix++) {
         struct tlb_entry *e = &c->tlb[tlb_index(page, mix)];
         unsigned f = fetch_index(page, mix);

@@ -9,6 +9,7 @@
 
 #include "cpu/interp/fp.h"
 #include "cpu/interp/run.h"
+#include "cpu/translate/space.h"
 
 #define HWCAP2_FSGSBASE (1u << 1) /* asm/hwcap2.h of newer kernels */
 
@@ -31,6 +32,8 @@ static void drop_all(struct interp *c)
     windows_reset(&translate_of(c)->windows, c);
     pairs_empty(&translate_of(c)->pairs);
     code_memory_reset(&translate_of(c)->code);
+    if (translate_of(c)->direct)
+        direct_flushed(c, 0, true);
 }
 
 /* What the neighbours' views are made of. */
@@ -111,6 +114,19 @@ static const struct tier_ops translate_tier = {.offer = offer,
                                                .forget = forget,
                                                .fetch = fetch};
 
+static const struct tier_ops direct_tier = {.offer = offer,
+                                            .stale = native_stale,
+                                            .revive = native_revive,
+                                            .patch = native_patch,
+                                            .drop_all = drop_all,
+                                            .view = view,
+                                            .forget = forget,
+                                            .fetch = fetch,
+                                            .written = direct_written,
+                                            .flushed = direct_flushed,
+                                            .turn = direct_turn,
+                                            .user = direct_user};
+
 /* --- life --- */
 
 static size_t struct_bytes(void)
@@ -126,9 +142,16 @@ static void translate_destroy(struct vcpu *vcpu)
     compile_destroy(t);
     perf_map_close(t->perf_map);
     free(t->callouts);
+    direct_destroy(t->direct);
     windows_destroy(&t->windows);
     code_memory_destroy(&t->code);
     munmap(t, struct_bytes());
+}
+
+static bool direct_is_wanted(const struct vcpu_config *config)
+{
+    return config->direct && !config->budgeted && !config->mmu_oracle && !config->audit_exits &&
+           space_file(config->mem) >= 0;
 }
 
 static enum err create_parts(struct translate *t, const struct vcpu_config *config)
@@ -156,9 +179,14 @@ static enum err create_parts(struct translate *t, const struct vcpu_config *conf
     if (config->bus->tsc_scale && !config->bus->tsc_scale(config->bus->arg, &t->tsc))
         t->tsc = (struct clock_tsc_scale){0};
     thunks_write(t);
+    if (direct_is_wanted(config)) {
+        err = direct_create(&t->direct);
+        if (err)
+            return err;
+    }
     /* Where stops must be exact, all is interpreted. */
     if (!config->budgeted)
-        t->c.tier = &translate_tier;
+        t->c.tier = t->direct ? &direct_tier : &translate_tier;
     return interp_init(&t->c, config);
 }
 
@@ -178,6 +206,27 @@ static enum err translate_create(struct vcpu **out, const struct vcpu_config *co
     }
     *out = &t->c.base;
     return ERR_OK;
+}
+
+/* --- requests from any thread --- */
+
+static void translate_kick(struct vcpu *vcpu)
+{
+    interp_vcpu_kick(vcpu);
+    direct_kick(((struct translate *)vcpu)->direct);
+}
+
+static void translate_set_irq(struct vcpu *vcpu, bool level)
+{
+    interp_vcpu_set_irq(vcpu, level);
+    if (level)
+        direct_kick(((struct translate *)vcpu)->direct);
+}
+
+static void translate_raise_nmi(struct vcpu *vcpu)
+{
+    interp_vcpu_raise_nmi(vcpu);
+    direct_kick(((struct translate *)vcpu)->direct);
 }
 
 static unsigned translate_callouts(const struct vcpu *vcpu, struct engine_callout *out,
@@ -215,9 +264,9 @@ const struct engine_ops engine_translate = {
     .create = translate_create,
     .destroy = translate_destroy,
     .run = interp_vcpu_run,
-    .kick = interp_vcpu_kick,
-    .set_irq = interp_vcpu_set_irq,
-    .raise_nmi = interp_vcpu_raise_nmi,
+    .kick = translate_kick,
+    .set_irq = translate_set_irq,
+    .raise_nmi = translate_raise_nmi,
     .get_state = interp_vcpu_get_state,
     .set_state = interp_vcpu_set_state,
     .instructions = interp_vcpu_instructions,

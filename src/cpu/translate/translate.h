@@ -25,6 +25,7 @@
 #include "cpu/interp/interp.h"
 #include "cpu/interp/tier.h"
 #include "cpu/translate/code.h"
+#include "cpu/translate/direct.h"
 #include "cpu/translate/emit.h"
 #include "cpu/translate/pairs.h"
 #include "cpu/translate/perf_map.h"
@@ -162,6 +163,7 @@ struct translate {
     struct perf_map *perf_map; /* NULL: not wanted */
     bool profile;              /* native code counts its runs */
     struct callout_counts *callouts;
+    struct direct *direct; /* NULL: not wanted, or not possible */
 };
 
 #define ABS(field_) ((uint32_t)(uintptr_t) & (field_))

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "cpu/interp/mem.h"
+#include "cpu/translate/space.h"
 
 #define WINDOWS_BYTES ((WINDOWS + 1) * sizeof(struct window))
 
@@ -31,6 +32,8 @@ static void entry_clear(const struct windows *w, unsigned window, unsigned i)
 
     e->read_tag = no_tag(i);
     e->write_tag = no_tag(i);
+    if (unlikely(e->mapped))
+        space_forget(w->space[window], e);
 }
 
 /* The windows' memory reads as zeros. */
@@ -164,6 +167,9 @@ uint64_t windows_choose(struct windows *w, struct interp *c)
     }
     if (w->view[oldest] != key) {
         window_empty(w, c, oldest);
+        if (w->space[oldest])
+            space_leave(w->space[oldest]);
+        w->space[oldest] = NULL;
         w->view[oldest] = key;
     }
     lower_set(w, c, oldest, v.half[0]);
@@ -199,6 +205,8 @@ void windows_learn(struct windows *w, struct interp *c, uint64_t lin)
     to->read_tag = e->rtag == want ? page : no_tag(at);
     to->write_tag = e->wtag == want ? page : no_tag(at);
     to->host = page + e->addend;
+    if (unlikely(w->space[w->current]))
+        space_learn(w->space[w->current], page, to);
     c->tlb_copies[i] |= (uint8_t)(1u << w->current);
     lower_note(w, c, lin, w->lower[w->current].entry, &w->lower[w->current].entries, at);
 }
@@ -238,6 +246,9 @@ void windows_forget_fetch(struct windows *w, unsigned i)
 void windows_reset(struct windows *w, struct interp *c)
 {
     memset(c->tlb_copies, 0, sizeof c->tlb_copies);
+    for (unsigned i = 0; i < WINDOWS; i++)
+        if (w->space[i])
+            space_empty(w->space[i]);
     for (unsigned i = 0; i < WINDOWS; i++)
         w->lower[i].entries = w->lower[i].jumps = 0;
     jumps_reset(w->jumps);

@@ -33,7 +33,8 @@
 #define ENTRY_MASK ((TLB_ENTRIES - 1u) << WINDOW_ENTRY_SHIFT)
 
 struct window_entry {
-    uint64_t read_tag, write_tag, host, unused;
+    uint64_t read_tag, write_tag, host;
+    uint64_t mapped; /* space.h: a page and its MAPPED_* in the window's space, 0: none */
 };
 
 /* A window as native code sees it. */
@@ -55,8 +56,12 @@ struct window_lower {
  */
 #define WINDOW_CODE_32 (UINT32_C(1) << 31)
 
+struct space;
+
+/* space: where user code of a window runs directly, NULL: nowhere. */
 struct windows {
     struct window *window;
+    struct space *space[WINDOWS];
     struct jumps *jumps;
     struct window_lower lower[WINDOWS];
     uint32_t view[WINDOWS];

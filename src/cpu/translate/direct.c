@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When user code runs directly. A stretch costs two switches of processes and more, some ten
+ * microseconds, so it must be long:
+ *
+ *   translator --LONG_NS without a turn of the outer loop, at level 3--> this view is hot
+ *   hot view   --each turn at level 3--> a stretch
+ *   stretch    --kick (timer, request)--> events, and on
+ *              --system call, fault--> the translator, LOOK_AFTER instructions or less, then again
+ *   GIVES_UP stretches that were short --> the translator for a while, the longer the oftener
+ */
+#include "cpu/translate/direct.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cpu/interp/code_cache.h"
+#include "cpu/interp/fp.h"
+#include "cpu/translate/space.h"
+#include "cpu/translate/translate.h"
+
+#define SPACES 4u
+
+#define LONG_NS            UINT64_C(500000)
+#define WORTH_NS           UINT64_C(100000)
+#define MEAN_OF            16u
+#define TRIES              32u
+#define GOOD               256u
+#define REST_NS            UINT64_C(10000000)
+#define RESTS_MOST         8u
+#define LOOK_AFTER         10000u
+#define LOOK_AFTER_TRAP    100u
+#define LOOK_AFTER_REFUSAL 5000u
+#define LOOKS              64u
+
+#define USER_CS 0x33u
+#define USER_SS 0x2bu
+
+/*
+ * hot: the view whose code ran long; turn_ns: when the last turn of the outer loop began; looks:
+ * how often it is still asked whether the kernel has come back to user code; resume_at: the
+ * translator's until this count; wants: an address that it was to find out about; works: stubs were
+ * tried; off: they do not work here, or do no more
+ */
+struct direct {
+    struct space space[SPACES];
+    _Atomic(struct stub *) running;
+    uint32_t hot;
+    uint64_t turn_ns, clock, wants, resume_at;
+    unsigned looks;
+    bool off, works;
+};
+
+enum err direct_create(struct direct **out)
+{
+    *out = calloc(1, sizeof **out);
+    return *out ? ERR_OK : err_errno(ERR_NOMEM, "no memory for direct execution");
+}
+
+void direct_destroy(struct direct *d)
+{
+    if (!d)
+        return;
+    for (unsigned i = 0; i < SPACES; i++)
+        stub_destroy(d->space[i].stub);
+    free(d);
+}
+
+void direct_kick(struct direct *d)
+{
+    struct stub *s = d ? atomic_load(&d->running) : NULL;
+
+    if (s)
+        stub_kick(s);
+}
+
+void direct_written(struct interp *c, struct code_page *p)
+{
+    struct direct *d = translate_of(c)->direct;
+
+    p->direct.is_mapped = false;
+    if (p->direct.writes < UINT8_MAX)
+        p->direct.writes++;
+    for (unsigned n = 0; n < SPACES; n++)
+        if (d->space[n].in_use)
+            space_forget_code(&d->space[n], p);
+}
+
+void direct_flushed(struct interp *c, uint64_t page, bool all)
+{
+    struct direct *d = translate_of(c)->direct;
+
+    for (unsigned n = 0; n < SPACES; n++) {
+        if (!d->space[n].in_use)
+            continue;
+        if (all)
+            space_forget_all_code(&d->space[n]);
+        else
+            space_forget_page(&d->space[n], page);
+    }
+}
+
+/* --- when --- */
+
+/* The view's code has not been worth it lately. */
+static bool rests(const struct translate *t)
+{
+    const struct windows *w = &t->windows;
+    const struct space *s = w->current < WINDOWS ? w->space[w->current] : NULL;
+
+    return s && (s->failed || t->direct->turn_ns < s->not_before_ns);
+}
+
+/*
+ * An interrupt that is taken now goes to the kernel, whose way back to user code makes no turn: so
+ * it is looked for.
+ */
+void direct_turn(struct interp *c)
+{
+    struct direct *d = translate_of(c)->direct;
+    uint64_t now = host_ns();
+
+    if (c->cpl == 3 && now - d->turn_ns >= LONG_NS)
+        d->hot = c->view[0];
+    d->turn_ns = now;
+    if (c->cpl == 3)
+        d->looks = c->view[0] == d->hot && !rests(translate_of(c)) ? LOOKS : 0;
+    c->look_at = UINT64_MAX;
+    if (c->icount < d->resume_at) {
+        c->look_at = d->resume_at;
+    } else if (d->looks) {
+        d->looks--;
+        c->look_at = c->icount + LOOK_AFTER;
+    }
+}
+
+/* The translator goes on; so many instructions later it is asked again. */
+static void wait(struct interp *c, struct direct *d, unsigned instructions)
+{
+    d->resume_at = c->icount + instructions;
+    c->look_at = d->resume_at;
+}
+
+static bool selectors_are_usual(const struct x86_state *s)
+{
+    return s->seg[SEG_CS].selector == USER_CS && s->seg[SEG_SS].selector == USER_SS &&
+           !s->seg[SEG_DS].selector && !s->seg[SEG_ES].selector && !s->seg[SEG_FS].selector &&
+           !s->seg[SEG_GS].selector;
+}
+
+/* In a state that the host's CPU can be in, too. */
+static bool is_possible(const struct interp *c)
+{
+    const uint64_t flags = RFLAGS_DF | RFLAGS_IF | RFLAGS_ID | RFLAGS_ONE | RFLAGS_ARITH;
+
+    return c->mode == CODE_64 && !half_of(c->rip) && c->view[0] != VIEW_SLOW && !c->slow_step &&
+           !c->inhibit_irq && !c->alone && (c->s.rflags & RFLAGS_IF) && !(c->s.rflags & ~flags) &&
+           (c->s.cr0 & CR0_NE) && !(c->s.cr4 & CR4_PKE) && vectors_are_allowed(c) &&
+           selectors_are_usual(&c->s);
+}
+
+static struct space *find_space(struct translate *t)
+{
+    struct direct *d = t->direct;
+    struct windows *w = &t->windows;
+    struct space *oldest = &d->space[0];
+
+    if (w->space[w->current])
+        return w->space[w->current];
+    for (unsigned i = 0; i < SPACES && oldest->in_use; i++)
+        if (!d->space[i].in_use || d->space[i].used < oldest->used)
+            oldest = &d->space[i];
+    for (unsigned i = 0; i < WINDOWS; i++)
+        if (w->space[i] == oldest)
+            w->space[i] = NULL;
+    if (oldest->in_use)
+        space_leave(oldest);
+    d->off = !d->works && !stub_is_possible(NULL);
+    d->works = !d->off;
+    if (d->off)
+        return NULL;
+    if (space_take(oldest, &t->c, &w->window[w->current])) {
+        d->off = true;
+        return NULL;
+    }
+    w->space[w->current] = oldest;
+    return oldest;
+}
+
+/* --- a stretch --- */
+
+static void regs_out(const struct interp *c, struct stub_regs *r)
+{
+    memcpy(r->gpr, c->gpr, sizeof r->gpr);
+    r->rip = c->rip;
+    r->rflags = interp_rflags(c);
+    r->fs_base = c->s.seg[SEG_FS].base;
+    r->gs_base = c->s.seg[SEG_GS].base;
+}
+
+/* Level 3 changes no more of RFLAGS than this. */
+static void regs_in(struct interp *c, const struct stub_regs *r)
+{
+    const uint64_t user = RFLAGS_ARITH | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT | RFLAGS_AC | RFLAGS_ID;
+    uint64_t flags = (interp_rflags(c) & ~user) | (r->rflags & user);
+    bool modes = (flags ^ c->s.rflags) & (RFLAGS_TF | RFLAGS_AC);
+
+    memcpy(c->gpr, r->gpr, sizeof r->gpr);
+    c->rip = r->rip;
+    interp_set_rflags(c, flags);
+    c->s.seg[SEG_FS].base = r->fs_base;
+    c->s.seg[SEG_GS].base = r->gs_base;
+    fp_set32(c, FPU_MXCSR_MASK, FP_MXCSR_MASK);
+    if (modes)
+        interp_update_mode(c);
+}
+
+/*
+ * Is it worth it? mean_ns: of the last stretches, about MEAN_OF of them. A view whose stretches are
+ * short rests, each time longer; what has run well for long begins anew.
+ */
+static void judge(struct space *s, uint64_t ran_ns, uint64_t now)
+{
+    s->stretches++;
+    s->mean_ns += ran_ns / MEAN_OF;
+    s->mean_ns -= s->mean_ns / MEAN_OF;
+    if (s->stretches < TRIES)
+        return;
+    if (s->mean_ns < WORTH_NS) {
+        s->not_before_ns = now + (REST_NS << s->rests);
+        if (s->rests < RESTS_MOST)
+            s->rests++;
+        s->stretches = 0;
+        s->mean_ns = 2 * WORTH_NS;
+    } else if (s->stretches >= GOOD && s->mean_ns > 2 * WORTH_NS) {
+        s->rests = 0;
+    }
+}
+
+static void count(struct interp *c, const struct stub_exit *exit)
+{
+    c->stats.direct_runs++;
+    if (exit->why == STUB_SYSCALL)
+        c->stats.direct_syscalls++;
+    else if (exit->why != STUB_KICKED)
+        c->stats.direct_faults++;
+}
+
+/* Is it a page that the stub does not have, and has now? Else the translator does the instruction. */
+static bool is_mended(struct interp *c, struct space *s, const struct stub_exit *exit)
+{
+    if (exit->signal != SIGSEGV || exit->code == SI_KERNEL)
+        return false;
+    if (((exit->address ^ c->rip) & PAGE_MASK) == 0 && !space_has_code(s, c->rip))
+        return space_take_code(s, c, c->rip);
+    windows_learn(&translate_of(c)->windows, c, exit->address);
+    return space_take_data(s, exit->address);
+}
+
+/* What stopped it is done by the translator, which looks here again soon. */
+static void go_on(struct interp *c, struct direct *d, struct space *s, const struct stub_exit *exit)
+{
+    switch (exit->why) {
+    case STUB_KICKED:
+        return;
+    case STUB_SYSCALL:
+        wait(c, d, LOOK_AFTER);
+        return;
+    case STUB_FAULT:
+        if (is_mended(c, s, exit))
+            return;
+        d->wants = exit->address;
+        wait(c, d, LOOK_AFTER_TRAP);
+        return;
+    case STUB_TRAP:
+        wait(c, d, LOOK_AFTER_TRAP);
+        if (exit->code == TRAP_TRACE)
+            debug_after_insn(c, true);
+        return;
+    }
+}
+
+/*
+ * False: nothing has run. The stub's end, by the host's OOM killer say, takes the registers of the
+ * guest's program with it.
+ */
+static bool stretch(struct interp *c, struct direct *d, struct space *s)
+{
+    struct stub_exit exit = {0};
+    struct stub_regs r;
+    enum engine_phase before;
+    uint64_t began;
+    enum err err;
+
+    atomic_store(&d->running, s->stub);
+    interp_set_stop(c, c->stop_at);
+    if (!atomic_load(&c->icount_stop)) {
+        atomic_store(&d->running, NULL);
+        return false;
+    }
+    regs_out(c, &r);
+    d->looks = 0;
+    before = phase_set(c, ENGINE_direct);
+    began = host_ns();
+    err = stub_run(s->stub, &r, c->s.fpu, &exit);
+    atomic_store(&d->running, NULL);
+    phase_set(c, before);
+    if (err) {
+        space_fails(s);
+        if (exit.has_begun)
+            leave_host_error(c, NULL);
+        return false;
+    }
+    regs_in(c, &r);
+    count(c, &exit);
+    d->turn_ns = host_ns();
+    judge(s, d->turn_ns - began, d->turn_ns);
+    go_on(c, d, s, &exit);
+    return true;
+}
+
+bool direct_user(struct interp *c)
+{
+    struct translate *t = translate_of(c);
+    struct direct *d = t->direct;
+    struct space *s;
+
+    if (c->icount < d->resume_at || c->view[0] != d->hot || d->off ||
+        t->windows.current == WINDOWS || !is_possible(c))
+        return false;
+    s = find_space(t);
+    if (!s || rests(t))
+        return false;
+    c->turn = (struct turn){.icount = c->icount};
+    code_make_room(c);
+    if (!s->is_filled)
+        space_fill(s, c);
+    if (!space_take_code(s, c, c->rip)) {
+        wait(c, d, LOOK_AFTER_REFUSAL);
+        return false;
+    }
+    if (d->wants)
+        windows_learn(&t->windows, c, d->wants);
+    d->wants = 0;
+    s->used = ++d->clock;
+    return stretch(c, d, s);
+}

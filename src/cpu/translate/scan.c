@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cpu/translate/scan.h"
+
+#include <string.h>
+
+#include "cpu/interp/decode.h"
+#include "cpu/interp/run.h"
+
+/* Those that do not fault at level 3, or not on every host. */
+static bool tells_of_the_host(ZydisMnemonic m)
+{
+    switch (m) {
+    case ZYDIS_MNEMONIC_CPUID:
+    case ZYDIS_MNEMONIC_INT1:
+    case ZYDIS_MNEMONIC_LAR:
+    case ZYDIS_MNEMONIC_LSL:
+    case ZYDIS_MNEMONIC_RDPID:
+    case ZYDIS_MNEMONIC_RDPKRU:
+    case ZYDIS_MNEMONIC_RDPMC:
+    case ZYDIS_MNEMONIC_RDRAND:
+    case ZYDIS_MNEMONIC_RDSEED:
+    case ZYDIS_MNEMONIC_RDTSC:
+    case ZYDIS_MNEMONIC_RDTSCP:
+    case ZYDIS_MNEMONIC_SGDT:
+    case ZYDIS_MNEMONIC_SIDT:
+    case ZYDIS_MNEMONIC_SLDT:
+    case ZYDIS_MNEMONIC_SMSW:
+    case ZYDIS_MNEMONIC_STR:
+    case ZYDIS_MNEMONIC_SYSENTER:
+    case ZYDIS_MNEMONIC_VERR:
+    case ZYDIS_MNEMONIC_VERW:
+    case ZYDIS_MNEMONIC_VMCALL:
+    case ZYDIS_MNEMONIC_VMMCALL:
+    case ZYDIS_MNEMONIC_WRPKRU:
+    case ZYDIS_MNEMONIC_XGETBV:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool saves_state(ZydisMnemonic m)
+{
+    switch (m) {
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64:
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* FS and GS: their bases are moved by other means than a selector. */
+static bool is_of_segments(const struct dec *d)
+{
+    switch (d->i.mnemonic) {
+    case ZYDIS_MNEMONIC_IRET:
+    case ZYDIS_MNEMONIC_IRETD:
+    case ZYDIS_MNEMONIC_IRETQ:
+    case ZYDIS_MNEMONIC_LFS:
+    case ZYDIS_MNEMONIC_LGS:
+    case ZYDIS_MNEMONIC_LSS:
+        return true;
+    case ZYDIS_MNEMONIC_MOV:
+    case ZYDIS_MNEMONIC_POP:
+        return d->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+               ZydisRegisterGetClass(d->op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
+    case ZYDIS_MNEMONIC_RDFSBASE:
+    case ZYDIS_MNEMONIC_RDGSBASE:
+    case ZYDIS_MNEMONIC_WRFSBASE:
+    case ZYDIS_MNEMONIC_WRGSBASE:
+        return !(d->c->s.cr4 & CR4_FSGSBASE);
+    default:
+        return d->i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+    }
+}
+
+/*
+ * Vectors that c does not have, say of AVX: beside code for all CPUs there is often such that only
+ * some run, and they have asked before.
+ */
+static bool is_of_vectors(const struct dec *d)
+{
+    if (d->i.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
+        d->i.meta.isa_ext == ZYDIS_ISA_EXT_RTM)
+        return true;
+    for (unsigned n = 0; n < d->i.operand_count_visible; n++)
+        if (d->op[n].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+            ZydisRegisterGetClass(d->op[n].reg.value) == ZYDIS_REGCLASS_XMM)
+            return true;
+    return false;
+}
+
+/* What c raises #UD for, and the host perhaps not. */
+static bool is_new_to_it(const struct dec *d, const struct uop *u)
+{
+    switch (d->i.mnemonic) {
+    case ZYDIS_MNEMONIC_INVALID:
+    case ZYDIS_MNEMONIC_UD0:
+    case ZYDIS_MNEMONIC_UD1:
+    case ZYDIS_MNEMONIC_UD2:
+        return false;
+    default:
+        return u->fn == op_ud && !is_of_vectors(d);
+    }
+}
+
+/*
+ * The page may begin in the middle of an instruction, and reading takes some bytes until it is in
+ * step. So there the bytes of those that programs have count wherever they are.
+ */
+#define IN_STEP_AFTER 32u
+
+static bool is_one_of_them(const uint8_t *at)
+{
+    if (at[0] != 0x0f)
+        return false;
+    switch (at[1]) {
+    case 0x31: /* RDTSC */
+    case 0xa2: /* CPUID */
+        return true;
+    case 0x01: /* XGETBV, RDTSCP */
+        return at[2] == 0xd0 || at[2] == 0xf9;
+    case 0xc7: /* RDRAND, RDSEED, RDPID */
+        return at[2] >= 0xf0;
+    default:
+        return false;
+    }
+}
+
+static bool may_begin_so(const uint8_t *page)
+{
+    for (unsigned i = 0; i < IN_STEP_AFTER; i++)
+        if (is_one_of_them(page + i))
+            return false;
+    return true;
+}
+
+/* May what goes on in the next page be one of them, by its opcode's second byte? */
+static bool may_be_one(const uint8_t *at, const uint8_t *end, const uint8_t *next)
+{
+    static const uint8_t second[] = {0x00, 0x01, 0x02, 0x03, 0x31, 0x33, 0x34, 0xa2, 0xae, 0xc7};
+
+    while (at < end && *at != 0x0f)
+        at++;
+    if (at == end)
+        return false;
+    if (at + 1 < end)
+        next = at + 1;
+    return !next || memchr(second, *next, sizeof second);
+}
+
+static bool add_trap(struct scan *s, unsigned off)
+{
+    if (s->traps == SCAN_TRAPS)
+        return false;
+    s->trap[s->traps++] = (uint16_t)off;
+    return true;
+}
+
+static bool must_not_run(const struct dec *d, const struct uop *u)
+{
+    return tells_of_the_host(d->i.mnemonic) || saves_state(d->i.mnemonic) || is_of_segments(d) ||
+           is_new_to_it(d, u);
+}
+
+bool scan_code(const struct interp *c, const uint8_t *page, const uint8_t *next, struct scan *out)
+{
+    struct dec d;
+    unsigned off = 0;
+    bool has_data = false;
+
+    out->traps = 0;
+    if (!may_begin_so(page))
+        return false;
+    dec_init(&d, c);
+    while (off < PAGE_SIZE) {
+        struct uop u;
+
+        if (dec_insn(&d, page + off, (unsigned)PAGE_SIZE - off, off, &u) == DEC_NEEDS_MORE) {
+            if (may_be_one(page + off, page + PAGE_SIZE, next) && !add_trap(out, off))
+                return false;
+            break;
+        }
+        if (off >= IN_STEP_AFTER) {
+            has_data = has_data || d.i.mnemonic == ZYDIS_MNEMONIC_INVALID;
+            if (must_not_run(&d, &u) && !add_trap(out, off))
+                return false;
+        }
+        off += u.len;
+    }
+    return !out->traps || !has_data;
+}
