@@ -2,9 +2,10 @@
 /*
  * timeline [-i] COMMAND [ARG...]: runs COMMAND with empty standard input (-i: its own) and prints
  * each line of its output behind two numbers: milliseconds since its start, and milliseconds of
- * processor time that COMMAND has used (all its threads). At its end a last line, "end-of-run".
+ * processor time that COMMAND has used (all its threads, and its children's). At its end a last line, "end-of-run".
  * Ends with the command's exit status.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,39 @@ static double now_ms(clockid_t clock)
     if (clock_gettime(clock, &t) != 0)
         return 0;
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static double used_ms(pid_t process)
+{
+    clockid_t cpu;
+
+    return clock_getcpuclockid(process, &cpu) ? 0 : now_ms(cpu);
+}
+
+/* Of the children that live; those of any of its threads. */
+static double children_ms(pid_t process)
+{
+    char path[300];
+    struct dirent *entry;
+    double sum = 0;
+    DIR *tasks;
+
+    snprintf(path, sizeof path, "/proc/%d/task", (int)process);
+    tasks = opendir(path);
+    while (tasks && (entry = readdir(tasks))) {
+        FILE *children;
+        int child;
+
+        snprintf(path, sizeof path, "/proc/%d/task/%s/children", (int)process, entry->d_name);
+        children = fopen(path, "r");
+        while (children && fscanf(children, "%d", &child) == 1)
+            sum += used_ms(child);
+        if (children)
+            fclose(children);
+    }
+    if (tasks)
+        closedir(tasks);
+    return sum;
 }
 
 int main(int argc, char **argv)
@@ -57,7 +91,8 @@ int main(int argc, char **argv)
         return 4;
     }
     while (fgets(line, sizeof line, in))
-        printf("%.3f %.3f %s", now_ms(CLOCK_MONOTONIC) - start, now_ms(cpu), line);
+        printf("%.3f %.3f %s", now_ms(CLOCK_MONOTONIC) - start, now_ms(cpu) + children_ms(child),
+               line);
     int status = 0;
     struct rusage usage;
     wait4(child, &status, 0, &usage);
