@@ -23,13 +23,15 @@
 
 #define SPACES 4u
 
-#define LONG_NS            UINT64_C(500000)
-#define WORTH_NS           UINT64_C(100000)
-#define MEAN_OF            16u
-#define TRIES              32u
-#define GOOD               256u
-#define REST_NS            UINT64_C(10000000)
-#define RESTS_MOST         8u
+/* Instructions without a turn of the outer loop. */
+#define LONG_RUN 1000000u
+
+#define SWITCH_NS       40000
+#define CREDIT_AGAIN_NS 500000
+#define CREDIT_MOST_NS  20000000
+#define REST_NS         UINT64_C(10000000)
+#define RESTS_MOST      8u
+
 #define LOOK_AFTER         10000u
 #define LOOK_AFTER_TRAP    100u
 #define LOOK_AFTER_REFUSAL 5000u
@@ -39,7 +41,7 @@
 #define USER_SS 0x2bu
 
 /*
- * hot: the view whose code ran long; turn_ns: when the last turn of the outer loop began; looks:
+ * hot: the view whose code ran long; turn_ns, turn_icount: when the last turn began; looks:
  * how often it is still asked whether the kernel has come back to user code; resume_at: the
  * translator's until this count; wants: an address that it was to find out about; works: stubs were
  * tried; off: they do not work here, or do no more
@@ -48,7 +50,7 @@ struct direct {
     struct space space[SPACES];
     _Atomic(struct stub *) running;
     uint32_t hot;
-    uint64_t turn_ns, clock, wants, resume_at;
+    uint64_t turn_ns, turn_icount, clock, wants, resume_at;
     unsigned looks;
     bool off, works;
 };
@@ -122,9 +124,10 @@ void direct_turn(struct interp *c)
     struct direct *d = translate_of(c)->direct;
     uint64_t now = host_ns();
 
-    if (c->cpl == 3 && now - d->turn_ns >= LONG_NS)
+    if (c->cpl == 3 && c->icount - d->turn_icount >= LONG_RUN)
         d->hot = c->view[0];
     d->turn_ns = now;
+    d->turn_icount = c->icount;
     if (c->cpl == 3)
         d->looks = c->view[0] == d->hot && !rests(translate_of(c)) ? LOOKS : 0;
     c->look_at = UINT64_MAX;
@@ -218,25 +221,23 @@ static void regs_in(struct interp *c, const struct stub_regs *r)
 }
 
 /*
- * Is it worth it? mean_ns: of the last stretches, about MEAN_OF of them. A view whose stretches are
- * short rests, each time longer; what has run well for long begins anew.
+ * Is it worth it? A stretch saves about half of its time and costs the switches of processes. A view
+ * that has used up its credit rests, each time longer; what has run well for long begins anew.
  */
 static void judge(struct space *s, uint64_t ran_ns, uint64_t now)
 {
-    s->stretches++;
-    s->mean_ns += ran_ns / MEAN_OF;
-    s->mean_ns -= s->mean_ns / MEAN_OF;
-    if (s->stretches < TRIES)
-        return;
-    if (s->mean_ns < WORTH_NS) {
-        s->not_before_ns = now + (REST_NS << s->rests);
-        if (s->rests < RESTS_MOST)
-            s->rests++;
-        s->stretches = 0;
-        s->mean_ns = 2 * WORTH_NS;
-    } else if (s->stretches >= GOOD && s->mean_ns > 2 * WORTH_NS) {
+    s->credit_ns += (int64_t)(ran_ns / 2) - SWITCH_NS;
+    if (s->credit_ns > CREDIT_MOST_NS) {
+        s->credit_ns = CREDIT_MOST_NS;
         s->rests = 0;
     }
+    if (s->credit_ns >= 0)
+        return;
+    s->not_before_ns = now + (REST_NS << s->rests);
+    if (s->rests < RESTS_MOST)
+        s->rests++;
+    s->credit_ns = CREDIT_AGAIN_NS;
+    s->is_filled = false; /* meanwhile the window changes as the translator likes */
 }
 
 static void count(struct interp *c, const struct stub_exit *exit)

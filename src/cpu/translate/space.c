@@ -11,6 +11,9 @@
 /* Pages of code that are written more often are left to the translator. */
 #define WRITES_MAX 8u
 
+/* Pages that are mapped with one that is wanted; a power of two. */
+#define AROUND 32u
+
 static bool can_hold(uint64_t page)
 {
     return !half_of(page) && !stub_owns(page);
@@ -69,30 +72,47 @@ void space_forget(struct space *s, struct window_entry *e)
     unmap(s, page);
 }
 
-void space_learn(struct space *s, uint64_t page, struct window_entry *e)
+/* Maps an entry's page as the window knows it now. */
+static void take(struct space *s, struct window_entry *e)
 {
-    uint64_t rights = (e->read_tag == page ? MAPPED_READ : 0) |
-                      (e->write_tag == page ? MAPPED_READ | MAPPED_WRITE : 0);
-    const void *host = (const void *)(uintptr_t)e->host;
+    uint64_t page = e->read_tag;
+    uint64_t rights = MAPPED_READ | (e->write_tag == page ? MAPPED_WRITE : 0);
 
     if (e->mapped == (page | rights))
         return;
     if (e->mapped)
         space_forget(s, e);
-    if (half_of(page) || e->read_tag != page || is_code(s, page))
-        return;
-    if (map(s, page, host, prot_of(rights)))
+    if (!is_code(s, page) && map(s, page, (const void *)(uintptr_t)e->host, prot_of(rights)))
         e->mapped = page | rights;
 }
 
+static bool is_used(const struct space *s, unsigned i)
+{
+    uint64_t page = s->window->entry[i].read_tag;
+
+    return page && tlb_index(page, 0) == i && !(page % PAGE_SIZE);
+}
+
+void space_learn(struct space *s, struct window_entry *e)
+{
+    if (is_used(s, (unsigned)(e - s->window->entry)) && s->is_filled)
+        take(s, e);
+    else if (e->mapped)
+        space_forget(s, e);
+}
+
+/* With its neighbours, which are one call for all of them where their frames are neighbours, too. */
 bool space_take_data(struct space *s, uint64_t lin)
 {
     uint64_t page = lin & PAGE_MASK;
-    struct window_entry *e = &s->window->entry[tlb_index(lin, 0)];
+    unsigned at = tlb_index(page, 0);
+    struct window_entry *e = &s->window->entry[at];
 
-    if (half_of(lin) || e->read_tag != page || (e->mapped & PAGE_MASK) == page)
+    if (half_of(lin) || e->read_tag != page || e->mapped)
         return false;
-    space_learn(s, page, e);
+    for (unsigned i = at & ~(AROUND - 1); i < (at & ~(AROUND - 1)) + AROUND; i++)
+        if (is_used(s, i) && !s->window->entry[i].mapped)
+            take(s, &s->window->entry[i]);
     return e->mapped != 0;
 }
 
@@ -208,12 +228,9 @@ void space_fill(struct space *s, struct interp *c)
         if (c->fetch[i].tag != TLB_NO_TAG && !(page & ~PAGE_MASK) && !half_of(page))
             take_code(s, c, page, c->fetch[i].page);
     }
-    for (unsigned i = 0; i < TLB_ENTRIES; i++) {
-        struct window_entry *e = &s->window->entry[i];
-
-        if (e->read_tag && tlb_index(e->read_tag, 0) == i && !e->mapped)
-            space_learn(s, e->read_tag, e);
-    }
+    for (unsigned i = 0; i < TLB_ENTRIES; i++)
+        if (is_used(s, i))
+            take(s, &s->window->entry[i]);
     s->is_filled = true;
 }
 
@@ -260,7 +277,8 @@ enum err space_take(struct space *s, const struct interp *c, struct window *wind
     s->window = window;
     s->in_use = true;
     s->is_filled = false;
-    s->stretches = s->rests = 0;
-    s->not_before_ns = s->mean_ns = 0;
+    s->rests = 0;
+    s->not_before_ns = 0;
+    s->credit_ns = SPACE_CREDIT_NS;
     return ERR_OK;
 }

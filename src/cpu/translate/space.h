@@ -26,10 +26,12 @@
 /*
  * window:    that it belongs to
  * exec:      by the page's number; code NULL: none
- * stretches, rests, not_before_ns, mean_ns: whether it is worth it (direct.c)
+ * rests, credit_ns, not_before_ns: whether it is worth it (direct.c)
+ * is_filled: what the window learns is mapped at once; else all of it by space_fill
  * failed:    the host refused something: it is not used again
  */
-#define SPACE_CODE 4096u
+#define SPACE_CODE      4096u
+#define SPACE_CREDIT_NS 2000000 /* of a new one */
 
 struct space_code {
     uint64_t page;
@@ -41,8 +43,9 @@ struct space {
     const struct guest_mem *mem;
     struct window *window;
     bool in_use, is_filled, failed;
-    unsigned stretches, rests;
-    uint64_t used, not_before_ns, mean_ns;
+    unsigned rests;
+    int64_t credit_ns;
+    uint64_t used, not_before_ns;
     struct space_code exec[SPACE_CODE];
 };
 
@@ -61,8 +64,8 @@ void space_fails(struct space *s);
 /* Everything that was mapped is not. */
 void space_empty(struct space *s);
 
-/* What the window knows now of a page; it forgets an entry. */
-void space_learn(struct space *s, uint64_t page, struct window_entry *e);
+/* The window has learnt an entry, or forgets it. */
+void space_learn(struct space *s, struct window_entry *e);
 void space_forget(struct space *s, struct window_entry *e);
 
 /* Maps all that the window and the fetch TLB know already. */

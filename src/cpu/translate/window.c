@@ -206,7 +206,7 @@ void windows_learn(struct windows *w, struct interp *c, uint64_t lin)
     to->write_tag = e->wtag == want ? page : no_tag(at);
     to->host = page + e->addend;
     if (unlikely(w->space[w->current]))
-        space_learn(w->space[w->current], page, to);
+        space_learn(w->space[w->current], to);
     c->tlb_copies[i] |= (uint8_t)(1u << w->current);
     lower_note(w, c, lin, w->lower[w->current].entry, &w->lower[w->current].entries, at);
 }
