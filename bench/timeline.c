@@ -2,8 +2,8 @@
 /*
  * timeline [-i] COMMAND [ARG...]: runs COMMAND with empty standard input (-i: its own) and prints
  * each line of its output behind two numbers: milliseconds since its start, and milliseconds of
- * processor time that COMMAND has used (all its threads, and its children's). At its end a last line, "end-of-run".
- * Ends with the command's exit status.
+ * processor time that COMMAND has used (all its threads, and its children). At its end a last line,
+ * "end-of-run". Ends with the command's exit status.
  */
 #include <dirent.h>
 #include <fcntl.h>

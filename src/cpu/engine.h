@@ -67,7 +67,7 @@ enum engine_exit {
     X(native_links,       "branches joined from block to block")                                   \
     X(native_branches_out, "direct branches that left native code")                                \
     X(native_runs,        "blocks run natively (counted with --profile)")                          \
-    X(native_far_runs,    "of them reached from another page or through a register (--profile)")      \
+    X(native_far_runs,    "of them reached from another page or through a register (--profile)")   \
     X(direct_runs,        "stretches of user code that the host's CPU ran directly")               \
     X(direct_syscalls,    "of them ended by a system call")                                        \
     X(direct_faults,      "of them ended by a fault or a trap")

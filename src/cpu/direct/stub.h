@@ -84,8 +84,8 @@ bool stub_owns(uint64_t lin);
 enum err MUST_USE stub_map(struct stub *s, uint64_t lin, uint64_t offset, unsigned prot);
 
 /*
- * The same, but the stub has a copy of the page as it is now, in which the bytes at these offsets are
- * those of `page`. At once, with its errors.
+ * The same, but the stub has a copy of the page as it is now, in which the bytes at these offsets
+ * are those of `page`. At once, with its errors.
  */
 enum err MUST_USE stub_map_copy(struct stub *s, uint64_t lin, uint64_t offset, unsigned prot,
                                 const uint8_t *page, const uint16_t *at, unsigned count);

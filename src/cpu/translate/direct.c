@@ -3,11 +3,11 @@
  * When user code runs directly. A stretch costs two switches of processes and more, some ten
  * microseconds, so it must be long:
  *
- *   translator --LONG_NS without a turn of the outer loop, at level 3--> this view is hot
+ *   translator --LONG_RUN instructions without a turn of the outer loop--> this view is hot
  *   hot view   --each turn at level 3--> a stretch
  *   stretch    --kick (timer, request)--> events, and on
  *              --system call, fault--> the translator, LOOK_AFTER instructions or less, then again
- *   GIVES_UP stretches that were short --> the translator for a while, the longer the oftener
+ *   no credit  --> the translator for a while, each time longer
  */
 #include "cpu/translate/direct.h"
 
@@ -221,8 +221,8 @@ static void regs_in(struct interp *c, const struct stub_regs *r)
 }
 
 /*
- * Is it worth it? A stretch saves about half of its time and costs the switches of processes. A view
- * that has used up its credit rests, each time longer; what has run well for long begins anew.
+ * Is it worth it? A stretch saves about half of its time and costs the switches of processes. A
+ * view that has used up its credit rests, each time longer; what has run well for long begins anew.
  */
 static void judge(struct space *s, uint64_t ran_ns, uint64_t now)
 {
@@ -249,7 +249,9 @@ static void count(struct interp *c, const struct stub_exit *exit)
         c->stats.direct_faults++;
 }
 
-/* Is it a page that the stub does not have, and has now? Else the translator does the instruction. */
+/*
+ * Is it a page that the stub does not have, and has now? Else the translator does the instruction.
+ */
 static bool is_mended(struct interp *c, struct space *s, const struct stub_exit *exit)
 {
     if (exit->signal != SIGSEGV || exit->code == SI_KERNEL)

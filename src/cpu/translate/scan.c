@@ -11,6 +11,7 @@ static bool tells_of_the_host(ZydisMnemonic m)
 {
     switch (m) {
     case ZYDIS_MNEMONIC_CPUID:
+    case ZYDIS_MNEMONIC_INT: /* what a stub loses of its registers, or does not report (stub.h) */
     case ZYDIS_MNEMONIC_INT1:
     case ZYDIS_MNEMONIC_LAR:
     case ZYDIS_MNEMONIC_LSL:
@@ -138,19 +139,28 @@ static bool is_one_of_them(const uint8_t *at)
     }
 }
 
-static bool may_begin_so(const uint8_t *page)
+static bool is_free_of_them(const uint8_t *page, unsigned bytes)
 {
-    for (unsigned i = 0; i < IN_STEP_AFTER; i++)
+    for (unsigned i = 0; i < bytes; i++)
         if (is_one_of_them(page + i))
             return false;
     return true;
 }
 
-/* May what goes on in the next page be one of them, by its opcode's second byte? */
+/*
+ * May what goes on in the next page be one of them, by its opcode's second byte? Those of one byte
+ * (8E, CA, CD) are, whatever follows; FF has far jumps, but so few that they are left.
+ */
 static bool may_be_one(const uint8_t *at, const uint8_t *end, const uint8_t *next)
 {
-    static const uint8_t second[] = {0x00, 0x01, 0x02, 0x03, 0x31, 0x33, 0x34, 0xa2, 0xae, 0xc7};
+    static const uint8_t first[] = {0x8e, 0xca, 0xcd};
+    static const uint8_t second[] = {0x00, 0x01, 0x02, 0x03, 0x31, 0x33, 0x34, 0xa1,
+                                     0xa2, 0xa9, 0xae, 0xb2, 0xb4, 0xb5, 0xc7};
 
+    while (at < end && ((*at & 0xf0) == 0x40 || *at == 0x66)) /* REX, operand size */
+        at++;
+    if (at < end && memchr(first, *at, sizeof first))
+        return true;
     while (at < end && *at != 0x0f)
         at++;
     if (at == end)
@@ -181,7 +191,7 @@ bool scan_code(const struct interp *c, const uint8_t *page, const uint8_t *next,
     bool has_data = false;
 
     out->traps = 0;
-    if (!may_begin_so(page))
+    if (!is_free_of_them(page, IN_STEP_AFTER))
         return false;
     dec_init(&d, c);
     while (off < PAGE_SIZE) {
@@ -192,12 +202,11 @@ bool scan_code(const struct interp *c, const uint8_t *page, const uint8_t *next,
                 return false;
             break;
         }
-        if (off >= IN_STEP_AFTER) {
+        if (off >= IN_STEP_AFTER)
             has_data = has_data || d.i.mnemonic == ZYDIS_MNEMONIC_INVALID;
-            if (must_not_run(&d, &u) && !add_trap(out, off))
-                return false;
-        }
+        if (must_not_run(&d, &u) && (off < IN_STEP_AFTER || !add_trap(out, off)))
+            return false;
         off += u.len;
     }
-    return !out->traps || !has_data;
+    return !has_data || (!out->traps && is_free_of_them(page, PAGE_SIZE - 2));
 }

@@ -101,7 +101,9 @@ void space_learn(struct space *s, struct window_entry *e)
         space_forget(s, e);
 }
 
-/* With its neighbours, which are one call for all of them where their frames are neighbours, too. */
+/*
+ * With its neighbours, which are one call for all of them where their frames are neighbours, too.
+ */
 bool space_take_data(struct space *s, uint64_t lin)
 {
     uint64_t page = lin & PAGE_MASK;
