@@ -160,8 +160,8 @@ static bool is_possible(const struct interp *c)
 
     return c->mode == CODE_64 && !half_of(c->rip) && c->view[0] != VIEW_SLOW && !c->slow_step &&
            !c->inhibit_irq && !c->alone && (c->s.rflags & RFLAGS_IF) && !(c->s.rflags & ~flags) &&
-           (c->s.cr0 & CR0_NE) && !(c->s.cr4 & CR4_PKE) && vectors_are_allowed(c) &&
-           selectors_are_usual(&c->s);
+           (c->s.cr0 & CR0_NE) && (c->s.efer & EFER_SCE) && !(c->s.cr4 & CR4_PKE) &&
+           vectors_are_allowed(c) && selectors_are_usual(&c->s);
 }
 
 static struct space *find_space(struct translate *t)
