@@ -31,7 +31,7 @@
 #define LONG                                                                                       \
     ".skip 32, 0x90\n mov %r15, %r13\n"                                                            \
     "771: imul $5, %r14, %r14\n add %r13, %r14\n dec %r13\n jnz 771b\n"
-/* Some ten thousand times, so that what follows runs directly again. */
+/* For a while that is worth it, so that what follows runs directly again. */
 #define SHORT        "mov $30000, %r13d\n 772: dec %r13\n jnz 772b\n"
 #define CALL0(label) "lea " label "(%rip), %rbx\n int $0x20\n"
 #define END          "hlt\n"
