@@ -2,7 +2,8 @@
 /*
  * A guest whose user mode computes for so long that it runs directly (docs/direct.md), with a
  * kernel that does what the program wants: INT 20h calls the routine at RBX at level 0, INT 21h is
- * the interrupt of a device, SYSCALL ends, and a page fault is counted and mended where the page is one of DATA.
+ * the interrupt of a device, SYSCALL ends, and a page fault is counted and mended where the page is
+ * one of DATA.
  */
 #ifndef UMBRA_TESTS_DIRECT_GUEST_H
 #define UMBRA_TESTS_DIRECT_GUEST_H
