@@ -112,7 +112,7 @@ static bool rests(const struct translate *t)
     const struct windows *w = &t->windows;
     const struct space *s = w->current < WINDOWS ? w->space[w->current] : NULL;
 
-    return s && (s->failed || t->direct->turn_ns < s->not_before_ns);
+    return s && (s->failed || s->collides || t->direct->turn_ns < s->not_before_ns);
 }
 
 /*
@@ -347,6 +347,8 @@ bool direct_user(struct interp *c)
     if (d->wants)
         windows_learn(&t->windows, c, d->wants);
     d->wants = 0;
+    if (s->collides)
+        return false;
     s->used = ++d->clock;
     return stretch(c, d, s);
 }

@@ -46,7 +46,11 @@ static bool map(struct space *s, uint64_t page, const void *host, unsigned prot)
 {
     uint64_t offset;
 
-    if (!can_hold(page) || mem_share_of(s->mem, hva_from_ptr(host), &offset) < 0)
+    if (!can_hold(page)) {
+        s->collides = true;
+        return false;
+    }
+    if (mem_share_of(s->mem, hva_from_ptr(host), &offset) < 0)
         return false;
     if (stub_map(s->stub, page, offset, prot)) {
         space_fails(s);
@@ -278,7 +282,7 @@ enum err space_take(struct space *s, const struct interp *c, struct window *wind
     s->mem = c->mem;
     s->window = window;
     s->in_use = true;
-    s->is_filled = false;
+    s->is_filled = s->collides = false;
     s->rests = 0;
     s->not_before_ns = 0;
     s->credit_ns = SPACE_CREDIT_NS;

@@ -29,6 +29,7 @@
  * rests, credit_ns, not_before_ns: whether it is worth it (direct.c)
  * is_filled: what the window learns is mapped at once; else all of it by space_fill
  * failed:    the host refused something: it is not used again
+ * collides:  the guest has a page where the stub has its own place: not used for this view
  */
 #define SPACE_CODE      4096u
 #define SPACE_CREDIT_NS 2000000 /* of a new one */
@@ -42,7 +43,7 @@ struct space {
     struct stub *stub;
     const struct guest_mem *mem;
     struct window *window;
-    bool in_use, is_filled, failed;
+    bool in_use, is_filled, failed, collides;
     unsigned rests;
     int64_t credit_ns;
     uint64_t used, not_before_ns;
