@@ -79,9 +79,16 @@ void stub_batch_clear(struct stub *s, uint64_t from, uint64_t to)
         (struct stub_call){.number = SYS_munmap, .address = from, .bytes = to - from};
 }
 
+/* The guest's code could read it: where its pages lie in RAM is not its concern. */
+static void clear_list(struct stub *s)
+{
+    memset(s->place->calls, 0, s->calls * sizeof(struct stub_call));
+    s->calls = 0;
+}
+
 void stub_unmap_all(struct stub *s)
 {
-    s->calls = 0;
+    clear_list(s);
     s->empty_xstate = true;
     stub_batch_clear(s, STUB_PLACE_END, STUB_TOP);
 }
@@ -152,9 +159,7 @@ enum err stub_batch_run(struct stub *s)
     }
     if (!e && s->calls)
         e = run_list(s);
-    /* The guest's code could read it: where its pages lie in RAM is not its concern. */
-    memset(s->place->calls, 0, s->calls * sizeof(struct stub_call));
-    s->calls = 0;
+    clear_list(s);
     return e;
 }
 

@@ -317,6 +317,8 @@ static bool stretch(struct interp *c, struct direct *d, struct space *s)
         return false;
     }
     regs_in(c, &r);
+    /* Code that was not seen loads segments: no more of this. */
+    d->off = d->off || exit.selectors_moved;
     count(c, &exit);
     d->turn_ns = host_ns();
     judge(s, d->turn_ns - began, d->turn_ns);

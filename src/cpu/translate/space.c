@@ -282,6 +282,7 @@ enum err space_take(struct space *s, const struct interp *c, struct window *wind
     s->mem = c->mem;
     s->window = window;
     s->in_use = true;
+    s->failed = false;
     s->is_filled = s->collides = false;
     s->rests = 0;
     s->not_before_ns = 0;
