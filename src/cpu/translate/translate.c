@@ -114,18 +114,15 @@ static const struct tier_ops translate_tier = {.offer = offer,
                                                .forget = forget,
                                                .fetch = fetch};
 
-static const struct tier_ops direct_tier = {.offer = offer,
-                                            .stale = native_stale,
-                                            .revive = native_revive,
-                                            .patch = native_patch,
-                                            .drop_all = drop_all,
-                                            .view = view,
-                                            .forget = forget,
-                                            .fetch = fetch,
-                                            .written = direct_written,
-                                            .flushed = direct_flushed,
-                                            .turn = direct_turn,
-                                            .user = direct_user};
+/* With direct execution. */
+static struct tier_ops with_direct(struct tier_ops ops)
+{
+    ops.written = direct_written;
+    ops.flushed = direct_flushed;
+    ops.turn = direct_turn;
+    ops.user = direct_user;
+    return ops;
+}
 
 /* --- life --- */
 
@@ -179,14 +176,16 @@ static enum err create_parts(struct translate *t, const struct vcpu_config *conf
     if (config->bus->tsc_scale && !config->bus->tsc_scale(config->bus->arg, &t->tsc))
         t->tsc = (struct clock_tsc_scale){0};
     thunks_write(t);
+    t->tier = translate_tier;
     if (direct_is_wanted(config)) {
         err = direct_create(&t->direct);
         if (err)
             return err;
+        t->tier = with_direct(t->tier);
     }
     /* Where stops must be exact, all is interpreted. */
     if (!config->budgeted)
-        t->c.tier = t->direct ? &direct_tier : &translate_tier;
+        t->c.tier = &t->tier;
     return interp_init(&t->c, config);
 }
 

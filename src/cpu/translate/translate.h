@@ -157,12 +157,13 @@ struct translate {
     const uint8_t *to_exit, *to_exit_flags_away;
     const uint8_t *to_arrival; /* leaves to the outer loop; r10: where */
     const uint8_t *vectors_out, *vectors_in, *vectors_gate, *vectors_gate_flags_away; /* vector.c */
-    const uint8_t *edge_read, *edge_write, *edge_stored; /* edge.c */
+    const uint8_t *edge_read, *edge_write, *edge_stored;                              /* edge.c */
     native_enter_fn *enter;
     struct compile *compile;
     struct perf_map *perf_map; /* NULL: not wanted */
     bool profile;              /* native code counts its runs */
     struct callout_counts *callouts;
+    struct tier_ops tier;
     struct direct *direct; /* NULL: not wanted, or not possible */
 };
 
