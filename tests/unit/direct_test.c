@@ -94,7 +94,7 @@ SAME(nothing_there, "mov $0x1234567000, %rax\n mov (%rax), %eax");
 SAME(upper_half, "mov $-4096, %rax\n mov %eax, (%rax)");
 SAME(not_canonical, "mov $0x8000000000000000, %rax\n mov (%rax), %eax");
 SAME(jump_away, "mov $0x1234567000, %rax\n jmp *%rax");
-SAME(debug, "int1\n nop");
+SAME(debug, ".byte 0xf1\n nop");
 SAME(single_step, "pushf\n orl $0x100, (%rsp)\n popf\n inc %r14d\n inc %r14d");
 SAME(single_step_syscall, "pushf\n orl $0x100, (%rsp)\n popf\n syscall");
 SAME(float_exception, "movl $0x1d80, 0x200000\n ldmxcsr 0x200000\n xorps %xmm0, %xmm0\n"
