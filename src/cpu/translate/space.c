@@ -14,11 +14,6 @@
 /* Pages that are mapped with one that is wanted; a power of two. */
 #define AROUND 32u
 
-static bool can_hold(uint64_t page)
-{
-    return !half_of(page) && !stub_owns(page);
-}
-
 void space_fails(struct space *s)
 {
     s->failed = true;
@@ -46,7 +41,9 @@ static bool map(struct space *s, uint64_t page, const void *host, unsigned prot)
 {
     uint64_t offset;
 
-    if (!can_hold(page)) {
+    if (half_of(page))
+        return false;
+    if (stub_owns(page)) {
         s->collides = true;
         return false;
     }
@@ -181,7 +178,7 @@ static bool map_code(struct space *s, const struct interp *c, uint64_t page, str
     struct scan found;
     uint64_t offset;
 
-    if (!p->blocks || p->direct.writes > WRITES_MAX || p->direct.is_refused || !can_hold(page) ||
+    if (!p->blocks || p->direct.writes > WRITES_MAX || p->direct.is_refused || stub_owns(page) ||
         mem_share_of(s->mem, hva_from_ptr(p->host), &offset) < 0)
         return false;
     p->direct.is_refused = !scan_code(c, p->host, fetched(c, page + PAGE_SIZE), &found);
