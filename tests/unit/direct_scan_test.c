@@ -35,7 +35,7 @@ static int teardown(void **state)
 
 static bool scan(struct rig *r, const uint8_t *next)
 {
-    return scan_code((const struct interp *)r->g.vcpu, r->page, next, &r->found);
+    return scan_code((const struct interp *)r->g.vcpu, r->page, next, true, &r->found);
 }
 
 struct piece {

@@ -28,10 +28,11 @@ struct block;
 
 /*
  * What a tier that lets code run directly knows of a page. is_mapped: it wants to hear of each
- * write (tier.h, written), and has heard of so many; is_refused: not with these bytes
+ * write (tier.h, written), and has heard of so many; is_refused: not with these bytes; is_clean: with
+ * these, as they are
  */
 struct code_direct {
-    bool is_mapped, is_refused;
+    bool is_mapped, is_refused, is_clean;
     uint8_t writes;
 };
 

@@ -167,7 +167,7 @@ static void on_written(void *arg, gpa_t gpa, size_t bytes)
             any = any || p->blocks;
             if (unlikely(p->direct.is_mapped))
                 c->tier->written(c, p);
-            p->direct.is_refused = false;
+            p->direct.is_refused = p->direct.is_clean = false;
             page_sweep(c, p, start, start + n, block_survives);
             left = left || p->blocks;
         }

@@ -26,8 +26,11 @@
 /* Instructions without a turn of the outer loop. */
 #define LONG_RUN 1000000u
 
-#define SWITCH_NS       40000
-#define CREDIT_AGAIN_NS 500000
+#define SWITCH_NS       20000
+#define STOP_NS         100000
+#define MAP_NS          2000 /* a page */
+#define LONG_NS         2000000
+#define CREDIT_AGAIN_NS 5000000
 #define CREDIT_MOST_NS  20000000
 #define REST_NS         UINT64_C(10000000)
 #define RESTS_MOST      8u
@@ -188,6 +191,7 @@ static struct space *find_space(struct translate *t)
         d->off = true;
         return NULL;
     }
+    oldest->since_ns = d->turn_ns;
     w->space[w->current] = oldest;
     return oldest;
 }
@@ -220,24 +224,46 @@ static void regs_in(struct interp *c, const struct stub_regs *r)
         interp_update_mode(c);
 }
 
-/*
- * Is it worth it? A stretch saves about half of its time and costs the switches of processes. A
- * view that has used up its credit rests, each time longer; what has run well for long begins anew.
- */
-static void judge(struct space *s, uint64_t ran_ns, uint64_t now)
+/* The translator goes on for so long; meanwhile the window changes as it likes. */
+static void rest(struct space *s, uint64_t until_ns)
 {
-    s->credit_ns += (int64_t)(ran_ns / 2) - SWITCH_NS;
-    if (s->credit_ns > CREDIT_MOST_NS) {
+    s->not_before_ns = until_ns;
+    s->is_filled = false;
+}
+
+/*
+ * Is it worth it? A stretch saves about half of its time and costs the switches of processes, what
+ * stopped it if nobody kicked, and cost_ns for what had to be mapped. That there is more than ever
+ * mapped now is work that is done. A view that has used up its credit rests, each time longer.
+ */
+static void judge(struct space *s, enum stub_why why, uint64_t ran_ns, uint64_t cost_ns,
+                  uint64_t now)
+{
+    s->credit_ns += (int64_t)(ran_ns / 2) - (int64_t)cost_ns;
+    s->credit_ns -= why != STUB_KICKED && s->mapped <= s->most_mapped ? STOP_NS : SWITCH_NS;
+    if (s->mapped > s->most_mapped)
+        s->most_mapped = s->mapped;
+    if (s->credit_ns > CREDIT_MOST_NS)
         s->credit_ns = CREDIT_MOST_NS;
-        s->rests = 0;
-    }
+    if (ran_ns >= LONG_NS && s->rests)
+        s->rests--;
     if (s->credit_ns >= 0)
         return;
-    s->not_before_ns = now + (REST_NS << s->rests);
+    rest(s, now + (REST_NS << s->rests));
     if (s->rests < RESTS_MOST)
         s->rests++;
     s->credit_ns = CREDIT_AGAIN_NS;
-    s->is_filled = false; /* meanwhile the window changes as the translator likes */
+}
+
+/* Does mapping all that the window knows cost little of the time that the view has run already? */
+static bool can_fill(struct direct *d, struct space *s)
+{
+    uint64_t cost = (uint64_t)space_missing(s) * MAP_NS, age = d->turn_ns - s->since_ns;
+
+    if (cost <= SPACE_CREDIT_NS / 8 || cost <= age / 8)
+        return true;
+    rest(s, d->turn_ns + cost);
+    return false;
 }
 
 static void count(struct interp *c, const struct stub_exit *exit)
@@ -294,7 +320,7 @@ static bool stretch(struct interp *c, struct direct *d, struct space *s)
     struct stub_exit exit = {0};
     struct stub_regs r;
     enum engine_phase before;
-    uint64_t began;
+    uint64_t began, flushed;
     enum err err;
 
     atomic_store(&d->running, s->stub);
@@ -307,7 +333,10 @@ static bool stretch(struct interp *c, struct direct *d, struct space *s)
     d->looks = 0;
     before = phase_set(c, ENGINE_direct);
     began = host_ns();
-    err = stub_run(s->stub, &r, c->s.fpu, &exit);
+    err = stub_flush(s->stub);
+    flushed = host_ns();
+    if (!err)
+        err = stub_run(s->stub, &r, c->s.fpu, &exit);
     atomic_store(&d->running, NULL);
     phase_set(c, before);
     if (err) {
@@ -321,7 +350,7 @@ static bool stretch(struct interp *c, struct direct *d, struct space *s)
     d->off = d->off || exit.selectors_moved;
     count(c, &exit);
     d->turn_ns = host_ns();
-    judge(s, d->turn_ns - began, d->turn_ns);
+    judge(s, exit.why, d->turn_ns - flushed, flushed - began, d->turn_ns);
     go_on(c, d, s, &exit);
     return true;
 }
@@ -340,8 +369,11 @@ bool direct_user(struct interp *c)
         return false;
     c->turn = (struct turn){.icount = c->icount};
     code_make_room(c);
-    if (!s->is_filled)
+    if (!s->is_filled) {
+        if (!can_fill(d, s))
+            return false;
         space_fill(s, c);
+    }
     if (!space_take_code(s, c, c->rip)) {
         wait(c, d, LOOK_AFTER_REFUSAL);
         return false;

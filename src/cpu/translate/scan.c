@@ -121,6 +121,7 @@ static bool is_new_to_it(const struct dec *d, const struct uop *u)
  * step. So there the bytes of those that programs have count wherever they are.
  */
 #define IN_STEP_AFTER 32u
+#define IN_STEP_MOST  512u
 
 static bool is_one_of_them(const uint8_t *at)
 {
@@ -184,29 +185,107 @@ static bool must_not_run(const struct dec *d, const struct uop *u)
            is_new_to_it(d, u);
 }
 
-bool scan_code(const struct interp *c, const uint8_t *page, const uint8_t *next, struct scan *out)
+/* Most instructions need no second look: of the oldest sets, and none of those above. */
+static bool is_plain(const ZydisDecodedInstruction *i)
 {
+    ZydisISAExt set = i->meta.isa_ext;
+
+    if (set != ZYDIS_ISA_EXT_BASE && set != ZYDIS_ISA_EXT_LONGMODE && set != ZYDIS_ISA_EXT_SSE &&
+        set != ZYDIS_ISA_EXT_SSE2)
+        return false;
+    if (tells_of_the_host(i->mnemonic) || saves_state(i->mnemonic))
+        return false;
+    switch (i->mnemonic) {
+    case ZYDIS_MNEMONIC_MOV:
+        return i->opcode != 0x8e;
+    case ZYDIS_MNEMONIC_POP:
+        return i->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT;
+    case ZYDIS_MNEMONIC_IRET:
+    case ZYDIS_MNEMONIC_IRETD:
+    case ZYDIS_MNEMONIC_IRETQ:
+    case ZYDIS_MNEMONIC_LFS:
+    case ZYDIS_MNEMONIC_LGS:
+    case ZYDIS_MNEMONIC_LSS:
+        return false;
+    default:
+        return i->meta.branch_type != ZYDIS_BRANCH_TYPE_FAR;
+    }
+}
+
+/* The instruction at `off` is decoded as the interpreter does it. */
+static bool must_not_run_at(struct dec *d, const uint8_t *page, unsigned off)
+{
+    struct uop u;
+
+    return dec_insn(d, page + off, (unsigned)PAGE_SIZE - off, off, &u) == DEC_OK &&
+           must_not_run(d, &u);
+}
+
+/* Where the instruction behind the one at `off` begins; what is none has one byte. */
+static unsigned behind(const struct dec *d, const uint8_t *page, unsigned off)
+{
+    ZydisDecodedInstruction i;
+    ZyanStatus status =
+        ZydisDecoderDecodeInstruction(&d->decoder, NULL, page + off, (unsigned)PAGE_SIZE - off, &i);
+
+    return off + (ZYAN_SUCCESS(status) ? i.length : 1u);
+}
+
+/*
+ * A page begins somewhere in an instruction, which ends before its 15th byte. Read from each of
+ * these on, all come to the same instructions soon: answers where, or IN_STEP_MOST and more.
+ */
+static unsigned find_step(const struct dec *d, const uint8_t *page)
+{
+    unsigned at[ZYDIS_MAX_INSTRUCTION_LENGTH], most = 0;
+
+    for (unsigned k = 0; k < ZYDIS_MAX_INSTRUCTION_LENGTH; k++)
+        at[k] = k;
+    for (bool differ = true; differ && most < IN_STEP_MOST;) {
+        differ = false;
+        for (unsigned k = 0; k < ZYDIS_MAX_INSTRUCTION_LENGTH; k++)
+            most = at[k] > most ? at[k] : most;
+        for (unsigned k = 0; k < ZYDIS_MAX_INSTRUCTION_LENGTH; k++) {
+            while (at[k] < most)
+                at[k] = behind(d, page, at[k]);
+            differ = differ || at[k] != most;
+        }
+    }
+    return most;
+}
+
+bool scan_code(const struct interp *c, const uint8_t *page, const uint8_t *next, bool in_step,
+               struct scan *out)
+{
+    ZydisDecodedInstruction i;
     struct dec d;
     unsigned off = 0;
     bool has_data = false;
 
     out->traps = 0;
-    if (!is_free_of_them(page, IN_STEP_AFTER))
-        return false;
     dec_init(&d, c);
+    if (!in_step)
+        off = find_step(&d, page);
+    if (off >= IN_STEP_MOST || !is_free_of_them(page, off > IN_STEP_AFTER ? off : IN_STEP_AFTER))
+        return false;
     while (off < PAGE_SIZE) {
-        struct uop u;
+        unsigned left = (unsigned)PAGE_SIZE - off;
+        ZyanStatus status = ZydisDecoderDecodeInstruction(&d.decoder, NULL, page + off, left, &i);
 
-        if (dec_insn(&d, page + off, (unsigned)PAGE_SIZE - off, off, &u) == DEC_NEEDS_MORE) {
+        if (status == ZYDIS_STATUS_NO_MORE_DATA && left < ZYDIS_MAX_INSTRUCTION_LENGTH) {
             if (may_be_one(page + off, page + PAGE_SIZE, next) && !add_trap(out, off))
                 return false;
             break;
         }
-        if (off >= IN_STEP_AFTER)
-            has_data = has_data || d.i.mnemonic == ZYDIS_MNEMONIC_INVALID;
-        if (must_not_run(&d, &u) && (off < IN_STEP_AFTER || !add_trap(out, off)))
+        if (!ZYAN_SUCCESS(status)) {
+            has_data = true;
+            off++;
+            continue;
+        }
+        if (!is_plain(&i) && must_not_run_at(&d, page, off) &&
+            (off < IN_STEP_AFTER || !add_trap(out, off)))
             return false;
-        off += u.len;
+        off += i.length;
     }
     return !has_data || (!out->traps && is_free_of_them(page, PAGE_SIZE - 2));
 }

@@ -70,6 +70,7 @@ void space_forget(struct space *s, struct window_entry *e)
     e->mapped = 0;
     if (is_code(s, page))
         exec_of(s, page)->code = NULL;
+    s->mapped--;
     unmap(s, page);
 }
 
@@ -83,8 +84,10 @@ static void take(struct space *s, struct window_entry *e)
         return;
     if (e->mapped)
         space_forget(s, e);
-    if (!is_code(s, page) && map(s, page, (const void *)(uintptr_t)e->host, prot_of(rights)))
+    if (!is_code(s, page) && map(s, page, (const void *)(uintptr_t)e->host, prot_of(rights))) {
         e->mapped = page | rights;
+        s->mapped++;
+    }
 }
 
 static bool is_used(const struct space *s, unsigned i)
@@ -130,6 +133,7 @@ static void forget(struct space *s, struct space_code *x)
     x->code = NULL;
     if ((e->mapped & PAGE_MASK) == x->page)
         e->mapped = 0;
+    s->mapped--;
     unmap(s, x->page);
 }
 
@@ -175,15 +179,18 @@ static const uint8_t *fetched(const struct interp *c, uint64_t page)
 
 static bool map_code(struct space *s, const struct interp *c, uint64_t page, struct code_page *p)
 {
-    struct scan found;
+    struct scan found = {0};
     uint64_t offset;
 
     if (!p->blocks || p->direct.writes > WRITES_MAX || p->direct.is_refused || stub_owns(page) ||
         mem_share_of(s->mem, hva_from_ptr(p->host), &offset) < 0)
         return false;
-    p->direct.is_refused = !scan_code(c, p->host, fetched(c, page + PAGE_SIZE), &found);
+    if (!p->direct.is_clean)
+        p->direct.is_refused =
+            !scan_code(c, p->host, fetched(c, page + PAGE_SIZE), p->slot[0] != 0, &found);
     if (p->direct.is_refused)
         return false;
+    p->direct.is_clean = !found.traps;
     if (found.traps ? map_copy(s, page, offset, p->host, &found)
                     : stub_map(s->stub, page, offset, PROT_READ | PROT_EXEC)) {
         space_fails(s);
@@ -202,6 +209,7 @@ static bool take_code(struct space *s, const struct interp *c, uint64_t page, st
     if (!map_code(s, c, page, p))
         return false;
     forget(s, exec_of(s, page));
+    s->mapped += e->mapped == 0 || (e->mapped & PAGE_MASK) != page;
     if ((e->mapped & PAGE_MASK) == page)
         e->mapped = 0;
     *exec_of(s, page) = (struct space_code){.page = page, .code = p};
@@ -222,6 +230,15 @@ bool space_take_code(struct space *s, struct interp *c, uint64_t lin)
 }
 
 /* --- all --- */
+
+unsigned space_missing(const struct space *s)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < TLB_ENTRIES; i++)
+        count += is_used(s, i) && !s->window->entry[i].mapped;
+    return count;
+}
 
 void space_fill(struct space *s, struct interp *c)
 {
@@ -250,6 +267,7 @@ void space_empty(struct space *s)
     disown(s);
     memset(s->exec, 0, sizeof s->exec);
     stub_unmap_all(s->stub);
+    s->mapped = s->most_mapped = 0;
     s->is_filled = false;
 }
 

@@ -26,13 +26,14 @@
 /*
  * window:    that it belongs to
  * exec:      by the page's number; code NULL: none
- * rests, credit_ns, not_before_ns: whether it is worth it (direct.c)
+ * mapped, most_mapped: pages, now and at most since judge asked
+ * rests, credit_ns, not_before_ns, since_ns: whether it is worth it (direct.c)
  * is_filled: what the window learns is mapped at once; else all of it by space_fill
  * failed:    the host refused something: it is not used again
  * collides:  the guest has a page where the stub has its own place: not used for this view
  */
 #define SPACE_CODE      4096u
-#define SPACE_CREDIT_NS 2000000 /* of a new one */
+#define SPACE_CREDIT_NS 20000000 /* of a new one */
 
 struct space_code {
     uint64_t page;
@@ -44,9 +45,9 @@ struct space {
     const struct guest_mem *mem;
     struct window *window;
     bool in_use, is_filled, failed, collides;
-    unsigned rests;
+    unsigned rests, mapped, most_mapped;
     int64_t credit_ns;
-    uint64_t used, not_before_ns;
+    uint64_t used, not_before_ns, since_ns;
     struct space_code exec[SPACE_CODE];
 };
 
@@ -68,6 +69,9 @@ void space_empty(struct space *s);
 /* The window has learnt an entry, or forgets it. */
 void space_learn(struct space *s, struct window_entry *e);
 void space_forget(struct space *s, struct window_entry *e);
+
+/* How many pages the window knows that are not mapped. */
+unsigned space_missing(const struct space *s);
 
 /* Maps all that the window and the fetch TLB know already. */
 void space_fill(struct space *s, struct interp *c);
