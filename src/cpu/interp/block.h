@@ -28,8 +28,8 @@ struct block;
 
 /*
  * What a tier that lets code run directly knows of a page. is_mapped: it wants to hear of each
- * write (tier.h, written), and has heard of so many; is_refused: not with these bytes; is_clean: with
- * these, as they are
+ * write (tier.h, written), and has heard of so many; is_refused: not with these bytes; is_clean:
+ * with these, as they are
  */
 struct code_direct {
     bool is_mapped, is_refused, is_clean;
