@@ -194,10 +194,9 @@ enum err stub_run(struct stub *s, struct stub_regs *r, uint8_t fx[512], struct s
     if (e)
         return e;
     if (!can_run(r)) {
-        *exit = (struct stub_exit){.why = STUB_FAULT,
-                                   .signal = SIGSEGV,
-                                   .code = SI_KERNEL,
-                                   .selectors = {0, SEL_CODE, SEL_DATA}};
+        exit->why = STUB_FAULT;
+        exit->signal = SIGSEGV;
+        exit->code = SI_KERNEL;
         return ERR_OK;
     }
     atomic_store(&s->running, true);

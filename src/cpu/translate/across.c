@@ -34,15 +34,6 @@ void across_take(struct compile *k, const struct tier_block *b)
     k->b = &k->across;
 }
 
-/* op r10, [address] */
-static void put_t0(struct compile *k, unsigned op, uint32_t address)
-{
-    emit_form(
-        &k->e,
-        &(struct x_form){
-            .op = (uint8_t)op, .w = true, .reg = HOST_T0, .rm = XRM_ABS, .disp = (int32_t)address});
-}
-
 /* op r10, [base + disp] */
 static void put_t0_on(struct compile *k, unsigned op, unsigned base, int32_t disp)
 {
@@ -123,7 +114,7 @@ void put_across_guard(struct compile *k)
         leave_if(k, half ? NOT_NEGATIVE : NEGATIVE, leave);
     }
     put_fetch_index(k, half);
-    put_t0(k, 0x33, ABS(c->fetch_view[half]));                  /* xor */
+    emit_on(&k->e, 0x33, HOST_T0, ABS(c->fetch_view[half]));    /* xor */
     put_t0_on(k, 0x3b, HOST_T1, (int32_t)ABS(c->fetch[0].tag)); /* cmp */
     leave_if(k, NOT_EQUAL, leave);
     put_t0_on(k, 0x8b, HOST_T1, (int32_t)ABS(c->fetch[0].page)); /* mov */

@@ -72,12 +72,8 @@ void put_base_guard(struct compile *k, unsigned n)
     k->r10_share = NO_SHARE;
     flags_before(k, k->live[n]);
     emit_imm64(&k->e, HOST_T0, s->limit | (uint64_t)s->attr << 32);
-    emit_form(&k->e, &(struct x_form){.op = 0x3b, /* cmp r10, [limit] */
-                                      .w = true,
-                                      .reg = HOST_T0,
-                                      .rm = XRM_ABS,
-                                      .disp = (int32_t)ABS(s->limit)});
-    put_slow_if(k, 5, pair); /* not equal */
+    emit_on(&k->e, 0x3b, HOST_T0, ABS(s->limit)); /* cmp */
+    put_slow_if(k, 5, pair);                      /* not equal */
     if (is_constant(u) || bytes == 1)
         return;
     put_effective(k, u, HOST_T0);

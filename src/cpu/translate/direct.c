@@ -44,10 +44,10 @@
 #define USER_SS 0x2bu
 
 /*
- * hot: the view whose code ran long; turn_ns, turn_icount: when the last turn began; looks:
- * how often it is still asked whether the kernel has come back to user code; resume_at: the
- * translator's until this count; wants: an address that it was to find out about; works: stubs were
- * tried; off: they do not work here, or do no more
+ * hot: the view whose code ran long; turn_icount: when the last turn began, turn_ns: the last one
+ * of the hot view; looks: how often it is still asked whether the kernel has come back to user
+ * code; resume_at: the translator's until this count; wants: an address that it was to find out
+ * about; works: stubs were tried; off: they do not work here, or do no more
  */
 struct direct {
     struct space space[SPACES];
@@ -125,14 +125,16 @@ static bool rests(const struct translate *t)
 void direct_turn(struct interp *c)
 {
     struct direct *d = translate_of(c)->direct;
-    uint64_t now = host_ns();
 
     if (c->cpl == 3 && c->icount - d->turn_icount >= LONG_RUN)
         d->hot = c->view[0];
-    d->turn_ns = now;
     d->turn_icount = c->icount;
-    if (c->cpl == 3)
-        d->looks = c->view[0] == d->hot && !rests(translate_of(c)) ? LOOKS : 0;
+    if (c->cpl == 3 && c->view[0] == d->hot) {
+        d->turn_ns = host_ns();
+        d->looks = rests(translate_of(c)) ? 0 : LOOKS;
+    } else if (c->cpl == 3) {
+        d->looks = 0;
+    }
     c->look_at = UINT64_MAX;
     if (c->icount < d->resume_at) {
         c->look_at = d->resume_at;

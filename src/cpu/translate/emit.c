@@ -105,20 +105,23 @@ void emit_form(struct emit *e, const struct x_form *f)
     }
 }
 
+void emit_on(struct emit *e, unsigned op, unsigned reg, uint32_t address)
+{
+    emit_form(e, &(struct x_form){.op = (uint8_t)op,
+                                  .w = true,
+                                  .reg = (uint8_t)reg,
+                                  .rm = XRM_ABS,
+                                  .disp = (int32_t)address});
+}
+
 void emit_load(struct emit *e, unsigned reg, uint32_t address)
 {
-    emit_form(
-        e,
-        &(struct x_form){
-            .op = 0x8b, .w = true, .reg = (uint8_t)reg, .rm = XRM_ABS, .disp = (int32_t)address});
+    emit_on(e, 0x8b, reg, address);
 }
 
 void emit_store(struct emit *e, unsigned reg, uint32_t address)
 {
-    emit_form(
-        e,
-        &(struct x_form){
-            .op = 0x89, .w = true, .reg = (uint8_t)reg, .rm = XRM_ABS, .disp = (int32_t)address});
+    emit_on(e, 0x89, reg, address);
 }
 
 void emit_push_at(struct emit *e, uint32_t address)

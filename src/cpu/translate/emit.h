@@ -52,9 +52,12 @@ void emit_u64(struct emit *e, uint64_t v);
 struct x_form move_form(unsigned to, unsigned from);
 struct x_form lea_form(unsigned to, unsigned base, int32_t disp);
 
-/* Whole instructions; addresses as 32-bit absolute. None touches flags. */
-void emit_load(struct emit *e, unsigned reg, uint32_t address);  /* 64 bits */
-void emit_store(struct emit *e, unsigned reg, uint32_t address); /* 64 bits */
+/* An opcode of 64 bits with a register and what is at a 32-bit absolute address. */
+void emit_on(struct emit *e, unsigned op, unsigned reg, uint32_t address);
+
+/* Whole instructions; addresses as 32-bit absolute, operands of 64 bits. None touches flags. */
+void emit_load(struct emit *e, unsigned reg, uint32_t address);
+void emit_store(struct emit *e, unsigned reg, uint32_t address);
 void emit_push_at(struct emit *e, uint32_t address);
 void emit_pop_at(struct emit *e, uint32_t address);
 void emit_move(struct emit *e, unsigned to, unsigned from);

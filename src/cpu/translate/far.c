@@ -23,11 +23,7 @@ static void put_index(struct compile *k)
 void put_jump_entry(struct compile *k, uint32_t base)
 {
     put_index(k);
-    emit_form(&k->e, &(struct x_form){.op = 0x03, /* add r11, [base] */
-                                      .w = true,
-                                      .reg = HOST_T1,
-                                      .rm = XRM_ABS,
-                                      .disp = (int32_t)base});
+    emit_on(&k->e, 0x03, HOST_T1, base); /* add */
 }
 
 static void add_leave(struct compile *k, uint8_t *from, const struct uop *copy)

@@ -56,10 +56,7 @@ void put_page_out(struct compile *k)
 {
     if (!is_fixed(k))
         return;
-    emit_form(&k->e, &(struct x_form){.op = 0xc7, /* mov qword, sign-extended */
-                                      .w = true,
-                                      .rm = XRM_ABS,
-                                      .disp = (int32_t)ABS(k->t->c.gpr[GPR_PAGE / 8])});
+    emit_on(&k->e, 0xc7, 0, ABS(k->t->c.gpr[GPR_PAGE / 8])); /* mov qword, sign-extended */
     emit_u32(&k->e, (uint32_t)k->page);
 }
 

@@ -25,20 +25,6 @@ struct refused {
     unsigned count;
 };
 
-static struct x_form on_memory(unsigned op, unsigned reg, uint32_t address)
-{
-    return (struct x_form){
-        .op = (uint8_t)op, .w = true, .reg = (uint8_t)reg, .rm = XRM_ABS, .disp = (int32_t)address};
-}
-
-/* op reg, [address] */
-static void put_on_memory(struct compile *k, unsigned op, unsigned reg, uint32_t address)
-{
-    const struct x_form f = on_memory(op, reg, address);
-
-    emit_form(&k->e, &f);
-}
-
 /* r10 less what moves: a register, or a register times 2^scale. r11 is lost. */
 static void put_less(struct compile *k, unsigned guest, unsigned scale)
 {
@@ -61,7 +47,7 @@ static void put_less(struct compile *k, unsigned guest, unsigned scale)
 static void put_room(struct compile *k, const struct share *s)
 {
     emit_imm32(&k->e, HOST_T0, (uint32_t)(PAGE_SIZE - (uint64_t)(s->hi - s->lo)));
-    put_on_memory(k, 0x2b, HOST_T0, ABS(k->t->loop_at)); /* sub */
+    emit_on(&k->e, 0x2b, HOST_T0, ABS(k->t->loop_at)); /* sub */
 }
 
 /* r10: iterations after the first that stay in the page. */
@@ -88,7 +74,7 @@ static void put_less_of(struct compile *k, uint32_t address)
     const struct x_form cmovae = {
         .map = 1, .op = 0x43, .w = true, .reg = HOST_T0, .rm = XRM_ABS, .disp = (int32_t)address};
 
-    put_on_memory(k, 0x3b, HOST_T0, address); /* cmp */
+    emit_on(&k->e, 0x3b, HOST_T0, address); /* cmp */
     emit_form(&k->e, &cmovae);
 }
 
@@ -213,7 +199,7 @@ static void put_budget(struct compile *k, struct refused *r, const struct allowe
     PUT(0x4d, 0x6b, 0xdb, (uint8_t)uop_of(k, k->loop.end)->n); /* imul r11, r11, ... */
     PUT(0x49, 0x0f, 0x7e, 0xc2);                               /* movq r10, mm0 */
     PUT(0x4d, 0x01, 0xda);                                     /* add r10, r11 */
-    put_on_memory(k, 0x3b, HOST_T0, ABS(k->t->c.icount_stop)); /* cmp */
+    emit_on(&k->e, 0x3b, HOST_T0, ABS(k->t->c.icount_stop));   /* cmp */
     r->from[r->count++] = emit_jcc(&k->e, 7);
     PUT(0x49, 0x0f, 0x6e, 0xc2); /* movq mm0, r10 */
 }

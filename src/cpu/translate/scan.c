@@ -61,10 +61,9 @@ static bool saves_state(ZydisMnemonic m)
     }
 }
 
-/* FS and GS: their bases are moved by other means than a selector. */
-static bool is_of_segments(const struct dec *d)
+static bool loads_segment(const ZydisDecodedInstruction *i)
 {
-    switch (d->i.mnemonic) {
+    switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_IRET:
     case ZYDIS_MNEMONIC_IRETD:
     case ZYDIS_MNEMONIC_IRETQ:
@@ -73,17 +72,18 @@ static bool is_of_segments(const struct dec *d)
     case ZYDIS_MNEMONIC_LSS:
         return true;
     case ZYDIS_MNEMONIC_MOV:
+        return i->opcode == 0x8e;
     case ZYDIS_MNEMONIC_POP:
-        return d->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-               ZydisRegisterGetClass(d->op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
-    case ZYDIS_MNEMONIC_RDFSBASE:
-    case ZYDIS_MNEMONIC_RDGSBASE:
-    case ZYDIS_MNEMONIC_WRFSBASE:
-    case ZYDIS_MNEMONIC_WRGSBASE:
-        return !(d->c->s.cr4 & CR4_FSGSBASE);
+        return i->opcode_map != ZYDIS_OPCODE_MAP_DEFAULT;
     default:
-        return d->i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+        return i->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
     }
+}
+
+/* RDFSBASE and its kin, which the host may allow where the guest does not. */
+static bool is_of_bases(const struct dec *d)
+{
+    return d->i.meta.isa_ext == ZYDIS_ISA_EXT_RDWRFSGS && !(d->c->s.cr4 & CR4_FSGSBASE);
 }
 
 /*
@@ -181,8 +181,8 @@ static bool add_trap(struct scan *s, unsigned off)
 
 static bool must_not_run(const struct dec *d, const struct uop *u)
 {
-    return tells_of_the_host(d->i.mnemonic) || saves_state(d->i.mnemonic) || is_of_segments(d) ||
-           is_new_to_it(d, u);
+    return tells_of_the_host(d->i.mnemonic) || saves_state(d->i.mnemonic) || loads_segment(&d->i) ||
+           is_of_bases(d) || is_new_to_it(d, u);
 }
 
 /* Most instructions need no second look: of the oldest sets, and none of those above. */
@@ -193,23 +193,7 @@ static bool is_plain(const ZydisDecodedInstruction *i)
     if (set != ZYDIS_ISA_EXT_BASE && set != ZYDIS_ISA_EXT_LONGMODE && set != ZYDIS_ISA_EXT_SSE &&
         set != ZYDIS_ISA_EXT_SSE2)
         return false;
-    if (tells_of_the_host(i->mnemonic) || saves_state(i->mnemonic))
-        return false;
-    switch (i->mnemonic) {
-    case ZYDIS_MNEMONIC_MOV:
-        return i->opcode != 0x8e;
-    case ZYDIS_MNEMONIC_POP:
-        return i->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT;
-    case ZYDIS_MNEMONIC_IRET:
-    case ZYDIS_MNEMONIC_IRETD:
-    case ZYDIS_MNEMONIC_IRETQ:
-    case ZYDIS_MNEMONIC_LFS:
-    case ZYDIS_MNEMONIC_LGS:
-    case ZYDIS_MNEMONIC_LSS:
-        return false;
-    default:
-        return i->meta.branch_type != ZYDIS_BRANCH_TYPE_FAR;
-    }
+    return !tells_of_the_host(i->mnemonic) && !saves_state(i->mnemonic) && !loads_segment(i);
 }
 
 /* The instruction at `off` is decoded as the interpreter does it. */

@@ -58,11 +58,6 @@ static bool map(struct space *s, uint64_t page, const void *host, unsigned prot)
 
 /* --- data --- */
 
-static unsigned prot_of(uint64_t mapped)
-{
-    return (mapped & MAPPED_READ ? PROT_READ : 0) | (mapped & MAPPED_WRITE ? PROT_WRITE : 0);
-}
-
 void space_forget(struct space *s, struct window_entry *e)
 {
     uint64_t page = e->mapped & PAGE_MASK;
@@ -78,13 +73,15 @@ void space_forget(struct space *s, struct window_entry *e)
 static void take(struct space *s, struct window_entry *e)
 {
     uint64_t page = e->read_tag;
-    uint64_t rights = MAPPED_READ | (e->write_tag == page ? MAPPED_WRITE : 0);
+    bool writes = e->write_tag == page;
+    uint64_t rights = MAPPED_READ | (writes ? MAPPED_WRITE : 0);
+    unsigned prot = PROT_READ | (writes ? PROT_WRITE : 0);
 
     if (e->mapped == (page | rights))
         return;
     if (e->mapped)
         space_forget(s, e);
-    if (!is_code(s, page) && map(s, page, (const void *)(uintptr_t)e->host, prot_of(rights))) {
+    if (!is_code(s, page) && map(s, page, (const void *)(uintptr_t)e->host, prot)) {
         e->mapped = page | rights;
         s->mapped++;
     }

@@ -21,7 +21,14 @@
 /* What is in window_entry.mapped beside the page. */
 #define MAPPED_READ  1u
 #define MAPPED_WRITE 2u
-#define MAPPED_PROT  (MAPPED_READ | MAPPED_WRITE)
+
+#define SPACE_CODE      4096u    /* pages of code at most */
+#define SPACE_CREDIT_NS 20000000 /* of a new one */
+
+struct space_code {
+    uint64_t page;
+    const struct code_page *code;
+};
 
 /*
  * window:    that it belongs to
@@ -32,14 +39,6 @@
  * failed:    the host refused something: it is not used again
  * collides:  the guest has a page where the stub has its own place: not used for this view
  */
-#define SPACE_CODE      4096u
-#define SPACE_CREDIT_NS 20000000 /* of a new one */
-
-struct space_code {
-    uint64_t page;
-    const struct code_page *code;
-};
-
 struct space {
     struct stub *stub;
     const struct guest_mem *mem;

@@ -7,16 +7,6 @@
 
 #define PUT(...) EMIT(&k->e, __VA_ARGS__)
 
-/* 64 bits: as put_abs. */
-static void put_abs64(struct compile *k, unsigned op, unsigned reg, uint32_t address)
-{
-    emit_form(&k->e, &(struct x_form){.op = (uint8_t)op,
-                                      .w = true,
-                                      .reg = (uint8_t)reg,
-                                      .rm = XRM_ABS,
-                                      .disp = (int32_t)address});
-}
-
 /* By the handler, if a bit of CR4 is 1 (is_set) or 0. */
 static const struct uop *put_cr4_guard(struct compile *k, unsigned n, uint32_t bit, bool is_set)
 {
@@ -48,16 +38,16 @@ static bool put_rdtsc(struct compile *k, unsigned n, bool and_aux)
     if (!t->tsc.mul)
         return false;
     pair = put_cr4_guard(k, n, CR4_TSD, true);
-    PUT(0x0f, 0x31);                              /* rdtsc */
-    PUT(0x48, 0xc1, 0xe2, 32);                    /* shl rdx, 32 */
-    PUT(0x48, 0x09, 0xd0);                        /* or rax, rdx */
-    put_abs64(k, 0x2b, X_RAX, ABS(t->tsc.start)); /* sub rax, [start] */
-    put_slow_if(k, 2, pair);                      /* below: never divide what does not fit */
+    PUT(0x0f, 0x31);                                /* rdtsc */
+    PUT(0x48, 0xc1, 0xe2, 32);                      /* shl rdx, 32 */
+    PUT(0x48, 0x09, 0xd0);                          /* or rax, rdx */
+    emit_on(&k->e, 0x2b, X_RAX, ABS(t->tsc.start)); /* sub rax, [start] */
+    put_slow_if(k, 2, pair);                        /* below: never divide what does not fit */
     if (t->tsc.div != 1) {
-        put_abs64(k, 0xf7, 4, ABS(t->tsc.mul)); /* mul qword [mul] */
-        put_abs64(k, 0xf7, 6, ABS(t->tsc.div)); /* div qword [div] */
+        emit_on(&k->e, 0xf7, 4, ABS(t->tsc.mul)); /* mul qword [mul] */
+        emit_on(&k->e, 0xf7, 6, ABS(t->tsc.div)); /* div qword [div] */
     }
-    put_abs64(k, 0x03, X_RAX, ABS(t->c.s.tsc_adjust)); /* add rax, [tsc_adjust] */
+    emit_on(&k->e, 0x03, X_RAX, ABS(t->c.s.tsc_adjust)); /* add rax, [tsc_adjust] */
     emit_move(&k->e, X_RDX, X_RAX);
     PUT(0x48, 0xc1, 0xea, 32); /* shr rdx, 32 */
     PUT(0x89, 0xc0);           /* mov eax, eax */

@@ -38,12 +38,8 @@ static void put_window_in(struct emit *e, struct translate *t)
 {
     uint8_t *same;
 
-    PUT(0xf3, 0x48, 0x0f, 0xae, 0xc8); /* rdgsbase rax */
-    emit_form(e, &(struct x_form){.op = 0x3b,
-                                  .w = true,
-                                  .reg = X_RAX,
-                                  .rm = XRM_ABS,
-                                  .disp = (int32_t)ABS(t->window_base)});
+    PUT(0xf3, 0x48, 0x0f, 0xae, 0xc8);            /* rdgsbase rax */
+    emit_on(e, 0x3b, X_RAX, ABS(t->window_base)); /* cmp */
     same = emit_jcc(e, 4);
     emit_load(e, X_RAX, ABS(t->window_base));
     put_window(e, X_RAX);

@@ -34,11 +34,7 @@ void put_poll_compare(struct compile *k)
     static const uint8_t take[] = {0x49, 0x0f, 0x7e, 0xc3}; /* movq r11, mm0 */
 
     emit_bytes(&k->e, take, sizeof take);
-    emit_form(&k->e, &(struct x_form){.op = 0x3b,
-                                      .w = true,
-                                      .reg = HOST_T1,
-                                      .rm = XRM_ABS,
-                                      .disp = (int32_t)ABS(k->t->c.icount_stop)});
+    emit_on(&k->e, 0x3b, HOST_T1, ABS(k->t->c.icount_stop)); /* cmp */
 }
 
 uint8_t *put_poll(struct compile *k)
