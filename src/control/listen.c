@@ -47,6 +47,11 @@ bool listener_is_stale(const char *path)
     return !listener_answers(path) && errno == ECONNREFUSED;
 }
 
+static int open_spare(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static enum err bind_path(struct listener *l)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -65,6 +70,9 @@ static enum err bind_path(struct listener *l)
         l->replaced = true;
     }
     l->is_bound = true;
+    l->spare = open_spare();
+    if (l->spare < 0)
+        return err_errno(ERR_IO, "cannot open /dev/null");
     /* The folder is closed to others already. */
     if (chmod(l->path, 0600) || listen(l->fd, BACKLOG))
         return err_errno(ERR_IO, "cannot listen on %s", l->path);
@@ -78,7 +86,7 @@ enum err listener_open(struct listener *l, const char *path)
     enum err err;
     int dir_fd;
 
-    *l = (struct listener){.fd = -1};
+    *l = LISTENER_NONE;
     snprintf(l->path, sizeof(l->path), "%s", path);
     snprintf(dir, sizeof(dir), "%s", path);
     slash = strrchr(dir, '/');
@@ -97,6 +105,26 @@ enum err listener_open(struct listener *l, const char *path)
     return err;
 }
 
+static int accept_next(const struct listener *l)
+{
+    return accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+/* One that stays in the queue would wake who polls again and again. */
+int listener_accept(struct listener *l)
+{
+    int fd = accept_next(l);
+
+    if (fd >= 0 || (errno != EMFILE && errno != ENFILE) || l->spare < 0)
+        return fd;
+    close(l->spare);
+    fd = accept_next(l);
+    if (fd >= 0)
+        close(fd);
+    l->spare = open_spare();
+    return -1;
+}
+
 void listener_unlink(struct listener *l)
 {
     if (l->is_bound)
@@ -109,5 +137,7 @@ void listener_close(struct listener *l)
     listener_unlink(l);
     if (l->fd >= 0)
         close(l->fd);
-    *l = (struct listener){.fd = -1};
+    if (l->spare >= 0)
+        close(l->spare);
+    *l = LISTENER_NONE;
 }

@@ -11,18 +11,29 @@
 #include "base/err.h"
 #include "control/paths.h"
 
-/* fd -1: not open. replaced: the socket of an owner that died without a goodbye was there. */
+/*
+ * fd -1: not open. spare: a descriptor to be given up where there are no more. replaced: the socket
+ * of an owner that died without a goodbye was there.
+ */
 struct listener {
-    int fd;
+    int fd, spare;
     char path[SOCKET_PATH_MAX];
     bool is_bound, replaced;
 };
+
+#define LISTENER_NONE ((struct listener){.fd = -1, .spare = -1})
 
 /*
  * Mode 0600, non-blocking; the path's folder exists and is our own. ERR_BUSY: somebody listens
  * there.
  */
 enum err listener_open(struct listener *listener, const char *path) MUST_USE;
+
+/*
+ * The connection of the next who waits, non-blocking; -1: nobody waits, or this process has no
+ * descriptor for it, and it has ended.
+ */
+int listener_accept(struct listener *listener);
 
 /* Removes the name, so that another may take it; who is connected stays so. */
 void listener_unlink(struct listener *listener);

@@ -250,7 +250,7 @@ static void client_read(struct qmp_server *server, struct qmp_client *c)
 
 static void accept_client(struct qmp_server *server)
 {
-    int fd = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = listener_accept(&server->listener);
 
     if (fd < 0)
         return;
@@ -310,7 +310,7 @@ enum err qmp_server_create(struct qmp_server **out, struct vm *vm)
     if (!server)
         return err_new(ERR_NOMEM, "no memory for the control socket");
     server->vm = vm;
-    server->listener.fd = -1;
+    server->listener = LISTENER_NONE;
     for (size_t i = 0; i < QMP_CLIENTS_MAX; i++)
         server->clients[i].fd = -1;
     err = qmp_balloon_init(&server->balloon);

@@ -115,7 +115,7 @@ static void take(void *arg, const json_t *message)
 
 static void accept_one(struct manager *m)
 {
-    int fd = accept4(m->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = listener_accept(&m->listener);
 
     if (fd < 0)
         return;
@@ -190,7 +190,7 @@ enum err manager_create(struct manager **out, const struct manager_config *confi
     if (!m)
         return err_new(ERR_NOMEM, "no memory for the manager");
     m->config = *config;
-    m->listener.fd = -1;
+    m->listener = LISTENER_NONE;
     for (size_t i = 0; i < RECORDS_MAX; i++)
         m->record[i].link.fd = -1;
     pool_init(&m->pool, &pool);
