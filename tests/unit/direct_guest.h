@@ -8,6 +8,11 @@
 #ifndef UMBRA_TESTS_DIRECT_GUEST_H
 #define UMBRA_TESTS_DIRECT_GUEST_H
 
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #include "mem/mem.h"
 
 #define mem_create mem_create_shareable
@@ -137,6 +142,36 @@ static inline void start_at(struct guest *g, const uint8_t *code, const uint8_t 
     g->s.gpr[R15] = spin;
     g->s.halted = false;
     g->vcpu->ops->set_state(g->vcpu, &g->s);
+}
+
+/* Ends the stubs of this process that are there, and says how many. */
+static inline unsigned end_stubs(void)
+{
+    DIR *proc = opendir("/proc");
+    struct dirent *entry;
+    unsigned ended = 0;
+
+    assert_non_null(proc);
+    while ((entry = readdir(proc))) {
+        char path[300], name[64] = "";
+        int pid = atoi(entry->d_name), parent = 0;
+        FILE *stat;
+
+        if (!pid)
+            continue;
+        (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        stat = fopen(path, "re");
+        if (!stat)
+            continue;
+        if (fscanf(stat, "%*d (%63[^)]) %*c %d", name, &parent) == 2 && parent == getpid() &&
+            !strcmp(name, "umbra-stub")) {
+            assert_int_equal(kill(pid, SIGKILL), 0);
+            ended++;
+        }
+        fclose(stat);
+    }
+    closedir(proc);
+    return ended;
 }
 
 /* To the HLT of the handler of an exception. */

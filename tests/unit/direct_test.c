@@ -3,11 +3,9 @@
  * User code that runs directly does what the interpreter does: its results, its exceptions, and the
  * first look at what has changed under it.
  */
-#include "direct_guest.h"
+#include "direct_same.h"
 
-#include <dirent.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -15,50 +13,6 @@
 #include "cpu/direct/stub.h"
 
 /* --- the same end as the interpreter's --- */
-
-#define FX_END 416
-
-/* Not pointers to the last x87 instruction, nor the mask of MXCSR, which is a constant. */
-static bool is_compared(unsigned offset)
-{
-    return offset < 6 || (offset >= 24 && offset < 28) || offset >= 32;
-}
-
-/* Where the stack of the handler has rip and rflags, below that an error code. */
-static void same_end(const uint8_t *code, const uint8_t *end, const char *name)
-{
-    struct guest d, i;
-
-    direct_open(&d, "translate");
-    direct_open(&i, "interp");
-    start_at(&d, code, end, SPIN);
-    start_at(&i, code, end, SPIN_NONE);
-    run_to_halt(&d);
-    run_to_halt(&i);
-    if (!direct_runs(&d))
-        fail_msg("%s: nothing ran directly", name);
-    for (unsigned n = 0; n < 16; n++)
-        if (d.s.gpr[n] != i.s.gpr[n])
-            fail_msg("%s: register %u is %lx, not %lx", name, n, (unsigned long)d.s.gpr[n],
-                     (unsigned long)i.s.gpr[n]);
-    for (unsigned n = 1; n <= 6; n++)
-        if (get64(&d, KSTACK - 8 * n) != get64(&i, KSTACK - 8 * n))
-            fail_msg("%s: word %u of the stack is %lx, not %lx", name, n,
-                     (unsigned long)get64(&d, KSTACK - 8 * n),
-                     (unsigned long)get64(&i, KSTACK - 8 * n));
-    assert_int_equal(d.s.rip, i.s.rip);
-    assert_int_equal(d.s.dr[6], i.s.dr[6]);
-    for (unsigned n = 0; n < FX_END; n++)
-        if (is_compared(n) && d.s.fpu[n] != i.s.fpu[n])
-            fail_msg("%s: byte %u of the FXSAVE image is %x, not %x", name, n, d.s.fpu[n],
-                     i.s.fpu[n]);
-    for (uint64_t at = 0; at < 16 * PAGE_SIZE; at += 8)
-        assert_int_equal(get64(&d, DATA + at), get64(&i, DATA + at));
-    guest_close(&d);
-    guest_close(&i);
-}
-
-#define SAME(name, text) GUEST(name, 64, LONG "mov $0, %r14d\n mov $0, %r15d\n" text "\n" END)
 
 SAME(integers, "mov $0x123456789abcdef, %rax\n mov $77, %ecx\n mul %rcx\n mov %rdx, %rbp\n"
                "std\n lea -1(%rax), %r8\n bswap %r8\n pushf\n pop %r9\n and $0x400cd5, %r9d\n"
@@ -105,17 +59,9 @@ SAME(restored, "fxsave64 0x200200\n movl $0x5f80, 0x200218\n fxrstor64 0x200200"
 SAME(read_bytes, "mov $0x200000, %esi\n lea 0x1000(%rsi), %edi\n mov $0x3000, %ecx\n"
                  "movq $0x5566, (%rsi)\n rep movsb");
 
-#define ONE(name)                                                                                  \
-    {                                                                                              \
-#name, name, name##_end                                                                    \
-    }
-
 static void ends_as_if_interpreted(void **state)
 {
-    static const struct {
-        const char *name;
-        const uint8_t *code, *end;
-    } all[] = {
+    static const struct same all[] = {
         ONE(integers),
         ONE(vectors),
         ONE(old_floats),
@@ -147,8 +93,7 @@ static void ends_as_if_interpreted(void **state)
     };
     (void)state;
 
-    for (unsigned n = 0; n < sizeof all / sizeof *all; n++)
-        same_end(all[n].code, all[n].end, all[n].name);
+    all_same(all, sizeof all / sizeof *all);
 }
 
 /* --- what changes under it --- */
@@ -399,43 +344,19 @@ static void interrupts_are_taken(void **state)
     guest_close(&g);
 }
 
-/* Ends the stubs that are there, if one is at work. */
-static void end_stubs(struct outside *o)
+/* If one is at work. */
+static void end_one(struct outside *o)
 {
-    struct dirent *entry;
-    DIR *proc;
-
-    if (direct_runs(o->g) < 3) {
+    if (direct_runs(o->g) < 3)
         kick(o);
-        return;
-    }
-    proc = opendir("/proc");
-    assert_non_null(proc);
-    while ((entry = readdir(proc))) {
-        char path[300], name[64] = "";
-        int pid = atoi(entry->d_name), parent = 0;
-        FILE *stat;
-
-        if (!pid)
-            continue;
-        (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
-        stat = fopen(path, "re");
-        if (!stat)
-            continue;
-        if (fscanf(stat, "%*d (%63[^)]) %*c %d", name, &parent) == 2 && parent == getpid() &&
-            !strcmp(name, "umbra-stub")) {
-            assert_int_equal(kill(pid, SIGKILL), 0);
-            o->acts++;
-        }
-        fclose(stat);
-    }
-    closedir(proc);
+    else
+        o->acts += end_stubs();
 }
 
 static void its_end_from_outside_is_an_error(void **state)
 {
     struct guest g;
-    struct outside o = {.g = &g, .act = end_stubs};
+    struct outside o = {.g = &g, .act = end_one};
     enum engine_exit exit;
     pthread_t thread;
     (void)state;

@@ -2,6 +2,10 @@
 /* A stub as a process: kicks, signals and death from outside, and what lies in its memory. */
 #include "stub_rig.h"
 
+#include <sys/personality.h>
+
+#include "cpu/direct/stub_private.h"
+
 static void *kicker(void *arg)
 {
     struct rig *rig = arg;
@@ -143,16 +147,53 @@ static void killed(void **state)
     assert_int_equal(stub_run(rig->stub, &rig->r, rig->fx, &rig->exit), ERR_IO);
 }
 
-/* While it is stopped. */
+/* While it is stopped, also where it had all registers already: nothing is lost. */
 static void killed_between(void **state)
 {
     struct rig *rig = rig_of(state);
+    pthread_t thread;
 
-    CODE_IS(rig, 0x0f, 0x0b);
+    CODE_IS(rig, 0x48, 0xff, 0x03, 0xeb, 0xfb);
+    rig->r.gpr[RBX] = DATA;
+    assert_int_equal(pthread_create(&thread, NULL, kicker, rig), 0);
     RUNS(rig);
+    pthread_join(thread, NULL);
     kill(stub_pid(rig->stub), SIGKILL);
     assert_int_equal(stub_run(rig->stub, &rig->r, rig->fx, &rig->exit), ERR_IO);
     assert_non_null(strstr(err_text(), "signal 9"));
+    assert_false(rig->exit.has_begun);
+}
+
+/* Its own code may fault when guest code has taken rights away: an error, not a loop. */
+static void list_out_of_reach(void **state)
+{
+    struct rig *rig = rig_of(state);
+
+    stub_batch_clear(rig->stub, STUB_LIST, STUB_LIST + PAGE);
+    CODE_IS(rig, 0x0f, 0x0b);
+    RUNS(rig);
+    assert_int_equal(stub_unmap(rig->stub, DATA, PAGE), ERR_OK);
+    rig->r.rip = CODE;
+    assert_int_equal(stub_run(rig->stub, &rig->r, rig->fx, &rig->exit), ERR_INTERNAL);
+    assert_non_null(strstr(err_text(), "cannot map memory"));
+    assert_false(rig->exit.has_begun);
+}
+
+/* A page to read is not to be executed, whoever has started us. */
+static void reading_is_not_executing(void **state)
+{
+    struct rig *rig = rig_of(state);
+    int before = personality(0xffffffff);
+    struct stub *other;
+
+    assert_true(personality((unsigned)before | READ_IMPLIES_EXEC) >= 0);
+    assert_int_equal(stub_create(&other, rig->fd), ERR_OK);
+    assert_true(personality((unsigned)before) >= 0);
+    assert_int_equal(stub_map(other, CODE, 0, PROT_READ), ERR_OK);
+    CODE_IS(rig, 0x0f, 0x0b);
+    assert_int_equal(stub_run(other, &rig->r, rig->fx, &rig->exit), ERR_OK);
+    fault(rig, SIGSEGV, SEGV_ACCERR, CODE);
+    stub_destroy(other);
 }
 
 /* Lines of /proc/PID/maps outside the place, apart from the kernel's own page in the upper half. */
@@ -260,9 +301,17 @@ static void two_stubs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(kicks),      TEST(kicks_anywhere),     TEST(signals_from_outside),
-        TEST(killed),     TEST(killed_between),     TEST(nothing_of_ours),
-        TEST(many_pages), TEST(neighbours_are_one), TEST(two_stubs),
+        TEST(kicks),
+        TEST(kicks_anywhere),
+        TEST(signals_from_outside),
+        TEST(killed),
+        TEST(killed_between),
+        TEST(nothing_of_ours),
+        TEST(list_out_of_reach),
+        TEST(reading_is_not_executing),
+        TEST(many_pages),
+        TEST(neighbours_are_one),
+        TEST(two_stubs),
     };
 
     begin();

@@ -36,6 +36,26 @@ static void registers(void **state)
     assert_int_equal(rig->ram[2 * PAGE - 8], 0);
 }
 
+/* ptrace takes RFLAGS.ID, but does not give it. */
+static void id_flag(void **state)
+{
+    struct rig *rig = rig_of(state);
+
+    CODE_IS(rig, 0x9c, 0x58, 0x9d, 0x0f, 0x0b); /* pushf; pop %rax; popf; ud2 */
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t before = i & 1 ? 0x200000 : 0, after = i & 2 ? 0x200000 : 0;
+
+        rig->r.rip = CODE;
+        rig->r.gpr[RSP] = DATA + PAGE - 8;
+        rig->r.rflags = 0x202 | before;
+        memcpy(rig->ram + 2 * PAGE - 8, &(uint64_t){0x202 | after}, 8);
+        RUNS(rig);
+        fault(rig, SIGILL, ILL_ILLOPN, CODE + 3);
+        assert_int_equal(rig->r.gpr[RAX] & 0x200000, before);
+        assert_int_equal(rig->r.rflags & 0x200000, after);
+    }
+}
+
 static void bases(void **state)
 {
     struct rig *rig = rig_of(state);
@@ -327,10 +347,10 @@ static void exceptions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(registers),      TEST(bases),       TEST(selectors), TEST(vectors),
-        TEST(no_old_vectors), TEST(page_faults), TEST(unmapping), TEST(system_calls),
-        TEST(no_restart),     TEST(own_place),   TEST(vsyscall),  TEST(traps),
-        TEST(exceptions),
+        TEST(registers),    TEST(id_flag),        TEST(bases),       TEST(selectors),
+        TEST(vectors),      TEST(no_old_vectors), TEST(page_faults), TEST(unmapping),
+        TEST(system_calls), TEST(no_restart),     TEST(own_place),   TEST(vsyscall),
+        TEST(traps),        TEST(exceptions),
     };
 
     begin();

@@ -67,12 +67,14 @@ enum err stub_ask(struct stub *s, int request, uintptr_t address, void *data, co
     return gone(s);
 }
 
-enum err stub_resume(struct stub *s, int request)
+enum err stub_resume(struct stub *s, int request, bool *has_gone_on)
 {
     enum err e = stub_ask(s, request, 0, NULL, "resume");
 
     if (e)
         return e;
+    if (has_gone_on)
+        *has_gone_on = true;
     return wait_for(s) ? ERR_OK : gone(s);
 }
 

@@ -105,12 +105,11 @@ enum err MUST_USE stub_flush(struct stub *s);
 /*
  * Runs from the registers *r and fx (an image as FXSAVE64 makes; 512 bytes) until something stops
  * it, and leaves the registers there. Of rflags the user's flags are taken and given (CF PF AF ZF
- * SF DF OF NT AC ID; TF is given only), the others stay as they are; ID cannot be given to the
- * stub, only its change is told. What the host's kernel would not take (a base of fs or gs or an
- * rip that is no user address, TF) is answered with STUB_FAULT, SIGSEGV, SI_KERNEL, and nothing
- * executed. Errors leave *r and fx as they were: ERR_NOMEM: too many mappings (vm.max_map_count),
- * after which stub_unmap_all starts afresh; ERR_IO: the process is gone, and only stub_destroy
- * helps.
+ * SF DF OF NT AC ID; TF is given only), the others stay as they are. What the host's kernel would
+ * not take (a base of fs or gs or an rip that is no user address, TF) is answered with STUB_FAULT,
+ * SIGSEGV, SI_KERNEL, and nothing executed. Errors leave *r and fx as they were: ERR_NOMEM: too
+ * many mappings (vm.max_map_count), after which stub_unmap_all starts afresh; ERR_IO: the process
+ * is gone, and only stub_destroy helps; ERR_INTERNAL: it does not do what it is told, likewise.
  */
 enum err MUST_USE stub_run(struct stub *s, struct stub_regs *r, uint8_t fx[512],
                            struct stub_exit *exit);

@@ -5,11 +5,13 @@
  *
  * rbx = the first call, r12 = behind the last one, r8 = descriptor, r10 = flags of mmap.
  * At the stop rbx = r12, or the call that failed, with its answer in rax.
+ *
+ * From stub_batch_flags on: takes the flags that rsp points to, as ptrace cannot give all of them.
  */
     .section .rodata
     .balign 16
-    .globl stub_batch_code, stub_batch_stop, stub_batch_end
-    .hidden stub_batch_code, stub_batch_stop, stub_batch_end
+    .globl stub_batch_code, stub_batch_stop, stub_batch_flags, stub_batch_end
+    .hidden stub_batch_code, stub_batch_stop, stub_batch_flags, stub_batch_end
 stub_batch_code:
     movq (%rbx), %rax
     movq 8(%rbx), %rdi
@@ -24,6 +26,9 @@ stub_batch_code:
     jb stub_batch_code
 stub_batch_stop:
     int3
+stub_batch_flags:
+    popfq
+    jmp stub_batch_stop
 stub_batch_end:
 
     .section .note.GNU-stack, "", @progbits

@@ -102,23 +102,55 @@ static enum err failed_call(const struct stub_call *call, int error)
                      (unsigned long long)call->address);
 }
 
-/* Until its INT3. Signals from outside wait for the run that follows, as a kick. */
+/*
+ * A signal that is not of the INT3. From outside: it waits for the run that follows, as a kick.
+ * From the code itself: it cannot do its work, say because guest code has taken all rights to
+ * memory away (WRPKRU).
+ */
+static enum err look_at_signal(struct stub *s)
+{
+    int signal = WSTOPSIG(s->status);
+    siginfo_t info;
+    enum err e = stub_ask(s, PTRACE_GETSIGINFO, 0, &info, "ask for the signal of");
+
+    if (e)
+        return e;
+    if (info.si_code > 0 && signal == SIGSYS)
+        return err_new(ERR_INTERNAL, "the process that runs guest code may not map memory");
+    if (info.si_code > 0)
+        return err_new(ERR_INTERNAL,
+                       "the process that runs guest code cannot map memory: signal %d (%s)", signal,
+                       strsignal(signal));
+    if (signal != SIGUSR1)
+        atomic_store(&s->kicked, true);
+    return ERR_OK;
+}
+
+/* From regs->rip until its INT3. */
 static enum err run_code(struct stub *s, struct user_regs_struct *regs)
 {
     const uint64_t stopped = STUB_PLACE + (uint64_t)(stub_batch_stop + 1 - stub_batch_code);
+    enum err e;
 
-    for (;;) {
-        enum err e = stub_resume(s, PTRACE_CONT);
+    s->set_valid = false;
+    regs->orig_rax = ~0ULL;
+    regs->eflags = 0x202;
+    regs->cs = 0x33;
+    regs->ss = 0x2b;
+    e = stub_ask(s, PTRACE_SETREGS, 0, regs, "set the registers of");
+    while (!e) {
+        e = stub_resume(s, PTRACE_CONT, NULL);
 
         if (!e)
             e = stub_ask(s, PTRACE_GETREGS, 0, regs, "read the registers of");
-        if (e || regs->rip == stopped)
-            return e;
-        if (WSTOPSIG(s->status) == SIGSYS)
-            return err_new(ERR_INTERNAL, "the process that runs guest code may not map memory");
-        if (WSTOPSIG(s->status) != SIGUSR1)
-            atomic_store(&s->kicked, true);
+        if (!e && regs->rip == stopped)
+            break;
+        if (!e)
+            e = look_at_signal(s);
     }
+    if (!e)
+        s->set.eflags = regs->eflags;
+    return e;
 }
 
 static enum err run_list(struct stub *s)
@@ -129,15 +161,9 @@ static enum err run_list(struct stub *s)
         .r12 = STUB_LIST + s->calls * sizeof(struct stub_call),
         .r8 = STUB_RAM_FD,
         .r10 = MAP_FIXED | (s->copies ? MAP_PRIVATE : MAP_SHARED),
-        .orig_rax = ~0ULL,
-        .eflags = 0x202,
-        .cs = 0x33,
-        .ss = 0x2b,
     };
-    enum err e = stub_ask(s, PTRACE_SETREGS, 0, &regs, "set the registers of");
+    enum err e = run_code(s, &regs);
 
-    if (!e)
-        e = run_code(s, &regs);
     if (e || regs.rbx == regs.r12)
         return e;
     invariant(regs.rbx >= STUB_LIST && regs.rbx < regs.r12);
@@ -145,11 +171,25 @@ static enum err run_list(struct stub *s)
                        -(int)regs.rax);
 }
 
+enum err stub_batch_set_flags(struct stub *s, uint64_t flags)
+{
+    struct user_regs_struct regs = {
+        .rip = STUB_PLACE + (uint64_t)(stub_batch_flags - stub_batch_code),
+        .rsp = STUB_LIST,
+    };
+    enum err e;
+
+    invariant(!s->calls);
+    memcpy(s->place->calls, &flags, sizeof flags);
+    e = run_code(s, &regs);
+    memset(s->place->calls, 0, sizeof flags);
+    return e;
+}
+
 enum err stub_batch_run(struct stub *s)
 {
     enum err e = ERR_OK;
 
-    s->set_valid = false;
     if (s->empty_xstate) {
         struct iovec state = {.iov_base = s->xstate, .iov_len = s->xstate_bytes};
 

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/rseq.h>
@@ -26,7 +27,8 @@
 
 #include "cpu/direct/stub_private.h"
 
-#define RSEQ_BYTES 32 /* the least that the C library registers */
+#define RSEQ_BYTES      32 /* the least that the C library registers */
+#define ASK_PERSONALITY 0xffffffffUL
 
 static bool default_signals(void)
 {
@@ -55,6 +57,15 @@ static bool leave_rseq(void)
         if (!syscall(SYS_rseq, area, bytes, RSEQ_FLAG_UNREGISTER, RSEQ_SIG))
             return true;
     return errno == ENOSYS;
+}
+
+/* Some programs ask for it that no page shall be readable and not executable. */
+static bool keep_rights(void)
+{
+    long now = syscall(SYS_personality, ASK_PERSONALITY);
+
+    return now >= 0 && (!(now & READ_IMPLIES_EXEC) ||
+                        syscall(SYS_personality, now & ~(long)READ_IMPLIES_EXEC) >= 0);
 }
 
 static bool map_place(int fd)
@@ -106,6 +117,7 @@ void stub_child(struct stub_place *place, int place_fd, int ram_fd, pid_t parent
     begin(birth, STUB_STEP_SIGNALS, default_signals());
     begin(birth, STUB_STEP_PARENT, end_with(parent));
     begin(birth, STUB_STEP_RSEQ, leave_rseq());
+    begin(birth, STUB_STEP_RIGHTS, keep_rights());
     begin(birth, STUB_STEP_PLACE, map_place(place_fd));
     begin(birth, STUB_STEP_FILES, keep_only(ram_fd));
     begin(birth, STUB_STEP_NAME, !prctl(PR_SET_NAME, "umbra-stub"));

@@ -63,14 +63,15 @@ struct stub {
     size_t xstate_bytes;
 };
 
-/* The code of the list: begin, the INT3 that ends it, end. */
-extern const uint8_t stub_batch_code[], stub_batch_stop[], stub_batch_end[];
+/* The code of the list: begin, the INT3 that ends it, where it takes flags instead, end. */
+extern const uint8_t stub_batch_code[], stub_batch_stop[], stub_batch_flags[], stub_batch_end[];
 
 /* What a new process does, in order: the X-macro gives the constant and the text of its failure. */
 #define STUB_STEPS(X)                                                                              \
     X(SIGNALS, "its signals")                                                                      \
     X(PARENT, "to end with its parent")                                                            \
     X(RSEQ, "to leave restartable sequences")                                                      \
+    X(RIGHTS, "to read memory without executing it")                                               \
     X(PLACE, "to map its own place (vm.mmap_min_addr above 65536?)")                               \
     X(FILES, "to close its files")                                                                 \
     X(NAME, "its name")                                                                            \
@@ -90,11 +91,17 @@ _Noreturn void stub_child(struct stub_place *place, int place_fd, int ram_fd, pi
 enum err MUST_USE stub_ask(struct stub *s, int request, uintptr_t address, void *data,
                            const char *what);
 
-/* Lets the process go on as `request` says and waits until it stops: s->status. */
-enum err MUST_USE stub_resume(struct stub *s, int request);
+/*
+ * Lets the process go on as `request` says and waits until it stops: s->status. has_gone_on, unless
+ * NULL, becomes true when it does, also where it ends then.
+ */
+enum err MUST_USE stub_resume(struct stub *s, int request, bool *has_gone_on);
 
 /* Empties the extended state and carries out the list. */
 enum err MUST_USE stub_batch_run(struct stub *s);
+
+/* Gives the process these flags, with ID. Nothing is queued. */
+enum err MUST_USE stub_batch_set_flags(struct stub *s, uint64_t flags);
 
 /* Queues the end of everything in [from, to), without a look at who owns it. */
 void stub_batch_clear(struct stub *s, uint64_t from, uint64_t to);

@@ -18,7 +18,7 @@
 
 #define FLAG_TF UINT64_C(0x100)
 #define FLAG_ID UINT64_C(0x200000)
-/* CF PF AF ZF SF DF OF NT AC: what ptrace gives and takes. */
+/* CF PF AF ZF SF DF OF NT AC: what ptrace gives and takes; ID it takes only. */
 #define FLAGS_USER  UINT64_C(0x44cd5)
 #define FLAGS_FIXED UINT64_C(0x202)
 #define SEL_CODE    0x33
@@ -54,7 +54,7 @@ static enum err give(struct stub *s, const struct stub_regs *r, const uint8_t fx
         .r14 = g[14],
         .r15 = g[15],
         .rip = r->rip,
-        .eflags = (r->rflags & FLAGS_USER) | FLAGS_FIXED | (s->set.eflags & FLAG_ID),
+        .eflags = (r->rflags & (FLAGS_USER | FLAG_ID)) | FLAGS_FIXED,
         .orig_rax = ~0ULL, /* no system call to be restarted */
         .fs_base = r->fs_base,
         .gs_base = r->gs_base,
@@ -114,7 +114,7 @@ static void step_back(struct stub *s, struct user_regs_struct *regs, const struc
 static enum err take(struct stub *s, struct stub_regs *r, uint8_t fx[512], struct stub_exit *exit)
 {
     struct user_regs_struct regs;
-    uint64_t id = s->set.eflags & FLAG_ID;
+    const uint64_t taken = FLAGS_USER | FLAG_TF | FLAG_ID;
     enum err e = stub_ask(s, PTRACE_GETREGS, 0, &regs, "read the registers of");
 
     if (!e)
@@ -131,8 +131,7 @@ static enum err take(struct stub *s, struct stub_regs *r, uint8_t fx[512], struc
         .gpr = {regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi,
                 regs.r8, regs.r9, regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15},
         .rip = regs.rip,
-        .rflags = ((r->rflags & ~(FLAGS_USER | FLAG_TF)) | (regs.eflags & (FLAGS_USER | FLAG_TF))) ^
-                  ((regs.eflags & FLAG_ID) ^ id),
+        .rflags = (r->rflags & ~taken) | (regs.eflags & taken),
         .fs_base = regs.fs_base,
         .gs_base = regs.gs_base,
     };
@@ -160,7 +159,7 @@ static enum err run(struct stub *s, struct stub_exit *exit)
     enum err e;
 
     do {
-        e = stub_resume(s, PTRACE_SYSEMU);
+        e = stub_resume(s, PTRACE_SYSEMU, &exit->has_begun);
         if (e)
             return e;
         exit->signal = WSTOPSIG(s->status);
@@ -199,10 +198,13 @@ enum err stub_run(struct stub *s, struct stub_regs *r, uint8_t fx[512], struct s
         exit->code = SI_KERNEL;
         return ERR_OK;
     }
+    if ((r->rflags ^ s->set.eflags) & FLAG_ID)
+        e = stub_batch_set_flags(s, FLAGS_FIXED | (r->rflags & FLAG_ID));
+    if (e)
+        return e;
     atomic_store(&s->running, true);
     if (!atomic_exchange(&s->kicked, false)) {
         e = give(s, r, fx);
-        exit->has_begun = !e;
         if (!e)
             e = run(s, exit);
         if (!e)

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "cpu/interp/code_cache.h"
 #include "cpu/interp/fp.h"
 #include "cpu/translate/space.h"
@@ -43,11 +44,14 @@
 #define USER_CS 0x33u
 #define USER_SS 0x2bu
 
+#define BASES_UNKNOWN UINT64_MAX
+
 /*
  * hot: the view whose code ran long; turn_icount: when the last turn began, turn_ns: the last one
  * of the hot view; looks: how often it is still asked whether the kernel has come back to user
  * code; resume_at: the translator's until this count; wants: an address that it was to find out
- * about; works: stubs were tried; off: they do not work here, or do no more
+ * about; bases: CR4.FSGSBASE, as code was found good for; works: stubs were tried; off: they do not
+ * work here, or do no more
  */
 struct direct {
     struct space space[SPACES];
@@ -55,13 +59,17 @@ struct direct {
     uint32_t hot;
     uint64_t turn_ns, turn_icount, clock, wants, resume_at;
     unsigned looks;
+    uint64_t bases;
     bool off, works;
 };
 
 enum err direct_create(struct direct **out)
 {
     *out = calloc(1, sizeof **out);
-    return *out ? ERR_OK : err_errno(ERR_NOMEM, "no memory for direct execution");
+    if (!*out)
+        return err_errno(ERR_NOMEM, "no memory for direct execution");
+    (*out)->bases = BASES_UNKNOWN;
+    return ERR_OK;
 }
 
 void direct_destroy(struct direct *d)
@@ -105,6 +113,13 @@ void direct_flushed(struct interp *c, uint64_t page, bool all)
         else
             space_forget_page(&d->space[n], page);
     }
+}
+
+static void stop_for_good(struct direct *d, const char *why)
+{
+    if (!d->off)
+        log_msg(LOG_WARN, "direct", "all programs run by translation from here on: %s", why);
+    d->off = true;
 }
 
 /* --- when --- */
@@ -185,12 +200,9 @@ static struct space *find_space(struct translate *t)
             w->space[i] = NULL;
     if (oldest->in_use)
         space_leave(oldest);
-    d->off = !d->works && !stub_is_possible(NULL);
-    d->works = !d->off;
-    if (d->off)
-        return NULL;
-    if (space_take(oldest, &t->c, &w->window[w->current])) {
-        d->off = true;
+    d->works = d->works || stub_is_possible(NULL);
+    if (!d->works || space_take(oldest, &t->c, &w->window[w->current])) {
+        stop_for_good(d, err_text());
         return NULL;
     }
     oldest->since_ns = d->turn_ns;
@@ -221,6 +233,7 @@ static void regs_in(struct interp *c, const struct stub_regs *r)
     interp_set_rflags(c, flags);
     c->s.seg[SEG_FS].base = r->fs_base;
     c->s.seg[SEG_GS].base = r->gs_base;
+    fp_set32(c, FPU_MXCSR, fp_get32(c, FPU_MXCSR) & FP_MXCSR_MASK); /* AMD's hosts have one more */
     fp_set32(c, FPU_MXCSR_MASK, FP_MXCSR_MASK);
     if (modes)
         interp_update_mode(c);
@@ -342,19 +355,29 @@ static bool stretch(struct interp *c, struct direct *d, struct space *s)
     atomic_store(&d->running, NULL);
     phase_set(c, before);
     if (err) {
-        space_fails(s);
         if (exit.has_begun)
             leave_host_error(c, NULL);
+        space_fails(s);
         return false;
     }
     regs_in(c, &r);
-    /* Code that was not seen loads segments: no more of this. */
-    d->off = d->off || exit.selectors_moved;
+    if (exit.selectors_moved)
+        stop_for_good(d, "one has loaded segment registers by code that was not seen");
     count(c, &exit);
     d->turn_ns = host_ns();
     judge(s, exit.why, d->turn_ns - flushed, flushed - began, d->turn_ns);
     go_on(c, d, s, &exit);
     return true;
+}
+
+/* What code may do depends on this; kernels choose once. */
+static void follow_bases(struct interp *c, struct direct *d)
+{
+    uint64_t bases = c->s.cr4 & CR4_FSGSBASE;
+
+    if (bases != d->bases && d->bases != BASES_UNKNOWN)
+        code_drop_all(c);
+    d->bases = bases;
 }
 
 bool direct_user(struct interp *c)
@@ -371,6 +394,7 @@ bool direct_user(struct interp *c)
         return false;
     c->turn = (struct turn){.icount = c->icount};
     code_make_room(c);
+    follow_bases(c, d);
     if (!s->is_filled) {
         if (!can_fill(d, s))
             return false;

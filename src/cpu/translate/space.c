@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/log.h"
 #include "cpu/interp/code_cache.h"
 #include "cpu/interp/mem.h"
 #include "cpu/translate/scan.h"
@@ -16,6 +17,9 @@
 
 void space_fails(struct space *s)
 {
+    if (!s->has_told)
+        log_msg(LOG_WARN, "direct", "a program runs by translation from here on: %s", err_text());
+    s->has_told = true;
     s->failed = true;
 }
 
@@ -285,6 +289,10 @@ int space_file(const struct guest_mem *mem)
 
 enum err space_take(struct space *s, const struct interp *c, struct window *window)
 {
+    if (s->failed) {
+        stub_destroy(s->stub);
+        s->stub = NULL;
+    }
     if (!s->stub) {
         enum err err = stub_create(&s->stub, space_file(c->mem));
 

@@ -36,14 +36,14 @@ struct space_code {
  * mapped, most_mapped: pages, now and at most since judge asked
  * rests, credit_ns, not_before_ns, since_ns: whether it is worth it (direct.c)
  * is_filled: what the window learns is mapped at once; else all of it by space_fill
- * failed:    the host refused something: it is not used again
+ * failed:    the host refused something: not used again until another view has it; has_told: once
  * collides:  the guest has a page where the stub has its own place: not used for this view
  */
 struct space {
     struct stub *stub;
     const struct guest_mem *mem;
     struct window *window;
-    bool in_use, is_filled, failed, collides;
+    bool in_use, is_filled, failed, has_told, collides;
     unsigned rests, mapped, most_mapped;
     int64_t credit_ns;
     uint64_t used, not_before_ns, since_ns;
@@ -59,7 +59,7 @@ enum err space_take(struct space *s, const struct interp *c, struct window *wind
 /* The window is another view's. */
 void space_leave(struct space *s);
 
-/* The host refused something: it is not used again. */
+/* The host refused something, err_text says what: it is not used again for this view. */
 void space_fails(struct space *s);
 
 /* Everything that was mapped is not. */
