@@ -90,8 +90,13 @@ static void put_jcc(struct writer *w)
 
 static void put_short_jcc(struct writer *w)
 {
-    PUT((uint8_t)(0x70 + dice_below(w->d, 16)), (uint8_t)(3 + dice_below(w->d, 6)));
-    PUT(0x48, 0xff, 0xc0); /* inc rax: the least that may be jumped over, or into */
+    unsigned distance = 3 + dice_below(w->d, 6);
+
+    PUT((uint8_t)(0x70 + dice_below(w->d, 16)), (uint8_t)distance);
+    if (distance == 3)
+        PUT(0x0f, 0x0b, 0x90); /* ud2: a check */
+    else
+        PUT(0x48, 0xff, 0xc0); /* inc rax: the least that may be jumped over, or into */
 }
 
 static void put_jump(struct writer *w)

@@ -196,6 +196,27 @@ static void the_oldest_view_makes_room(void **unused)
     guest_close(&g);
 }
 
+/* --- UD2 --- */
+
+/* Loops around a check that holds, and does not at last. */
+GUEST(a_check, 64,
+      "mov $1000, %ecx\n"
+      "1: test %ecx, %ecx\n jnz 2f\n ud2\n"
+      "2: dec %ecx\n jmp 1b");
+
+static void code_with_checks_stays_native(void **unused)
+{
+    struct guest g;
+
+    (void)unused;
+    guest_open_on(&g, 64, "translate", true, 1);
+    RUN(&g, a_check);
+    assert_int_equal(g.s.gpr[RDI], VEC_UD);
+    assert_int_equal(g.s.gpr[RCX], 0);
+    assert_true(g.vcpu->ops->stats(g.vcpu)->native_entries < 100);
+    guest_close(&g);
+}
+
 /* --- a cache that is too small --- */
 
 /*
@@ -231,6 +252,7 @@ int main(void)
         cmocka_unit_test(code_memory_is_handed_out_until_it_is_full),
         cmocka_unit_test(windows_hold_what_the_tlb_holds),
         cmocka_unit_test(the_oldest_view_makes_room),
+        cmocka_unit_test(code_with_checks_stays_native),
         cmocka_unit_test(a_full_cache_is_dropped),
     };
 

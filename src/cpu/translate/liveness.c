@@ -8,16 +8,28 @@
 
 #define LOOK_AHEAD 12
 
+/*
+ * UD2 is behind the jumps of checks that hold (BUG and WARN in kernels): code that has it is worth
+ * no less, and leaves there.
+ */
+static bool is_ud2(const struct compile *k, const uint8_t *bytes, unsigned room)
+{
+    return !k->across_bytes && room >= 2 && bytes[0] == 0x0f && bytes[1] == 0x0b;
+}
+
 static bool decode_one(struct compile *k, unsigned off, struct uop *u)
 {
     unsigned room = (unsigned)PAGE_SIZE - off;
+    const uint8_t *bytes;
 
     if (off >= PAGE_SIZE)
         return false;
     if (k->across_bytes && off == uop_of(k, 0)->off)
         room = k->across_bytes;
-    return dec_insn(&k->dec, code_bytes(k, off), room, off, u) == DEC_OK &&
-           u->fn != op_ud && u->fn != op_too_long;
+    bytes = code_bytes(k, off);
+    if (dec_insn(&k->dec, bytes, room, off, u) != DEC_OK)
+        return false;
+    return u->fn == op_ud ? is_ud2(k, bytes, room) : u->fn != op_too_long;
 }
 
 /* All flags count where a handler or another block may look at them. */
