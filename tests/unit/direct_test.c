@@ -233,24 +233,6 @@ static void changed_spaces_are_seen(void **state)
     changed(changes_space, changes_space_end);
 }
 
-/* Where the stub has its own place. */
-GUEST(low_pages, 64,
-      LONG SHORT "movq $0x1234, 0x1e800\n" SHORT "mov 0x1e800, %rbp\n" SHORT
-                 "add 0x1e800, %rbp\n" END);
-
-static void pages_where_the_stub_is_are_right(void **state)
-{
-    struct guest g;
-    (void)state;
-
-    runs(&g, low_pages, low_pages_end);
-    run_to_halt(&g);
-    assert_int_equal(g.s.gpr[RDI], VEC_GP);
-    assert_int_equal(g.s.gpr[RBP], 2 * 0x1234);
-    assert_true(direct_runs(&g) > 0);
-    guest_close(&g);
-}
-
 /* --- from outside --- */
 
 struct outside {
@@ -382,7 +364,6 @@ int main(void)
         cmocka_unit_test(pages_come_by_faults),
         cmocka_unit_test(changed_mappings_are_seen),
         cmocka_unit_test(changed_spaces_are_seen),
-        cmocka_unit_test(pages_where_the_stub_is_are_right),
         cmocka_unit_test(a_kick_ends_it),
         cmocka_unit_test(interrupts_are_taken),
         cmocka_unit_test(its_end_from_outside_is_an_error),

@@ -85,36 +85,21 @@ int stub_pid(const struct stub *s)
 
 /* ---- birth ---- */
 
-static enum err open_place(struct stub *s, int *fd)
+static enum err make_place(struct stub *s)
 {
-    size_t bytes = sizeof *s->place;
-    enum err e = ERR_OK;
+    size_t bytes = (size_t)(stub_batch_end - stub_batch_code);
 
-    *fd = memfd_create("umbra-stub", MFD_CLOEXEC);
-    if (*fd < 0)
-        return err_errno(ERR_NOMEM, "cannot make a memory file");
-    if (ftruncate(*fd, (off_t)bytes)) {
-        e = err_errno(ERR_NOMEM, "cannot size a memory file");
-    } else {
-        void *place = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-        if (place == MAP_FAILED)
-            e = err_errno(ERR_NOMEM, "cannot map a memory file");
-        else
-            s->place = place;
-    }
-    if (e) {
-        close(*fd);
-        return e;
-    }
-    memcpy(s->place->code, stub_batch_code, (size_t)(stub_batch_end - stub_batch_code));
-    return ERR_OK;
+    invariant(bytes <= sizeof s->place.code);
+    memcpy(s->place.code, stub_batch_code, bytes);
+    s->place_fd = memfd_create("umbra-stub", MFD_CLOEXEC);
+    return s->place_fd < 0 ? err_errno(ERR_NOMEM, "cannot make a memory file") : ERR_OK;
 }
 
 /*
  * A copy of this process with no signal at its end. No signal is let in until the copy has
  * forgotten our handlers, which would otherwise work for us there.
  */
-static enum err start(struct stub *s, int place_fd, int ram_fd)
+static enum err start(struct stub *s, struct stub_birth *birth, int ram_fd)
 {
     sigset_t all, before;
     pid_t parent = getpid();
@@ -123,7 +108,7 @@ static enum err start(struct stub *s, int place_fd, int ram_fd)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     long pid = syscall(SYS_clone, CLONE_PIDFD, NULL, &s->pidfd, NULL, 0);
     if (!pid)
-        stub_child(s->place, place_fd, ram_fd, parent);
+        stub_child(birth, s->place_fd, ram_fd, parent);
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = error;
@@ -136,18 +121,16 @@ static enum err start(struct stub *s, int place_fd, int ram_fd)
 }
 
 /* The first stop, at the INT3 of stub_child. */
-static enum err first_stop(struct stub *s)
+static enum err first_stop(struct stub *s, const struct stub_birth *birth)
 {
     static const char *const steps[] = {
 #define X(name, text) text,
         STUB_STEPS(X)
 #undef X
     };
-    struct stub_birth *birth = &s->place->birth;
 
     while (wait_for(s))
         if (WSTOPSIG(s->status) == SIGTRAP) {
-            memset(birth, 0, sizeof *birth);
             return stub_ask(s, PTRACE_SETOPTIONS, 0,
                             (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL), "set options of");
         } else if (ptrace(PTRACE_CONT, s->pid, NULL, NULL) < 0 && errno != ESRCH) {
@@ -159,6 +142,20 @@ static enum err first_stop(struct stub *s)
     errno = birth->error;
     return err_errno(ERR_UNSUPPORTED, "a process that runs guest code is not allowed %s",
                      steps[birth->step]);
+}
+
+static enum err give_birth(struct stub *s, int ram_fd)
+{
+    void *p = mmap(NULL, STUB_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    enum err e;
+
+    if (p == MAP_FAILED)
+        return err_errno(ERR_NOMEM, "no memory for a process that runs guest code");
+    e = start(s, p, ram_fd);
+    if (!e)
+        e = first_stop(s, p);
+    munmap(p, STUB_PAGE);
+    return e;
 }
 
 /* An image of the extended state in which nothing is in use. */
@@ -184,19 +181,14 @@ static enum err make_xstate(struct stub *s)
 enum err stub_create(struct stub **out, int ram_fd)
 {
     struct stub *s = calloc(1, sizeof *s);
-    int place_fd;
     enum err e;
 
     if (!s)
         return err_new(ERR_NOMEM, "no memory for a process that runs guest code");
     s->pidfd = -1;
-    e = open_place(s, &place_fd);
-    if (!e) {
-        e = start(s, place_fd, ram_fd);
-        close(place_fd);
-    }
+    e = make_place(s);
     if (!e)
-        e = first_stop(s);
+        e = give_birth(s, ram_fd);
     if (!e)
         e = make_xstate(s);
     if (!e) {
@@ -220,8 +212,8 @@ void stub_destroy(struct stub *s)
         end(s);
     if (s->pidfd >= 0)
         close(s->pidfd);
-    if (s->place)
-        munmap(s->place, sizeof *s->place);
+    if (s->place_fd >= 0)
+        close(s->place_fd);
     free(s->xstate);
     free(s);
 }

@@ -4,11 +4,11 @@
  * host's CPU (docs/direct.md).
  *
  * The stub is a child of ours that the thread which made it traces (ptrace). Its address space is
- * filled with pages of one memfd at the guest's own linear addresses, plus a place of its own of
- * a few pages at STUB_PLACE. Code runs in it at CPL 3, in 64-bit mode, until it does what is not
- * plain computation: whatever the host's CPU or kernel stops ends the run, and the registers tell
- * from where to go on. A system call of that code is never carried out, wherever the code jumps
- * to.
+ * filled with pages of one memfd at the guest's own linear addresses; a place of its own of a few
+ * pages, by which it is asked for them, is empty while the guest's code runs. Code runs in it at
+ * CPL 3, in 64-bit mode, until it does what is not plain computation: whatever the host's CPU or
+ * kernel stops ends the run, and the registers tell from where to go on. A system call of that code
+ * is never carried out, wherever the code jumps to.
  *
  * What the stub cannot stop, because the CPU does not: instructions that are not privileged and yet
  * answer for the host (CPUID, RDTSC, RDTSCP, RDPID, XGETBV, RDPKRU, LAR, LSL, VERR, VERW, AVX and
@@ -73,7 +73,10 @@ void stub_destroy(struct stub *s);
 /* The process, for who counts its time or its memory. */
 int stub_pid(const struct stub *s);
 
-/* No page can be mapped at `lin`: the stub's own place, all below it, what is no user address. */
+/*
+ * No page can be mapped at `lin`: the stub's own place, all below it, what is no user address. Code
+ * that gets there ends the run with STUB_FAULT, as anywhere where nothing is mapped.
+ */
 bool stub_owns(uint64_t lin);
 
 /*

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/invariant.h"
 #include "cpu/direct/stub_private.h"
@@ -25,7 +26,7 @@ static bool is_page(uint64_t number)
 
 static struct stub_call *newest(struct stub *s)
 {
-    return s->calls ? &s->place->calls[s->calls - 1] : NULL;
+    return s->calls ? &s->place.calls[s->calls - 1] : NULL;
 }
 
 static enum err add(struct stub *s, struct stub_call call)
@@ -35,7 +36,7 @@ static enum err add(struct stub *s, struct stub_call call)
         if (e)
             return e;
     }
-    s->place->calls[s->calls++] = call;
+    s->place.calls[s->calls++] = call;
     return ERR_OK;
 }
 
@@ -75,26 +76,25 @@ enum err stub_unmap(struct stub *s, uint64_t lin, uint64_t bytes)
 void stub_batch_clear(struct stub *s, uint64_t from, uint64_t to)
 {
     invariant(s->calls < STUB_CALLS);
-    s->place->calls[s->calls++] =
+    s->place.calls[s->calls++] =
         (struct stub_call){.number = SYS_munmap, .address = from, .bytes = to - from};
-}
-
-/* The guest's code could read it: where its pages lie in RAM is not its concern. */
-static void clear_list(struct stub *s)
-{
-    memset(s->place->calls, 0, s->calls * sizeof(struct stub_call));
-    s->calls = 0;
 }
 
 void stub_unmap_all(struct stub *s)
 {
-    clear_list(s);
+    s->calls = 0;
     s->empty_xstate = true;
     stub_batch_clear(s, STUB_PLACE_END, STUB_TOP);
 }
 
-static enum err failed_call(const struct stub_call *call, int error)
+static enum err failed_call(const struct stub *s, const struct user_regs_struct *regs)
 {
+    const struct stub_call *call = s->place.calls;
+    int error = -(int)regs->rax;
+
+    invariant(regs->rbx >= STUB_LIST &&
+              regs->rbx <= STUB_LIST + s->calls * sizeof(struct stub_call));
+    call += (regs->rbx - STUB_LIST) / sizeof *call;
     errno = error;
     return err_errno(error == ENOMEM ? ERR_NOMEM : ERR_INTERNAL,
                      "cannot %s %llu bytes at 0x%llx in the process that runs guest code",
@@ -102,8 +102,20 @@ static enum err failed_call(const struct stub_call *call, int error)
                      (unsigned long long)call->address);
 }
 
+static uint64_t address_of(const uint8_t *code)
+{
+    return STUB_PLACE + (uint64_t)(code - stub_batch_code);
+}
+
+/* All calls are carried out, and the place is closed. */
+static bool is_done(const struct stub *s, const struct user_regs_struct *regs)
+{
+    return regs->rip == address_of(stub_batch_called) && !regs->rax &&
+           regs->rbx == STUB_LIST + s->calls * sizeof(struct stub_call);
+}
+
 /*
- * A signal that is not of the INT3. From outside: it waits for the run that follows, as a kick.
+ * A signal that is not of its end. From outside: it waits for the run that follows, as a kick.
  * From the code itself: it cannot do its work, say because guest code has taken all rights to
  * memory away (WRPKRU).
  */
@@ -126,10 +138,9 @@ static enum err look_at_signal(struct stub *s)
     return ERR_OK;
 }
 
-/* From regs->rip until its INT3. */
+/* From regs->rip until its INT3, or the end of its place. */
 static enum err run_code(struct stub *s, struct user_regs_struct *regs)
 {
-    const uint64_t stopped = STUB_PLACE + (uint64_t)(stub_batch_stop + 1 - stub_batch_code);
     enum err e;
 
     s->set_valid = false;
@@ -143,7 +154,8 @@ static enum err run_code(struct stub *s, struct user_regs_struct *regs)
 
         if (!e)
             e = stub_ask(s, PTRACE_GETREGS, 0, regs, "read the registers of");
-        if (!e && regs->rip == stopped)
+        if (!e && (regs->rip == address_of(stub_batch_stop) + 1 ||
+                   (is_done(s, regs) && WSTOPSIG(s->status) == SIGBUS)))
             break;
         if (!e)
             e = look_at_signal(s);
@@ -153,37 +165,59 @@ static enum err run_code(struct stub *s, struct user_regs_struct *regs)
     return e;
 }
 
+static enum err open_place(struct stub *s, size_t calls)
+{
+    size_t bytes = offsetof(struct stub_place, calls) + calls * sizeof(struct stub_call);
+    ssize_t done;
+
+    s->is_open = true;
+    do
+        done = pwrite(s->place_fd, &s->place, bytes, 0);
+    while (done < 0 && errno == EINTR);
+    if (done == (ssize_t)bytes)
+        return ERR_OK;
+    return err_errno(ERR_NOMEM, "cannot write to the process that runs guest code");
+}
+
+/* Runs code in the place, with so many calls behind it. It is closed afterwards. */
+static enum err run_in_place(struct stub *s, size_t calls, struct user_regs_struct *regs)
+{
+    enum err e = open_place(s, calls);
+
+    if (!e)
+        e = run_code(s, regs);
+    s->is_open = (e || !is_done(s, regs)) && ftruncate(s->place_fd, 0);
+    if (!e && s->is_open)
+        e = err_errno(ERR_INTERNAL, "cannot close the place of the process that runs guest code");
+    return e;
+}
+
 static enum err run_list(struct stub *s)
 {
     struct user_regs_struct regs = {
         .rip = STUB_PLACE,
         .rbx = STUB_LIST,
-        .r12 = STUB_LIST + s->calls * sizeof(struct stub_call),
         .r8 = STUB_RAM_FD,
         .r10 = MAP_FIXED | (s->copies ? MAP_PRIVATE : MAP_SHARED),
     };
-    enum err e = run_code(s, &regs);
+    enum err e;
 
-    if (e || regs.rbx == regs.r12)
-        return e;
-    invariant(regs.rbx >= STUB_LIST && regs.rbx < regs.r12);
-    return failed_call(&s->place->calls[(regs.rbx - STUB_LIST) / sizeof(struct stub_call)],
-                       -(int)regs.rax);
+    s->place.calls[s->calls] =
+        (struct stub_call){.number = SYS_ftruncate, .address = STUB_PLACE_FD};
+    e = run_in_place(s, s->calls + 1, &regs);
+    return e || is_done(s, &regs) ? e : failed_call(s, &regs);
 }
 
 enum err stub_batch_set_flags(struct stub *s, uint64_t flags)
 {
     struct user_regs_struct regs = {
-        .rip = STUB_PLACE + (uint64_t)(stub_batch_flags - stub_batch_code),
+        .rip = address_of(stub_batch_flags),
         .rsp = STUB_LIST,
     };
-    enum err e;
 
     invariant(!s->calls);
-    memcpy(s->place->calls, &flags, sizeof flags);
-    e = run_code(s, &regs);
-    memset(s->place->calls, 0, sizeof flags);
-    return e;
+    memcpy(s->place.calls, &flags, sizeof flags);
+    return run_in_place(s, 1, &regs);
 }
 
 enum err stub_batch_run(struct stub *s)
@@ -197,15 +231,15 @@ enum err stub_batch_run(struct stub *s)
         e = stub_ask(s, PTRACE_SETREGSET, NT_X86_XSTATE, &state, "set the vector registers of");
         s->empty_xstate = e != ERR_OK;
     }
-    if (!e && s->calls)
+    if (!e && (s->calls || s->is_open))
         e = run_list(s);
-    clear_list(s);
+    s->calls = 0;
     return e;
 }
 
 enum err stub_flush(struct stub *s)
 {
-    return s->calls || s->empty_xstate ? stub_batch_run(s) : ERR_OK;
+    return s->calls || s->empty_xstate || s->is_open ? stub_batch_run(s) : ERR_OK;
 }
 
 /* PTRACE_POKETEXT writes eight bytes, into a copy of the page. */

@@ -11,6 +11,7 @@
  * and code of the guest may jump there.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -70,28 +71,35 @@ static bool keep_rights(void)
 
 static bool map_place(int fd)
 {
-    void *code = (void *)STUB_PLACE, *list = (void *)STUB_LIST;
-    int flags = MAP_SHARED | MAP_FIXED;
+    void *place = (void *)STUB_PLACE;
 
-    return mmap(code, STUB_CODE_SIZE, PROT_READ | PROT_EXEC, flags, fd, 0) == code &&
-           mmap(list, STUB_LIST_SIZE, PROT_READ, flags, fd, (off_t)STUB_CODE_SIZE) == list;
+    return mmap(place, STUB_PLACE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) ==
+           place;
 }
 
-static bool keep_only(int ram_fd)
+/* Neither of both may lie where the other is to be. */
+static bool keep_only(int ram_fd, int place_fd)
 {
-    return (ram_fd == STUB_RAM_FD || dup2(ram_fd, STUB_RAM_FD) == STUB_RAM_FD) &&
+    int ram = fcntl(ram_fd, F_DUPFD, STUB_PLACE_FD + 1);
+    int place = fcntl(place_fd, F_DUPFD, STUB_PLACE_FD + 1);
+
+    return ram >= 0 && place >= 0 && dup2(ram, STUB_RAM_FD) == STUB_RAM_FD &&
+           dup2(place, STUB_PLACE_FD) == STUB_PLACE_FD &&
            !syscall(SYS_close_range, 0, STUB_RAM_FD - 1, 0) &&
-           !syscall(SYS_close_range, STUB_RAM_FD + 1, ~0U, 0);
+           !syscall(SYS_close_range, STUB_PLACE_FD + 1, ~0U, 0);
 }
 
 static bool refuse_calls(void)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 4),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 7),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_munmap, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 4, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_munmap, 3, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ftruncate, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, STUB_PLACE_FD, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
     };
@@ -110,16 +118,14 @@ static void begin(struct stub_birth *birth, enum stub_step step, bool done)
     }
 }
 
-void stub_child(struct stub_place *place, int place_fd, int ram_fd, pid_t parent)
+void stub_child(struct stub_birth *birth, int place_fd, int ram_fd, pid_t parent)
 {
-    struct stub_birth *birth = &place->birth;
-
     begin(birth, STUB_STEP_SIGNALS, default_signals());
     begin(birth, STUB_STEP_PARENT, end_with(parent));
     begin(birth, STUB_STEP_RSEQ, leave_rseq());
     begin(birth, STUB_STEP_RIGHTS, keep_rights());
     begin(birth, STUB_STEP_PLACE, map_place(place_fd));
-    begin(birth, STUB_STEP_FILES, keep_only(ram_fd));
+    begin(birth, STUB_STEP_FILES, keep_only(ram_fd, place_fd));
     begin(birth, STUB_STEP_NAME, !prctl(PR_SET_NAME, "umbra-stub"));
     begin(birth, STUB_STEP_TRACE, !ptrace(PTRACE_TRACEME, 0, NULL, NULL));
     begin(birth, STUB_STEP_SECCOMP, refuse_calls());

@@ -130,7 +130,7 @@ static bool rests(const struct translate *t)
     const struct windows *w = &t->windows;
     const struct space *s = w->current < WINDOWS ? w->space[w->current] : NULL;
 
-    return s && (s->failed || s->collides || t->direct->turn_ns < s->not_before_ns);
+    return s && (s->failed || t->direct->turn_ns < s->not_before_ns);
 }
 
 /*
@@ -283,7 +283,7 @@ static bool can_fill(struct direct *d, struct space *s)
 
 static void count(struct interp *c, const struct stub_exit *exit)
 {
-    c->stats.direct_runs++;
+    c->stats.direct_runs += exit->has_begun;
     if (exit->why == STUB_SYSCALL)
         c->stats.direct_syscalls++;
     else if (exit->why != STUB_KICKED)
@@ -407,8 +407,6 @@ bool direct_user(struct interp *c)
     if (d->wants)
         windows_learn(&t->windows, c, d->wants);
     d->wants = 0;
-    if (s->collides)
-        return false;
     s->used = ++d->clock;
     return stretch(c, d, s);
 }

@@ -45,12 +45,8 @@ static bool map(struct space *s, uint64_t page, const void *host, unsigned prot)
 {
     uint64_t offset;
 
-    if (half_of(page))
+    if (half_of(page) || stub_owns(page))
         return false;
-    if (stub_owns(page)) {
-        s->collides = true;
-        return false;
-    }
     if (mem_share_of(s->mem, hva_from_ptr(host), &offset) < 0)
         return false;
     if (stub_map(s->stub, page, offset, prot)) {
@@ -302,8 +298,7 @@ enum err space_take(struct space *s, const struct interp *c, struct window *wind
     s->mem = c->mem;
     s->window = window;
     s->in_use = true;
-    s->failed = false;
-    s->is_filled = s->collides = false;
+    s->failed = s->is_filled = false;
     s->rests = 0;
     s->not_before_ns = 0;
     s->credit_ns = SPACE_CREDIT_NS;

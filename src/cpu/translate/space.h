@@ -37,13 +37,12 @@ struct space_code {
  * rests, credit_ns, not_before_ns, since_ns: whether it is worth it (direct.c)
  * is_filled: what the window learns is mapped at once; else all of it by space_fill
  * failed:    the host refused something: not used again until another view has it; has_told: once
- * collides:  the guest has a page where the stub has its own place: not used for this view
  */
 struct space {
     struct stub *stub;
     const struct guest_mem *mem;
     struct window *window;
-    bool in_use, is_filled, failed, has_told, collides;
+    bool in_use, is_filled, failed, has_told;
     unsigned rests, mapped, most_mapped;
     int64_t credit_ns;
     uint64_t used, not_before_ns, since_ns;
