@@ -50,6 +50,26 @@ static void image_out(const struct interp *c, const struct uop *u, uint8_t *imag
     memcpy(image + FPU_MXCSR_MASK, &mask, sizeof mask);
 }
 
+static bool is_zero(const uint8_t *p, size_t bytes)
+{
+    uint64_t seen = 0, eight = 0;
+
+    for (; bytes >= sizeof eight; p += sizeof eight, bytes -= sizeof eight) {
+        memcpy(&eight, p, sizeof eight);
+        seen |= eight;
+    }
+    eight = 0;
+    memcpy(&eight, p, bytes);
+    return !(seen | eight);
+}
+
+/* As FNINIT leaves it, apart from pointers. */
+static bool x87_is_initial(const struct interp *c)
+{
+    return fp_get16(c, FPU_FCW) == FP_FCW_INIT && !fp_get16(c, FPU_FSW) && !c->s.fpu[FPU_FTW] &&
+           is_zero(c->s.fpu + FPU_ST, FPU_XMM - FPU_ST);
+}
+
 static void x87_in(struct interp *c, const struct uop *u, const uint8_t *image)
 {
     static const uint8_t zero[6];
@@ -64,7 +84,11 @@ static void x87_in(struct interp *c, const struct uop *u, const uint8_t *image)
         memcpy(fp_at(c, FPU_ST + 16 * i), image + FPU_ST + 16 * i, 10);
         memcpy(fp_at(c, FPU_ST + 16 * i + 10), zero, sizeof zero);
     }
-    fp_image_normalize(c);
+    /* Most programs never touch x87: what the host would make of that is known. */
+    if (x87_is_initial(c))
+        fp_set32(c, FPU_MXCSR_MASK, FP_MXCSR_MASK);
+    else
+        fp_image_normalize(c);
 }
 
 static uint32_t image_mxcsr(struct interp *c, const struct uop *u, const uint8_t *image)
@@ -111,15 +135,6 @@ HANDLER(fxrstor)
 }
 
 /* --- XSAVE, XRSTOR --- */
-
-static bool is_zero(const uint8_t *p, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        if (p[i])
-            return false;
-    }
-    return true;
-}
 
 /* Components that are not in their initial configuration (SDM 1 13.6). */
 static uint64_t xinuse(const struct interp *c)
@@ -193,12 +208,14 @@ HANDLER(xsave)
 static void __attribute__((noinline)) do_xrstor(struct interp *c, const struct uop *u)
 {
     static const uint8_t initial[FPU_ST + 128] = {FP_FCW_INIT & 0xff, FP_FCW_INIT >> 8};
-    uint8_t image[XSAVE_PKRU_OFFSET + XSAVE_PKRU_BYTES] = {0};
+    uint8_t image[XSAVE_BYTES];
     uint64_t bv, asked = edx_eax(c) & c->s.xcr0;
-    unsigned bytes = xsave_bytes(c);
-    uint32_t pkru;
+    uint64_t lin = state_lin(c, u, xsave_bytes(c), 64, MMU_READ);
+    uint32_t pkru = 0;
 
-    lin_read(c, u, state_lin(c, u, bytes, 64, MMU_READ), image, bytes);
+    lin_read(c, u, lin, image, sizeof image);
+    if (c->s.xcr0 & XCR0_PKRU)
+        lin_read(c, u, lin + XSAVE_PKRU_OFFSET, &pkru, sizeof pkru);
     memcpy(&bv, image + XSAVE_BV, sizeof bv);
     if ((bv & ~c->s.xcr0) || !is_zero(image + XSAVE_XCOMP, 16))
         exc_raise_code(c, u, VEC_GP, 0);
@@ -212,10 +229,8 @@ static void __attribute__((noinline)) do_xrstor(struct interp *c, const struct u
     }
     if (asked & XCR0_X87)
         x87_in(c, u, bv & XCR0_X87 ? image : initial);
-    if (asked & XCR0_PKRU) {
-        memcpy(&pkru, image + XSAVE_PKRU_OFFSET, sizeof pkru);
+    if (asked & XCR0_PKRU)
         pkru_set(c, bv & XCR0_PKRU ? pkru : 0);
-    }
 }
 
 HANDLER(xrstor)
