@@ -27,8 +27,15 @@
 /* Instructions without a turn of the outer loop. */
 #define LONG_RUN 1000000u
 
+/*
+ * What ends a stretch costs so much: the next one's beginning, and the translator's part of what
+ * stopped it. RUN_NS: of the time of a stretch, what is not the guest's. COST_MOST_NS: a list that
+ * took longer was kept from the CPU by other programs.
+ */
 #define SWITCH_NS       20000
-#define STOP_NS         100000
+#define STOP_NS         40000
+#define RUN_NS          12000
+#define COST_MOST_NS    1000000
 #define MAP_NS          2000 /* a page */
 #define LONG_NS         2000000
 #define CREDIT_AGAIN_NS 5000000
@@ -247,14 +254,17 @@ static void rest(struct space *s, uint64_t until_ns)
 }
 
 /*
- * Is it worth it? A stretch saves about half of its time and costs the switches of processes, what
- * stopped it if nobody kicked, and cost_ns for what had to be mapped. That there is more than ever
- * mapped now is work that is done. A view that has used up its credit rests, each time longer.
+ * Is it worth it? The translator takes two to three times as long as the guest's part of a stretch,
+ * which costs the switches of processes, what stopped it if nobody kicked, and cost_ns for what had
+ * to be mapped. That there is more than ever mapped now is work that is done. A view that has used
+ * up its credit rests, each time longer.
  */
 static void judge(struct space *s, enum stub_why why, uint64_t ran_ns, uint64_t cost_ns,
                   uint64_t now)
 {
-    s->credit_ns += (int64_t)(ran_ns / 2) - (int64_t)cost_ns;
+    if (ran_ns > RUN_NS)
+        s->credit_ns += (int64_t)((ran_ns - RUN_NS) * 3 / 2);
+    s->credit_ns -= (int64_t)(cost_ns < COST_MOST_NS ? cost_ns : COST_MOST_NS);
     s->credit_ns -= why != STUB_KICKED && s->mapped <= s->most_mapped ? STOP_NS : SWITCH_NS;
     if (s->mapped > s->most_mapped)
         s->most_mapped = s->mapped;
