@@ -12,8 +12,8 @@
 
 #include "cpu/direct/stub.h"
 
-/* With two pages that the stub has, 200000h and 280000h. */
-#define PAGES "movq $0, 0x200000\n movq $0, 0x280000\n" SHORT
+/* With pages that the stub has: 200000h, 280000h, the stack. */
+#define PAGES "movq $0, 0x200000\n movq $0, 0x280000\n push %rax\n pop %rax\n" SHORT
 
 /* RFLAGS.ID of a program is there before the stub is. */
 #define WAIT_LONG "mov $2000000, %r13d\n 773: imul $5, %rax, %rax\n dec %r13\n jnz 773b\n"
@@ -34,6 +34,11 @@ SAME(steps_new_page, PAGES "pushf\n orl $0x100, (%rsp)\n mov $0x290000, %eax\n p
                            "mov (%rax), %ebx");
 SAME(steps_string, PAGES "pushf\n orl $0x100, (%rsp)\n mov $0x280000, %edi\n mov $3, %ecx\n"
                          "popf\n rep stosb\n nop");
+/* Until the outer loop's next turn finds it. */
+SAME(steps_after_fault, "jmp 8f\n 9: movq $0, 0x13080\n invlpg 0x210000\n ret\n 8:" CALL0(
+                            "9b") "mov 0x210000, %rax\n push %rax\n pop %rax\n"
+                                  "mov $12000000, %r13d\n 7: dec %r13\n jnz 7b\n"
+                                  "pushf\n orl $0x100, (%rsp)\n popf\n inc %r14d\n inc %r14d");
 SAME(jumps_nowhere, "mov $0x800000000000, %rax\n jmp *%rax");
 SAME(calls_nowhere, "mov $0x8000000000000000, %rax\n call *%rax");
 SAME(returns_nowhere, PAGES "mov $0x800000000000, %rax\n push %rax\n ret");
@@ -66,6 +71,7 @@ static void ends_as_if_interpreted(void **state)
         ONE(steps_nowhere),
         ONE(steps_new_page),
         ONE(steps_string),
+        ONE(steps_after_fault),
         ONE(jumps_nowhere),
         ONE(calls_nowhere),
         ONE(returns_nowhere),

@@ -82,6 +82,14 @@ void debug_after_insn(struct interp *c, bool tf)
         deliver_debug(c, why);
 }
 
+void debug_after_step_elsewhere(struct interp *c)
+{
+    c->inhibit_debug = false;
+    c->no_step_trap = false;
+    c->dr6_pending = 0;
+    debug_after_insn(c, true);
+}
+
 /* The register meant, after the checks common to both directions. */
 static unsigned check_access(struct interp *c, const struct uop *u)
 {

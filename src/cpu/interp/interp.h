@@ -363,6 +363,9 @@ void exc_handle_raised(struct interp *c);
 bool debug_before_insn(struct interp *c);
 void debug_after_insn(struct interp *c, bool tf);
 
+/* exception.c: one instruction with RFLAGS.TF was executed by other means than the engine's. */
+void debug_after_step_elsewhere(struct interp *c);
+
 /*
  * Leaves the engine with ENGINE_EXIT_HOST_ERROR (err_text() is set). Like a raise, with the same u
  * and by the same rule R1: the instruction or the event begins anew when the engine runs again.

@@ -331,7 +331,7 @@ static void go_on(struct interp *c, struct direct *d, struct space *s, const str
     case STUB_TRAP:
         wait(c, d, LOOK_AFTER_TRAP);
         if (exit->code == TRAP_TRACE)
-            debug_after_insn(c, true);
+            debug_after_step_elsewhere(c);
         return;
     }
 }
