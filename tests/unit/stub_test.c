@@ -116,6 +116,20 @@ static void vectors(void **state)
     assert_int_equal(rig->fx[25], 0x1f);
 }
 
+/* Its time is what it computes, not what it waits. */
+static void processor_time(void **state)
+{
+    struct rig *rig = rig_of(state);
+    uint64_t before = stub_cpu_ns(rig->stub), after;
+
+    CODE_IS(rig, 0xff, 0xc9, 0x75, 0xfc, 0x0f, 0x0b); /* 1: dec %ecx; jnz 1b; ud2 */
+    rig->r.gpr[RCX] = 10000000;
+    RUNS(rig);
+    after = stub_cpu_ns(rig->stub);
+    assert_true(after > before + 100000);
+    assert_int_equal(stub_cpu_ns(rig->stub), after);
+}
+
 /* What one program has left beyond XMM does not come to the next. */
 static void no_old_vectors(void **state)
 {
@@ -365,10 +379,10 @@ static void exceptions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(registers),    TEST(id_flag),        TEST(bases),       TEST(selectors),
-        TEST(vectors),      TEST(no_old_vectors), TEST(page_faults), TEST(unmapping),
-        TEST(system_calls), TEST(no_restart),     TEST(own_place),   TEST(vsyscall),
-        TEST(traps),        TEST(exceptions),
+        TEST(registers), TEST(id_flag),        TEST(bases),          TEST(selectors),
+        TEST(vectors),   TEST(no_old_vectors), TEST(processor_time), TEST(page_faults),
+        TEST(unmapping), TEST(system_calls),   TEST(no_restart),     TEST(own_place),
+        TEST(vsyscall),  TEST(traps),          TEST(exceptions),
     };
 
     begin();

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/invariant.h"
@@ -81,6 +82,15 @@ enum err stub_resume(struct stub *s, int request, bool *has_gone_on)
 int stub_pid(const struct stub *s)
 {
     return s->pid;
+}
+
+uint64_t stub_cpu_ns(const struct stub *s)
+{
+    struct timespec t = {0};
+
+    if (s->pid)
+        (void)clock_gettime(s->clock, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
 /* ---- birth ---- */
@@ -189,6 +199,8 @@ enum err stub_create(struct stub **out, int ram_fd)
     e = make_place(s);
     if (!e)
         e = give_birth(s, ram_fd);
+    if (!e && clock_getcpuclockid(s->pid, &s->clock))
+        e = err_new(ERR_UNSUPPORTED, "no clock for the process that runs guest code");
     if (!e)
         e = make_xstate(s);
     if (!e) {

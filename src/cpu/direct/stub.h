@@ -73,6 +73,9 @@ void stub_destroy(struct stub *s);
 /* The process, for who counts its time or its memory. */
 int stub_pid(const struct stub *s);
 
+/* The processor time that it has taken in its life. */
+uint64_t stub_cpu_ns(const struct stub *s);
+
 /*
  * No page can be mapped at `lin`: the stub's own place, all below it, what is no user address. Code
  * that gets there ends the run with STUB_FAULT, as anywhere where nothing is mapped.

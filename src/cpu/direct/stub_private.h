@@ -56,6 +56,7 @@ struct stub {
     pid_t pid;  /* 0: gone */
     int pidfd;  /* -1: none */
     int status; /* of the newest waitpid */
+    clockid_t clock;
     atomic_bool running, kicked;
     bool set_valid, fx_valid, empty_xstate, copies;
     struct user_regs_struct set;
