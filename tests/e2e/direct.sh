@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/linux.sh"
 work=${DIRECT_WORK:?set DIRECT_WORK to the program direct_work}
+odd=${DIRECT_ODD:?set DIRECT_ODD to the program direct_odd}
 need_modules
 why=$("${DIRECT_POSSIBLE:?set DIRECT_POSSIBLE to the program direct_possible}") || skip_all "no direct execution here: $why"
 
@@ -20,9 +21,10 @@ goes_on() { # NAME: it runs directly more than it has
 }
 
 # ---- the same with and without ----
-make_guest "$work:/work" << 'END'
+make_guest "$work:/work" "$odd:/odd" << 'END'
 #!/bin/sh
 /work mixed 3
+/odd || exit 1
 i=0 s=1
 while [ $i -lt 100000 ]; do i=$((i + 1)) s=$(((s * 31 + i) % 1000003)); done
 echo "shell: $s"
@@ -32,7 +34,7 @@ for direct in on off; do
     wait "$vm"
     check "--direct $direct: status 0" [ $? = 0 ]
     check "--direct $direct: the guest ended well" said "/umbra-run ended with status 0"
-    grep -o "work: .*\|shell: .*" "$tmp/out" | tr -d '\r' > "$tmp/said.$direct"
+    grep -o "work: .*\|shell: .*\|odd: .*" "$tmp/out" | tr -d '\r' > "$tmp/said.$direct"
     runs=$(field "$tmp/stats" direct_runs)
     echo "     --direct $direct: $runs stretches, $(field "$tmp/stats" direct_syscalls) ended by system calls," \
         "$(field "$tmp/stats" direct_faults) by faults"
@@ -42,7 +44,9 @@ for direct in on off; do
         check "nothing ran directly" [ "$runs" = 0 ]
     fi
 done
-check "two lines of results" [ "$(wc -l < "$tmp/said.on")" = 2 ]
+check "two lines of results" [ "$(grep -c "work: \|shell: " "$tmp/said.on")" = 2 ]
+check "38 lines of what is odd" [ "$(grep -c "odd: " "$tmp/said.on")" = 38 ]
+check "clocks never go back" grep -q "odd: clocks went back 0 times" "$tmp/said.on"
 check "the same results" cmp "$tmp/said.on" "$tmp/said.off"
 
 # ---- memory that goes and comes back ----
