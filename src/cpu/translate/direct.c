@@ -11,6 +11,7 @@
  */
 #include "cpu/translate/direct.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@
 #define BASES_UNKNOWN UINT64_MAX
 
 /*
+ * running: who is to be kicked; kickers: threads that look at it
  * hot: the view whose code ran long; turn_icount: when the last turn began, turn_ns: the last one
  * of the hot view; looks: how often it is still asked whether the kernel has come back to user
  * code; resume_at: the translator's until this count; wants: an address that it was to find out
@@ -62,6 +64,7 @@
 struct direct {
     struct space space[SPACES];
     _Atomic(struct stub *) running;
+    atomic_uint kickers;
     uint32_t hot;
     uint64_t turn_ns, turn_icount, clock, wants, resume_at;
     unsigned looks;
@@ -89,10 +92,24 @@ void direct_destroy(struct direct *d)
 
 void direct_kick(struct direct *d)
 {
-    struct stub *s = d ? atomic_load(&d->running) : NULL;
+    struct stub *s;
 
+    if (!d)
+        return;
+    atomic_fetch_add(&d->kickers, 1);
+    s = atomic_load(&d->running);
     if (s)
         stub_kick(s);
+    atomic_fetch_sub(&d->kickers, 1);
+}
+
+/* Not running: whoever looks from now on finds none, who has found it is waited for. */
+static void drop_stub(struct direct *d, struct space *s)
+{
+    while (atomic_load(&d->kickers))
+        sched_yield();
+    stub_destroy(s->stub);
+    s->stub = NULL;
 }
 
 void direct_written(struct interp *c, struct code_page *p)
@@ -207,6 +224,8 @@ static struct space *find_space(struct translate *t)
             w->space[i] = NULL;
     if (oldest->in_use)
         space_leave(oldest);
+    if (oldest->failed)
+        drop_stub(d, oldest);
     d->works = d->works || stub_is_possible(NULL);
     if (!d->works || space_take(oldest, &t->c, &w->window[w->current])) {
         stop_for_good(d, err_text());

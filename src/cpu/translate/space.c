@@ -285,10 +285,6 @@ int space_file(const struct guest_mem *mem)
 
 enum err space_take(struct space *s, const struct interp *c, struct window *window)
 {
-    if (s->failed) {
-        stub_destroy(s->stub);
-        s->stub = NULL;
-    }
     if (!s->stub) {
         enum err err = stub_create(&s->stub, space_file(c->mem));
 
