@@ -159,29 +159,44 @@ static void *ring(void *arg)
     return NULL;
 }
 
-/* The stub is ended while the guest does not run: nothing of it is lost, and it goes on. */
+static void until_runs(struct guest *g, uint64_t runs)
+{
+    while (direct_runs(g) < runs)
+        assert_int_equal(g->vcpu->ops->run(g->vcpu), ENGINE_EXIT_KICKED);
+}
+
+/*
+ * Stubs are ended while the guest does not run: nothing of it is lost, and it goes on. Each view
+ * is another one, with a new stub also where there have been more views than stubs.
+ */
 static void it_goes_on_without(void **state)
 {
     struct guest g;
     struct bell bell = {.g = &g};
+    struct x86_state user;
     uint64_t runs_before;
     pthread_t thread;
     (void)state;
 
     runs(&g, waits, waits_end);
+    user = g.s;
     assert_int_equal(pthread_create(&thread, NULL, ring, &bell), 0);
-    while (direct_runs(&g) < 5)
-        assert_int_equal(g.vcpu->ops->run(g.vcpu), ENGINE_EXIT_KICKED);
-    runs_before = direct_runs(&g);
-    assert_true(end_stubs() > 0);
-    for (unsigned i = 0; i < 4; i++)
-        assert_int_equal(g.vcpu->ops->run(g.vcpu), ENGINE_EXIT_KICKED);
-    assert_int_equal(direct_runs(&g), runs_before);
-    put64(&g, DATA, 1);
-    run_to_halt(&g);
+    for (unsigned view = 0; view < 6; view++) {
+        put64(&g, DATA, 0);
+        g.s = user;
+        start_at(&g, waits, waits_end, SPIN);
+        until_runs(&g, direct_runs(&g) + 3);
+        runs_before = direct_runs(&g);
+        assert_true(end_stubs() > 0);
+        for (unsigned i = 0; i < 4; i++)
+            assert_int_equal(g.vcpu->ops->run(g.vcpu), ENGINE_EXIT_KICKED);
+        assert_int_equal(direct_runs(&g), runs_before);
+        put64(&g, DATA, 1);
+        run_to_halt(&g);
+        assert_int_equal(g.s.gpr[RDI], VEC_GP);
+    }
     atomic_store(&bell.over, true);
     pthread_join(thread, NULL);
-    assert_int_equal(g.s.gpr[RDI], VEC_GP);
     guest_close(&g);
 }
 
