@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "direct_spin.h"
+
 #define PAGE   4096u
 #define ROUNDS 3u
 #define SPIN   1500000u /* enough to be run directly */
@@ -32,20 +34,6 @@
 #define FLAG_NT UINT64_C(0x4000)
 #define FLAG_AC UINT64_C(0x40000)
 #define FLAG_ID UINT64_C(0x200000)
-
-static uint64_t mix(uint64_t x)
-{
-    x ^= x >> 31;
-    x *= UINT64_C(0x9e3779b97f4a7c15);
-    return x ^ x >> 29;
-}
-
-static uint64_t spin(uint64_t x, unsigned n)
-{
-    while (n--)
-        x = mix(x + n);
-    return x;
-}
 
 static volatile uint64_t heat;
 

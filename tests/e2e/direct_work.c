@@ -23,24 +23,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "direct_spin.h"
+
 #define PAGE  4096u
 #define PAGES 256u
 #define SPIN  300000u
-
-static uint64_t mix(uint64_t x)
-{
-    x ^= x >> 31;
-    x *= UINT64_C(0x9e3779b97f4a7c15);
-    return x ^ x >> 29;
-}
-
-/* A long computation without any system call. */
-static uint64_t spin(uint64_t x, unsigned n)
-{
-    while (n--)
-        x = mix(x + n);
-    return x;
-}
 
 static void *map(int prot, int fd)
 {

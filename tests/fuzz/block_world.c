@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "block_world.h"
 #include "mem/reclaim.h"
+#include "no_devices.h"
 
 /* --- what happened --- */
 
@@ -174,29 +175,6 @@ static int irq_ack(void *arg)
     return VECTOR_IRQ;
 }
 
-static bool msr_read(void *arg, uint32_t msr, uint64_t *value)
-{
-    (void)arg, (void)msr, (void)value;
-    return false;
-}
-
-static bool msr_write(void *arg, uint32_t msr, uint64_t value)
-{
-    (void)arg, (void)msr, (void)value;
-    return false;
-}
-
-static uint64_t cr8_read(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
-static void cr8_write(void *arg, uint64_t value)
-{
-    (void)arg, (void)value;
-}
-
 static uint64_t tsc(void *arg)
 {
     return now(arg) * 3;
@@ -261,10 +239,10 @@ static const struct cpu_bus bus = {.port_in = port_in,
                                    .mmio_read = mmio_read,
                                    .mmio_write = mmio_write,
                                    .irq_ack = irq_ack,
-                                   .msr_read = msr_read,
-                                   .msr_write = msr_write,
-                                   .cr8_read = cr8_read,
-                                   .cr8_write = cr8_write,
+                                   .msr_read = no_msr_read,
+                                   .msr_write = no_msr_write,
+                                   .cr8_read = no_cr8_read,
+                                   .cr8_write = no_cr8_write,
                                    .tsc = tsc,
                                    .poll = poll};
 

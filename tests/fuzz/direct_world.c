@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "cpu/engine.h"
 #include "direct.h"
+#include "no_devices.h"
 
 #define GUEST_BYTES (UINT64_C(16) << 20)
 #define TABLES_GPA  UINT64_C(0x100000)
@@ -26,8 +27,8 @@
 #define REGS_VA   UINT64_C(0x12000000)
 #define SPIN_VA   UINT64_C(0x10ff0000)
 
-#define POLL_AFTER  UINT64_C(1100000) /* so many without a turn make a view hot */
-#define POLLS_MOST  100000u
+#define POLL_AFTER UINT64_C(1100000) /* so many without a turn make a view hot */
+#define POLLS_MOST 100000u
 
 /*
  * Cells first: the present record, the rounds, the stack, where the registers go. SYSCALL is noted
@@ -90,52 +91,6 @@ struct world {
     unsigned polls;
     atomic_bool over;
 };
-
-static uint32_t port_in(void *arg, uint16_t port, unsigned bytes)
-{
-    (void)arg, (void)port, (void)bytes;
-    return ~0u;
-}
-
-static void port_out(void *arg, uint16_t port, unsigned bytes, uint32_t value)
-{
-    (void)arg, (void)port, (void)bytes, (void)value;
-}
-
-static uint64_t mmio_read(void *arg, gpa_t gpa, unsigned bytes)
-{
-    (void)arg, (void)gpa, (void)bytes;
-    return ~UINT64_C(0);
-}
-
-static void mmio_write(void *arg, gpa_t gpa, unsigned bytes, uint64_t value)
-{
-    (void)arg, (void)gpa, (void)bytes, (void)value;
-}
-
-static int irq_ack(void *arg)
-{
-    (void)arg;
-    return -1;
-}
-
-static bool no_msr(void *arg, uint32_t msr, uint64_t *value)
-{
-    (void)arg, (void)msr, (void)value;
-    return false;
-}
-
-static bool no_msr_write(void *arg, uint32_t msr, uint64_t value)
-{
-    (void)arg, (void)msr, (void)value;
-    return false;
-}
-
-static uint64_t tsc(void *arg)
-{
-    (void)arg;
-    return 0;
-}
 
 /* Programs that do not end in time are ended. */
 static uint64_t poll(void *arg)
@@ -285,17 +240,7 @@ struct world *world_open(const char *engine, const struct program *p, uint64_t s
     if (!w)
         return NULL;
     w->next_table = TABLES_GPA + 0x1000;
-    w->bus = (struct cpu_bus){.arg = w,
-                              .poll_arg = w,
-                              .port_in = port_in,
-                              .port_out = port_out,
-                              .mmio_read = mmio_read,
-                              .mmio_write = mmio_write,
-                              .irq_ack = irq_ack,
-                              .msr_read = no_msr,
-                              .msr_write = no_msr_write,
-                              .tsc = tsc,
-                              .poll = poll};
+    w->bus = (struct cpu_bus){NO_DEVICES, .arg = w, .poll_arg = w, .poll = poll};
     config.bus = &w->bus;
     if (ops && mem_create_shareable(&w->mem, GUEST_BYTES) == ERR_OK) {
         config.mem = w->mem;

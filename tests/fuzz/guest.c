@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "cpu/engine.h"
 #include "insn.h"
+#include "no_devices.h"
 
 #define GUEST_BYTES (UINT64_C(16) << 20)
 #define CODE_GPA    UINT64_C(0x400000)
@@ -36,80 +37,13 @@ static struct vcpu *vcpu;
 static struct x86_state base_state;
 static uint8_t *code, *data_hva;
 
-static uint32_t port_in(void *arg, uint16_t port, unsigned bytes)
-{
-    (void)arg, (void)port, (void)bytes;
-    return ~0u;
-}
-
-static void port_out(void *arg, uint16_t port, unsigned bytes, uint32_t value)
-{
-    (void)arg, (void)port, (void)bytes, (void)value;
-}
-
-static uint64_t mmio_read(void *arg, gpa_t gpa, unsigned bytes)
-{
-    (void)arg, (void)gpa, (void)bytes;
-    return ~UINT64_C(0);
-}
-
-static void mmio_write(void *arg, gpa_t gpa, unsigned bytes, uint64_t value)
-{
-    (void)arg, (void)gpa, (void)bytes, (void)value;
-}
-
-static int irq_ack(void *arg)
-{
-    (void)arg;
-    return -1;
-}
-
-static bool msr_read(void *arg, uint32_t msr, uint64_t *value)
-{
-    (void)arg, (void)msr, (void)value;
-    return false;
-}
-
-static bool msr_write(void *arg, uint32_t msr, uint64_t value)
-{
-    (void)arg, (void)msr, (void)value;
-    return false;
-}
-
-static uint64_t cr8_read(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
-static void cr8_write(void *arg, uint64_t value)
-{
-    (void)arg, (void)value;
-}
-
-static uint64_t tsc(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
 static uint64_t poll(void *arg)
 {
     (void)arg;
     return 100000;
 }
 
-static const struct cpu_bus bus = {.port_in = port_in,
-                                   .port_out = port_out,
-                                   .mmio_read = mmio_read,
-                                   .mmio_write = mmio_write,
-                                   .irq_ack = irq_ack,
-                                   .msr_read = msr_read,
-                                   .msr_write = msr_write,
-                                   .cr8_read = cr8_read,
-                                   .cr8_write = cr8_write,
-                                   .tsc = tsc,
-                                   .poll = poll};
+static const struct cpu_bus bus = {NO_DEVICES, .poll = poll};
 
 static bool put(uint64_t gpa, const void *bytes, size_t n)
 {
@@ -148,8 +82,13 @@ static struct x86_segment flat(uint16_t selector, uint32_t attr)
 
 static bool build_tables(void)
 {
-    static const uint64_t gdt[] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0, 0x00cffb000000ffff,
-                                   0x00cff3000000ffff, 0x00affb000000ffff};
+    static const uint64_t gdt[] = {0,
+                                   0x00af9b000000ffff,
+                                   0x00cf93000000ffff,
+                                   0,
+                                   0x00cffb000000ffff,
+                                   0x00cff3000000ffff,
+                                   0x00affb000000ffff};
     static const uint8_t hlt = 0xf4;
     static const uint16_t no_io_map = 0x68;
     bool ok = put(GDT_GPA, gdt, sizeof gdt);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cpu/direct/stub.h"
 #include "mem/mem.h"
 
 #define mem_create mem_create_shareable
@@ -184,6 +185,17 @@ static inline void run_to_halt(struct guest *g)
     while (exit == ENGINE_EXIT_KICKED);
     assert_int_equal(exit, ENGINE_EXIT_HALTED);
     g->vcpu->ops->get_state(g->vcpu, &g->s);
+}
+
+/* 77, for main to return, after a word: direct execution is not possible here; 0: it is. */
+static inline int direct_is_skipped(void)
+{
+    const char *why = NULL;
+
+    if (engine_find("translate") && stub_is_possible(&why))
+        return 0;
+    printf("SKIP: %s\n", why ? why : err_text());
+    return 77;
 }
 
 #endif

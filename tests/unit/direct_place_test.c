@@ -63,15 +63,7 @@ int main(void)
         cmocka_unit_test(its_pages_are_those_of_the_program),
         cmocka_unit_test(a_hole_there_is_a_hole),
     };
-    const char *why;
+    int skipped = direct_is_skipped();
 
-    if (!engine_find("translate")) {
-        printf("SKIP: %s\n", err_text());
-        return 77;
-    }
-    if (!stub_is_possible(&why)) {
-        printf("SKIP: %s\n", why);
-        return 77;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return skipped ? skipped : cmocka_run_group_tests(tests, NULL, NULL);
 }

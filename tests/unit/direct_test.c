@@ -368,15 +368,7 @@ int main(void)
         cmocka_unit_test(interrupts_are_taken),
         cmocka_unit_test(its_end_from_outside_is_an_error),
     };
-    const char *why;
+    int skipped = direct_is_skipped();
 
-    if (!engine_find("translate")) {
-        printf("SKIP: %s\n", err_text());
-        return 77;
-    }
-    if (!stub_is_possible(&why)) {
-        printf("SKIP: %s\n", why);
-        return 77;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return skipped ? skipped : cmocka_run_group_tests(tests, NULL, NULL);
 }
