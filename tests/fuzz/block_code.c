@@ -302,6 +302,8 @@ static void put_flags(struct writer *w)
         flags |= 0x40000;
     if (dice_percent(w->d, 2))
         flags |= 0x100;
+    if (dice_percent(w->d, 10))
+        flags &= ~0x200u;
     memcpy(push + 1, &flags, 4);
     code_put(w, push, sizeof push);
     PUT(0x9d);

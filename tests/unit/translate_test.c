@@ -217,6 +217,25 @@ static void code_with_checks_stays_native(void **unused)
     guest_close(&g);
 }
 
+/* Interrupts off and back as they were, as a kernel does it around what is short. */
+GUEST(flags_saved, 64,
+      "mov $0x480000, %esp\n mov $1000, %ecx\n"
+      "1: pushf\n cli\n std\n popf\n dec %ecx\n jnz 1b\n pushf\n pop %rbx");
+
+static void saved_flags_come_back_in_native_code(void **unused)
+{
+    struct guest g;
+
+    (void)unused;
+    guest_open_on(&g, 64, "translate", true, 1);
+    RUN(&g, flags_saved);
+    assert_int_equal(g.s.gpr[RCX], 0);
+    assert_int_equal(g.s.gpr[RBX] & (RFLAGS_DF | RFLAGS_IF), 0);
+    assert_int_equal(g.s.gpr[RBX] & RFLAGS_ZF, RFLAGS_ZF);
+    assert_true(g.vcpu->ops->stats(g.vcpu)->native_callouts < 100);
+    guest_close(&g);
+}
+
 /* --- a cache that is too small --- */
 
 /*
@@ -253,6 +272,7 @@ int main(void)
         cmocka_unit_test(windows_hold_what_the_tlb_holds),
         cmocka_unit_test(the_oldest_view_makes_room),
         cmocka_unit_test(code_with_checks_stays_native),
+        cmocka_unit_test(saved_flags_come_back_in_native_code),
         cmocka_unit_test(a_full_cache_is_dropped),
     };
 

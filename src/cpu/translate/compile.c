@@ -25,10 +25,12 @@ static void note_address(const struct compile *k, unsigned n, struct uop *pair)
         stop->src = 1;
         break;
     case ZYDIS_MNEMONIC_PUSH:
+    case ZYDIS_MNEMONIC_PUSHFQ:
         stop->src2 = 1;
         stop->dst = (uint8_t)k->word;
         break;
     case ZYDIS_MNEMONIC_POP:
+    case ZYDIS_MNEMONIC_POPFQ:
         stop->src2 = 1;
         break;
     case ZYDIS_MNEMONIC_BT:

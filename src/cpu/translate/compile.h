@@ -343,6 +343,8 @@ void put_jump_entry(struct compile *k, uint32_t base);
 
 /* syscall.c: SYSCALL and SYSRET. False: by the handler. */
 bool put_fast_system_call(struct compile *k, unsigned n);
+/* RFLAGS, and the arithmetic ones in flags16, become r11; r10 is lost. */
+void put_set_flags(struct compile *k);
 
 /* Goes to u->imm from the present page, which is in another page; flags are live. */
 void put_far_direct(struct compile *k, const struct uop *u);

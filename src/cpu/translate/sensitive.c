@@ -128,6 +128,35 @@ static bool put_pushf(struct compile *k, unsigned n)
     return true;
 }
 
+/*
+ * At level 0, where it changes no more than the arithmetic flags, DF and IF. Behind one that lets
+ * interrupts in, the next look for one may come later, if none waits now.
+ */
+static bool put_popf(struct compile *k, unsigned n)
+{
+    const uint32_t same = RFLAGS_TF | RFLAGS_NT | RFLAGS_AC | RFLAGS_ID | RFLAGS_IOPL;
+    const struct uop *pair;
+
+    if (uop_of(k, n)->opsize != 8)
+        return false;
+    flags_away(k);
+    pair = put_kernel_only(k, n);
+    put_guard(k, pair, ABS(k->t->c.irq_line), GUARD_NOT_ZERO);
+    put_guard(k, pair, ABS(k->t->c.nmi_pending), GUARD_NOT_ZERO);
+    put_stack_address(k, n, false);
+    PUT(0x4d, 0x8b, 0x1a); /* mov r11, [r10] */
+    put_abs(k, 0x8b, HOST_T0, ABS(k->t->c.s.rflags));
+    PUT(0x45, 0x31, 0xda); /* xor r10d, r11d */
+    PUT(0x41, 0xf7, 0xc2); /* test r10d, ... */
+    emit_u32(&k->e, same);
+    put_slow_if(k, 5, pair);
+    PUT(0x41, 0x81, 0xe3); /* and r11d, ... */
+    emit_u32(&k->e, same | RFLAGS_ARITH | RFLAGS_DF | RFLAGS_IF);
+    put_set_flags(k);
+    emit_lea(&k->e, HOST_SP, HOST_SP, 8);
+    return true;
+}
+
 bool put_sensitive(struct compile *k, unsigned n)
 {
     switch (k->i[n].mnemonic) {
@@ -143,6 +172,8 @@ bool put_sensitive(struct compile *k, unsigned n)
         return put_ac(k, n, false);
     case ZYDIS_MNEMONIC_PUSHFQ:
         return put_pushf(k, n);
+    case ZYDIS_MNEMONIC_POPFQ:
+        return put_popf(k, n);
     default:
         return put_system(k, n);
     }

@@ -57,8 +57,7 @@ static void put_all_flags(struct compile *k)
     PUT(0x4d, 0x09, 0xd3);     /* or r11, r10 */
 }
 
-/* RFLAGS, and the arithmetic ones in flags16, from r11. */
-static void put_set_flags(struct compile *k)
+void put_set_flags(struct compile *k)
 {
     emit_move(&k->e, HOST_T0, HOST_T1);
     put_number(k, HOST_T0, X_AND, RFLAGS_ARITH & 0xff);
