@@ -84,18 +84,39 @@ static bool put_from_cr(struct compile *k, unsigned n)
     return true;
 }
 
+/* 16 bits of a register; the others stay. */
+static void put_selector16(struct compile *k, unsigned guest, uint32_t address)
+{
+    unsigned to = host_reg(guest);
+    struct x_form f = {.op = 0x8b,
+                       .size16 = true,
+                       .reg = (uint8_t)(to == X_NONE ? HOST_T0 : to),
+                       .rm = XRM_ABS,
+                       .disp = (int32_t)address};
+
+    emit_form(&k->e, &f);
+    if (to != X_NONE)
+        return;
+    f.op = 0x89;
+    f.disp = (int32_t)guest_at(k, guest);
+    emit_form(&k->e, &f);
+}
+
 static bool put_from_sreg(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
+    uint32_t selector = ABS(k->t->c.s.seg[u->src].selector);
     unsigned to = host_reg(u->dst / 8u);
 
-    if (u->opsize < 4)
-        return false;
+    if (u->opsize == 2) {
+        put_selector16(k, u->dst / 8u, selector);
+        return true;
+    }
     emit_form(&k->e, &(struct x_form){.map = 1, /* movzx */
                                       .op = 0xb7,
                                       .reg = (uint8_t)(to == X_NONE ? HOST_T0 : to),
                                       .rm = XRM_ABS,
-                                      .disp = (int32_t)ABS(k->t->c.s.seg[u->src].selector)});
+                                      .disp = (int32_t)selector});
     if (to == X_NONE)
         emit_store(&k->e, HOST_T0, guest_at(k, u->dst / 8u));
     return true;
