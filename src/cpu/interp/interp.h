@@ -105,7 +105,8 @@ struct fetch_entry {
 };
 
 #define TLB_ENTRIES   16384 /* 64 MiB of pages */
-#define FETCH_ENTRIES 4096
+#define FETCH_HALF    4096  /* of each half of the address space */
+#define FETCH_ENTRIES (2 * FETCH_HALF)
 #define TLB_MIXES     8u
 #define TLB_VIEWS     4u /* of an address space; a place of one is also a place of some mix */
 #define TLB_NO_TAG    1  /* never a real tag: low 12 bits of those are at least 4 (asid >= 1) */
@@ -296,9 +297,14 @@ static inline unsigned tlb_index(uint64_t lin, unsigned mix)
     return (unsigned)((lin >> PAGE_SHIFT ^ mix * (TLB_ENTRIES / TLB_MIXES)) % TLB_ENTRIES);
 }
 
+/*
+ * Kernels and programs begin at round addresses, so that their pages would meet however spaces are
+ * mixed: they have places of their own.
+ */
 static inline unsigned fetch_index(uint64_t lin, unsigned mix)
 {
-    return (unsigned)((lin >> PAGE_SHIFT ^ mix * (FETCH_ENTRIES / TLB_MIXES)) % FETCH_ENTRIES);
+    return half_of(lin) * FETCH_HALF +
+           (unsigned)((lin >> PAGE_SHIFT ^ mix * (FETCH_HALF / TLB_MIXES)) % FETCH_HALF);
 }
 
 static inline bool is_sign_extended(uint64_t lin, unsigned shift)

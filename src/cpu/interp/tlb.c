@@ -122,15 +122,13 @@ void fetch_note_local(struct interp *c, unsigned i)
         note_local(c->upper.local_fetch, &c->upper.local_fetch_count, i);
 }
 
-/* A fetch tag's sign bit is the address's own, too. */
 static void drop_upper(struct interp *c)
 {
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
         if (half_of(c->tlb[i].rtag) || half_of(c->tlb[i].wtag))
             data_forget(c, &c->tlb[i]);
-    for (unsigned i = 0; i < FETCH_ENTRIES; i++)
-        if (half_of(c->fetch[i].tag))
-            fetch_set(c, i, TLB_NO_TAG, NULL);
+    for (unsigned i = FETCH_HALF; i < FETCH_ENTRIES; i++)
+        fetch_set(c, i, TLB_NO_TAG, NULL);
 }
 
 static void drop_locals(struct interp *c)

@@ -44,7 +44,7 @@ static void put_t0_on(struct compile *k, unsigned op, unsigned base, int32_t dis
     emit_form(&k->e, &f);
 }
 
-/* r11: the offset in c->fetch of the entry for the address in r10, as fetch_index has it. */
+/* r11: the offset in its half of c->fetch of the entry for the address in r10, as fetch_index. */
 static void put_fetch_index(struct compile *k, unsigned half)
 {
     const unsigned entry_shift = 4, shift = PAGE_SHIFT - entry_shift;
@@ -54,11 +54,11 @@ static void put_fetch_index(struct compile *k, unsigned half)
                                       .reg = HOST_T1,
                                       .rm = XRM_ABS,
                                       .disp = (int32_t)ABS(k->t->c.mix[half])});
-    PUT(0x41, 0xc1, 0xe3, PAGE_SHIFT + __builtin_ctz(FETCH_ENTRIES / TLB_MIXES)); /* shl r11d */
+    PUT(0x41, 0xc1, 0xe3, PAGE_SHIFT + __builtin_ctz(FETCH_HALF / TLB_MIXES)); /* shl r11d */
     PUT(0x4d, 0x31, 0xd3);                                                        /* xor r11, r10 */
     PUT(0x41, 0xc1, 0xeb, shift);                                                 /* shr r11d */
     PUT(0x41, 0x81, 0xe3);                                                        /* and r11d */
-    emit_u32(&k->e, (FETCH_ENTRIES - 1u) << entry_shift);
+    emit_u32(&k->e, (FETCH_HALF - 1u) << entry_shift);
 }
 
 #define NOT_EQUAL    5
@@ -96,6 +96,7 @@ void put_across_guard(struct compile *k)
 {
     unsigned half = half_of(k->t->c.gpr[GPR_PAGE / 8]), head;
     const struct interp *c = &k->t->c;
+    const struct fetch_entry *fetch = &c->fetch[half * FETCH_HALF];
     struct uop *leave;
 
     if (!k->across_bytes)
@@ -115,9 +116,9 @@ void put_across_guard(struct compile *k)
     }
     put_fetch_index(k, half);
     emit_on(&k->e, 0x33, HOST_T0, ABS(c->fetch_view[half]));    /* xor */
-    put_t0_on(k, 0x3b, HOST_T1, (int32_t)ABS(c->fetch[0].tag)); /* cmp */
+    put_t0_on(k, 0x3b, HOST_T1, (int32_t)ABS(fetch->tag)); /* cmp */
     leave_if(k, NOT_EQUAL, leave);
-    put_t0_on(k, 0x8b, HOST_T1, (int32_t)ABS(c->fetch[0].page)); /* mov */
+    put_t0_on(k, 0x8b, HOST_T1, (int32_t)ABS(fetch->page)); /* mov */
     put_t0_on(k, 0x8b, HOST_T0, offsetof(struct code_page, host));
     put_compare(k, k->across_code + head, k->across_bytes - head, leave);
     r11_forget(k);

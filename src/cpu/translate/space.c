@@ -239,7 +239,7 @@ unsigned space_missing(const struct space *s)
 
 void space_fill(struct space *s, struct interp *c)
 {
-    for (unsigned i = 0; i < FETCH_ENTRIES; i++) {
+    for (unsigned i = 0; i < FETCH_HALF; i++) {
         uint64_t page = c->fetch[i].tag ^ c->fetch_view[0];
 
         if (c->fetch[i].tag != TLB_NO_TAG && !(page & ~PAGE_MASK) && !half_of(page))
