@@ -104,6 +104,12 @@ static void init_reserved(struct paging *pg, unsigned maxphyaddr)
     }
 }
 
+void paging_set_root(struct paging *pg, uint64_t cr3, unsigned maxphyaddr)
+{
+    pg->root = gpa_gfn(
+        gpa_make(cr3 & bits(pg->format->id == FORMAT_2LEVEL ? 31 : maxphyaddr - 1, 12)));
+}
+
 void paging_init(struct paging *pg, const struct mmu_context *ctx, unsigned maxphyaddr)
 {
     memset(pg, 0, sizeof *pg);
@@ -125,9 +131,7 @@ void paging_init(struct paging *pg, const struct mmu_context *ctx, unsigned maxp
     pg->pkru = pg->pke ? ctx->pkru : 0;
     if (id == FORMAT_PAE)
         memcpy(pg->regs, ctx->pdpte, sizeof pg->regs);
-    pg->root = gpa_gfn(gpa_make(ctx->cr3 & bits(maxphyaddr - 1, 12)));
-    if (id == FORMAT_2LEVEL)
-        pg->root = gpa_gfn(gpa_make(ctx->cr3 & bits(31, 12)));
+    paging_set_root(pg, ctx->cr3, maxphyaddr);
     init_reserved(pg, maxphyaddr);
 }
 

@@ -83,6 +83,9 @@ const struct format *format_get(enum format_id id);
 
 void paging_init(struct paging *pg, const struct mmu_context *ctx, unsigned maxphyaddr);
 
+/* The same after CR3 alone has changed, where tables of the top level are not in registers. */
+void paging_set_root(struct paging *pg, uint64_t cr3, unsigned maxphyaddr);
+
 static inline unsigned paging_index(const struct paging *pg, unsigned level, gva_t gva)
 {
     const struct format_level *l = &pg->format->level[level];

@@ -208,6 +208,7 @@ struct oracle;
 
 struct mmu {
     struct paging pg;
+    struct mmu_context context; /* that pg was made of, CR3 aside */
     struct root *cur;
     struct guest_mem *mem;
     struct mmu_tlb_ops tlb;

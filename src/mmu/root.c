@@ -66,13 +66,20 @@ static void refresh_current(struct mmu *mmu)
     }
 }
 
+static bool is_of_family(const struct root *r, const struct root_family *f)
+{
+    return f->asid && f->role == r->role && f->view == r->view && f->pkru == r->pkru;
+}
+
 static struct root_family *find_family(struct mmu *mmu, const struct root *r)
 {
-    struct root_family *f;
+    struct root_family *f = mmu->family;
 
+    if (f && is_of_family(r, f))
+        return f;
     for (unsigned i = 0; i < FAMILIES; i++) {
         f = &mmu->families[i];
-        if (f->asid && f->role == r->role && f->view == r->view && f->pkru == r->pkru)
+        if (is_of_family(r, f))
             return f;
     }
     f = &mmu->families[mmu->next_family++ % FAMILIES];
@@ -96,6 +103,25 @@ static struct root *find_root(struct mmu *mmu, const struct root *key, bool *hit
     return r;
 }
 
+/* Does this context differ from the present one by the table of the top level, at most? */
+static bool is_other_root(const struct mmu *mmu, const struct mmu_context *ctx)
+{
+    const struct mmu_context *now = &mmu->context;
+
+    return mmu->cur && mmu->pg.format->id >= FORMAT_4LEVEL && ctx->cr0 == now->cr0 &&
+           ctx->cr4 == now->cr4 && ctx->efer == now->efer && ctx->pkru == now->pkru;
+}
+
+static void take_context(struct mmu *mmu, const struct mmu_context *ctx)
+{
+    if (is_other_root(mmu, ctx)) {
+        paging_set_root(&mmu->pg, ctx->cr3, mmu->maxphyaddr);
+        return;
+    }
+    paging_init(&mmu->pg, ctx, mmu->maxphyaddr);
+    mmu->context = *ctx;
+}
+
 void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_switch how)
 {
     bool pcide = (ctx->cr4 & CTX_CR4_PCIDE) && (ctx->cr0 & CTX_CR0_PG);
@@ -112,7 +138,7 @@ void mmu_set_context(struct mmu *mmu, const struct mmu_context *ctx, enum mmu_sw
         mmu->flushed_pcid[pcid] = ++mmu->now;
         mmu->stats.flush_context++;
     }
-    paging_init(&mmu->pg, ctx, mmu->maxphyaddr);
+    take_context(mmu, ctx);
 
     struct root key = {
         .cr3 = gfn_gpa(mmu->pg.root).v,
