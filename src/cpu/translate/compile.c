@@ -67,8 +67,7 @@ const struct uop *fallback_pair(struct compile *k, unsigned n, enum callout_why 
     return pair;
 }
 
-/* Afterwards flags are in both places. */
-static void put_call_fallback(struct compile *k, const struct uop *pair, enum flags_where flags)
+void put_call_fallback(struct compile *k, const struct uop *pair, enum flags_where flags)
 {
     const uint8_t *thunk =
         flags == FLAGS_IN_PLACE ? k->t->to_fallback : k->t->to_fallback_flags_away;
@@ -197,7 +196,7 @@ bool put_end(struct compile *k, unsigned n)
         add_taken(k, u, NULL);
     } else if (compile_goes_to(k, n) && is_in_page(u->imm)) {
         put_near_call(k, n);
-    } else if (!put_far_end(k, n) && !put_fast_system_call(k, n)) {
+    } else if (!put_far_end(k, n) && !put_fast_system_call(k, n) && !put_mapping(k, n)) {
         put_leave_by_handler(k, u);
     }
     return true;

@@ -355,6 +355,12 @@ void put_stack_address(struct compile *k, unsigned n, bool push);
 /* The uop of instruction n and its stop; NULL (and failed) when there is no room. */
 const struct uop *fallback_pair(struct compile *k, unsigned n, enum callout_why why);
 
+/* Calls its handler, and goes on; afterwards flags are in both places. */
+void put_call_fallback(struct compile *k, const struct uop *pair, enum flags_where flags);
+
+/* mapping.c: MOV to CR3 and its kin, which end their block. False: the handler leaves. */
+bool put_mapping(struct compile *k, unsigned n);
+
 /* taken.c: a direct branch taken: u->imm is its target. from: the jump, NULL: falls in. */
 void add_taken(struct compile *k, const struct uop *u, uint8_t *from);
 /* Its way, at the block's end. */

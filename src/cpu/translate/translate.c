@@ -75,6 +75,40 @@ static void find_near(struct translate *t)
     }
 }
 
+static bool is_same_key(const struct near_key *a, const struct near_key *b)
+{
+    return a->view[0] == b->view[0] && a->view[1] == b->view[1] && a->smap == b->smap &&
+           a->shares == b->shares && a->is_32 == b->is_32;
+}
+
+static void remember_near(struct translate *t)
+{
+    struct near_space *s = &t->near_space[t->next_near_space++ % NEAR_SPACES];
+
+    s->key = t->near_key;
+    s->given = t->windows.given;
+    memcpy(s->near, t->near, sizeof s->near);
+}
+
+/* The views of this key as they were found when it was the present one, if they still are. */
+static bool recall_near(struct translate *t, const struct near_key *key)
+{
+    for (unsigned i = 0; i < NEAR_SPACES; i++) {
+        const struct near_space *s = &t->near_space[i];
+
+        if (s->given != t->windows.given || !is_same_key(&s->key, key))
+            continue;
+        t->near_key = *key;
+        memcpy(t->near, s->near, sizeof t->near);
+        for (unsigned n = 0; n < NEAR_VIEWS; n++)
+            if (t->near[n].is_known)
+                windows_make_ready(&t->windows, &t->c, t->near[n].window,
+                                   (uint32_t)t->near[n].view);
+        return true;
+    }
+    return false;
+}
+
 /* Windows are only chosen here, so that a neighbour's stays its own until then. */
 static void view(struct interp *c)
 {
@@ -83,15 +117,15 @@ static void view(struct interp *c)
     unsigned now = near_now(c);
 
     pairs_view(&t->pairs, c->fetch_view);
-    if (now < NEAR_VIEWS && t->near[now].is_known && t->near_key.view[0] == key.view[0] &&
-        t->near_key.view[1] == key.view[1] && t->near_key.smap == key.smap &&
-        t->near_key.shares == key.shares && t->near_key.is_32 == key.is_32) {
+    if (now < NEAR_VIEWS && (is_same_key(&t->near_key, &key) || recall_near(t, &key)) &&
+        t->near[now].is_known) {
         t->window_base = t->near[now].base;
         windows_use(&t->windows, t->near[now].window);
         return;
     }
     t->window_base = windows_choose(&t->windows, c);
     find_near(t);
+    remember_near(t);
 }
 
 static void forget(struct interp *c, unsigned i)

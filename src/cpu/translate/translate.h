@@ -133,10 +133,21 @@ struct near_key {
 
 enum { NEAR_KERNEL, NEAR_KERNEL_AC, NEAR_USER, NEAR_VIEWS };
 
+/* The views of an address space that was present; they are right while `given` is the windows'. */
+struct near_space {
+    struct near_key key;
+    uint64_t given;
+    struct near_view near[NEAR_VIEWS];
+};
+
+#define NEAR_SPACES 4u
+
 struct translate {
     struct interp c; /* first */
     struct near_view near[NEAR_VIEWS];
     struct near_key near_key; /* that they were found by */
+    struct near_space near_space[NEAR_SPACES];
+    unsigned next_near_space;
     /* of a call whose stack is looked at: the address, its code, the stack's place */
     uint64_t target, stack_place;
     const uint8_t *target_code;

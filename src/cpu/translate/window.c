@@ -111,12 +111,11 @@ static uint32_t key_of(const struct window_view *v)
     return v->is_32 && view != VIEW_SLOW ? view | WINDOW_CODE_32 : view;
 }
 
-/* W2: another address space is about to use the window. */
-static void lower_set(struct windows *w, struct interp *c, unsigned window, uint32_t view)
+void windows_make_ready(struct windows *w, struct interp *c, unsigned window, uint32_t lower)
 {
     struct window_lower *l = &w->lower[window];
 
-    if (l->view == view)
+    if (l->view == lower)
         return;
     if (l->entries > LOCALS || l->jumps > LOCALS) {
         window_empty(w, c, window);
@@ -126,7 +125,8 @@ static void lower_set(struct windows *w, struct interp *c, unsigned window, uint
         for (unsigned n = 0; n < l->jumps; n++)
             jumps_drop(w->jumps, w->window[window].jump, window, l->jump[n]);
     }
-    *l = (struct window_lower){.view = view};
+    l->view = lower;
+    l->entries = l->jumps = 0;
 }
 
 /* A place of the present window has something of the lower half from now on. */
@@ -171,8 +171,9 @@ uint64_t windows_choose(struct windows *w, struct interp *c)
             space_leave(w->space[oldest]);
         w->space[oldest] = NULL;
         w->view[oldest] = key;
+        w->given++;
     }
-    lower_set(w, c, oldest, v.half[0]);
+    windows_make_ready(w, c, oldest, v.half[0]);
     windows_use(w, oldest);
     return (uint64_t)(uintptr_t)&w->window[oldest];
 }
@@ -184,7 +185,7 @@ int windows_find(struct windows *w, struct interp *c, const struct window_view *
     for (unsigned i = 0; key != VIEW_SLOW && i < WINDOWS; i++) {
         if (w->view[i] != key)
             continue;
-        lower_set(w, c, i, view->half[0]);
+        windows_make_ready(w, c, i, view->half[0]);
         return (int)i;
     }
     return -1;

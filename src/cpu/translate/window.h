@@ -66,6 +66,7 @@ struct windows {
     struct window_lower lower[WINDOWS];
     uint32_t view[WINDOWS];
     uint64_t used[WINDOWS], clock;
+    uint64_t given; /* how often a window was given to another view */
     unsigned current;
 };
 
@@ -90,6 +91,9 @@ uint64_t windows_choose(struct windows *w, struct interp *c);
 
 /* A window that was found is the present one from now on. */
 void windows_use(struct windows *w, unsigned window);
+
+/* Makes a window ready for the lower half of a view, as c->view has it (W2). */
+void windows_make_ready(struct windows *w, struct interp *c, unsigned window, uint32_t lower);
 
 /* The window that a view has now, ready to be used (W2), -1: none. */
 int windows_find(struct windows *w, struct interp *c, const struct window_view *view);
