@@ -135,6 +135,10 @@ static void test_bad_bzimage(void **state)
     img.data[0x206] = 3;
     refuse_image(f, &img, "too old");
     img = good;
+    img_put32(&img, 0x214, 0); /* code32_start: the setup code would put it there, if it ran */
+    img.data[0x234] = 0;
+    refuse_image(f, &img, "needs a BIOS");
+    img = good;
     img_put32(&img, 0x24c, 0x100000); /* payload length */
     refuse_image(f, &img, "truncated");
     img = good;

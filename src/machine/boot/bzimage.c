@@ -76,6 +76,11 @@ static enum err parse(const struct boot_image *image, struct bzimage *bz)
         bz->cmdline_max = BOOT_CMDLINE_MAX;
     bz->has_entry64 = bz->version >= XLOAD_VERSION && (le16(h + H_XLOADFLAGS) & XLF_KERNEL_64);
     bz->load_address = le32(h + H_CODE32_START);
+    if (bz->load_address < MIB && !h[H_RELOCATABLE])
+        return err_new(ERR_INVAL,
+                       "kernel '%s' has no 32-bit entry point: it begins in 16-bit code and needs "
+                       "a BIOS, which is not here",
+                       image->name);
     bz->memory_end = bz->load_address + bz->code_bytes;
     if (bz->version >= INIT_VERSION) {
         uint64_t preferred = le64(h + H_PREF_ADDRESS), room = le32(h + H_INIT_SIZE);
