@@ -49,4 +49,8 @@ GUEST
     check(54, rdtsc() >= 0x123456789000, 1);
     wrmsr(0x3b, rdmsr(0x3b) + 0x10000000000); /* TSC_ADJUST moves it too */
     check(55, rdtsc() >> 40, 0x13);
+    (void)rdmsr(0x179); /* kernels look for banks of machine checks even where CPUID offers none */
+    check(56, rdmsr(0x17a), 0);
+    wrmsr(0x17a, 0);
+    REFUSED(57, 0x17a, 8);
 }

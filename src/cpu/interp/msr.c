@@ -22,6 +22,8 @@ enum msr {
     MSR_SYSENTER_CS = 0x174,
     MSR_SYSENTER_ESP = 0x175,
     MSR_SYSENTER_EIP = 0x176,
+    MSR_MCG_CAP = 0x179, /* no banks: there is no machine check, but some kernels look unasked */
+    MSR_MCG_STATUS = 0x17a,
     MSR_MISC_ENABLE = 0x1a0,
     MSR_DEBUGCTL = 0x1d9,
     MSR_MTRR_PHYS = 0x200, /* base and mask, 8 pairs */
@@ -152,6 +154,8 @@ static bool msr_read(struct interp *c, const struct uop *u, uint32_t msr, uint64
     case MSR_AMD_DE_CFG:
         *value = DE_CFG_LFENCE;
         return true;
+    case MSR_MCG_CAP:
+    case MSR_MCG_STATUS:
     case MSR_DEBUGCTL:
     case MSR_AMD_PERF ... MSR_AMD_PERF + 7:
     case MSR_AMD_SYSCFG:
@@ -243,6 +247,10 @@ static bool msr_write(struct interp *c, const struct uop *u, uint32_t msr, uint6
         return true;
     case MSR_PRED_CMD:
         if (value & ~UINT64_C(1))
+            exc_raise_code(c, u, VEC_GP, 0);
+        return true;
+    case MSR_MCG_STATUS:
+        if (value)
             exc_raise_code(c, u, VEC_GP, 0);
         return true;
     case MSR_UCODE_REV: /* nothing behind these can be changed */
