@@ -144,7 +144,7 @@ static void add_mmio(struct board *board)
         IOAPIC_BASE, IOAPIC_BYTES, &board->ioapic, ioapic_read, ioapic_write,
     };
     const struct bus_mmio pci = {
-        PCI_WINDOW, PCI_WINDOW_BYTES, &board->pci, pci_mmio_read, pci_mmio_write,
+        0, PCI_MEMORY_END, &board->pci, pci_mmio_read, pci_mmio_write,
     };
 
     bus_add_mmio(&board->bus, &ioapic);

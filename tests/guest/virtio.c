@@ -14,6 +14,7 @@
 #define QUEUE_SIZE     4
 #define BUFFER_BYTES   64
 #define NEW_BAR        0xd0000000u
+#define LOW_BAR        0x60000000u /* below the window that ACPI names, above RAM */
 
 #define REDIRECT(pin) (0x10 + (pin)*2)
 
@@ -216,11 +217,15 @@ static void test_bar(void)
 
     map(bar);
     map(NEW_BAR);
+    map(LOW_BAR);
     check(10, bar & 0xf, 0);
     check(11, pci_read(4) & 6, 6);
     pci_write(0x10, 0xffffffff);
     size = ~pci_read(0x10) + 1;
     check(12, size, 0x10000);
+    pci_write(0x10, LOW_BAR);
+    find_structures(LOW_BAR);
+    check(18, REG(uint16_t, common + 18) >= 1 && REG(uint16_t, common + 18) != 0xffff, 1);
     pci_write(0x10, NEW_BAR);
     check(13, pci_read(0x10), NEW_BAR);
     find_structures(bar);

@@ -141,14 +141,14 @@ static inline void driver_pci_write(struct driver *d, unsigned offset, unsigned 
 
 static inline uint64_t driver_read(struct driver *d, uint64_t address, unsigned bytes)
 {
-    uint64_t value = pci_mmio_read(&d->pci, address - PCI_WINDOW, bytes);
+    uint64_t value = pci_mmio_read(&d->pci, address, bytes);
 
     return bytes < 8 ? value & ((UINT64_C(1) << 8 * bytes) - 1) : value;
 }
 
 static inline void driver_write(struct driver *d, uint64_t address, unsigned bytes, uint64_t value)
 {
-    pci_mmio_write(&d->pci, address - PCI_WINDOW, bytes, value);
+    pci_mmio_write(&d->pci, address, bytes, value);
 }
 
 /* Looks up where the structures are (again, after the BAR was moved). */

@@ -114,19 +114,19 @@ static const struct pci_function *decoder(const struct pci *pci, uint64_t gpa, u
     return NULL;
 }
 
-uint64_t pci_mmio_read(void *arg, uint64_t offset, unsigned bytes)
+uint64_t pci_mmio_read(void *arg, uint64_t gpa, unsigned bytes)
 {
-    const struct pci_function *function = decoder(arg, PCI_WINDOW + offset, bytes);
+    const struct pci_function *function = decoder(arg, gpa, bytes);
 
-    return function ? function->mmio_read(function->arg, PCI_WINDOW + offset, bytes) : UINT64_MAX;
+    return function ? function->mmio_read(function->arg, gpa, bytes) : UINT64_MAX;
 }
 
-void pci_mmio_write(void *arg, uint64_t offset, unsigned bytes, uint64_t value)
+void pci_mmio_write(void *arg, uint64_t gpa, unsigned bytes, uint64_t value)
 {
-    const struct pci_function *function = decoder(arg, PCI_WINDOW + offset, bytes);
+    const struct pci_function *function = decoder(arg, gpa, bytes);
 
     if (function)
-        function->mmio_write(function->arg, PCI_WINDOW + offset, bytes, value);
+        function->mmio_write(function->arg, gpa, bytes, value);
 }
 
 void pci_add(struct pci *pci, unsigned slot, const struct pci_function *function)

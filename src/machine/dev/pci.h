@@ -2,8 +2,8 @@
 /*
  * PCI bus 0 behind configuration mechanism 1 (PCI 3.0 3.2.2.3.2): address register 0xcf8, data
  * 0xcfc..0xcff, and the reset control register at 0xcf9. Slot 0 is the host bridge. Every other
- * device registers a table of accessors; an empty slot reads as all ones. Memory accesses in the
- * window below 4 GiB go to the function that decodes the address.
+ * device registers a table of accessors; an empty slot reads as all ones. Memory accesses below
+ * 4 GiB that RAM does not take go to the function that decodes the address.
  */
 #ifndef UMBRA_MACHINE_DEV_PCI_H
 #define UMBRA_MACHINE_DEV_PCI_H
@@ -20,10 +20,14 @@
 #define PCI_RESET_CPU    0x04
 #define PCI_RESET_FULL   0x0e
 
-/* What the guest may give to memory BARs; firmware's part of it begins at PCI_BARS. */
+/*
+ * What ACPI offers for memory BARs; firmware's part of it begins at PCI_BARS. A guest that does not
+ * ask ACPI may put them anywhere between the end of RAM and PCI_MEMORY_END.
+ */
 #define PCI_WINDOW       UINT64_C(0xc0000000)
-#define PCI_WINDOW_BYTES UINT64_C(0x3ec00000)
+#define PCI_WINDOW_BYTES (PCI_MEMORY_END - PCI_WINDOW)
 #define PCI_BARS         UINT64_C(0xfe000000)
+#define PCI_MEMORY_END   UINT64_C(0xfec00000)
 
 /* INTA of a slot: this pin of the IOAPIC (the DSDT's _PRT says the same). */
 #define PCI_INTX_PIN(slot) (16 + (slot) % 4)
@@ -57,8 +61,8 @@ void pci_add(struct pci *pci, unsigned slot, const struct pci_function *function
 uint32_t pci_in(void *arg, uint16_t port, unsigned bytes);
 void pci_out(void *arg, uint16_t port, unsigned bytes, uint32_t value);
 
-/* The window's side of the bus; offset from PCI_WINDOW. Of two that overlap: the lower slot. */
-uint64_t pci_mmio_read(void *arg, uint64_t offset, unsigned bytes);
-void pci_mmio_write(void *arg, uint64_t offset, unsigned bytes, uint64_t value);
+/* The memory side of the bus. Of two functions that overlap: the lower slot. */
+uint64_t pci_mmio_read(void *arg, uint64_t gpa, unsigned bytes);
+void pci_mmio_write(void *arg, uint64_t gpa, unsigned bytes, uint64_t value);
 
 #endif
