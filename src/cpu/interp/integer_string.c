@@ -162,6 +162,7 @@ static uint64_t movs_stride(struct interp *c, const struct uop *u, uint64_t coun
     uint64_t n = elements_in_page(u, to, elements_in_page(u, from, count));
     uint64_t bytes = n * u->opsize;
     char *src, *dst;
+    gpa_t gpa;
     bool told;
 
     if (unlikely(is_new_page(c, u, to, count))) {
@@ -173,6 +174,8 @@ static uint64_t movs_stride(struct interp *c, const struct uop *u, uint64_t coun
         return 0;
     dst = lin_span_write(c, u, to, &told);
     if (told)
+        dst = lin_span_told(c, to, &gpa);
+    if (told && !dst)
         return count_elements(c, u, n, movs_one);
     /* Again: making the target writable may have moved the source's frame. */
     src = lin_span_read(c, u, from);
@@ -182,6 +185,8 @@ static uint64_t movs_stride(struct interp *c, const struct uop *u, uint64_t coun
         copy_overlapping(dst, src, n, u->opsize);
     else
         memmove(dst, src, bytes);
+    if (told)
+        lin_span_tell(c, gpa, bytes);
     advance(c, u, REG_RSI, (int64_t)bytes);
     advance(c, u, REG_RDI, (int64_t)bytes);
     return count_down(c, u, n);
@@ -221,6 +226,7 @@ static uint64_t stos_stride(struct interp *c, const struct uop *u, uint64_t coun
     uint64_t n = elements_in_page(u, to, count);
     char *dst = NULL;
     bool told = false;
+    gpa_t gpa;
 
     if (n < 2)
         return 0;
@@ -229,10 +235,14 @@ static uint64_t stos_stride(struct interp *c, const struct uop *u, uint64_t coun
     if (!dst)
         dst = lin_span_write(c, u, to, &told);
     if (told)
+        dst = lin_span_told(c, to, &gpa);
+    if (told && !dst)
         return count_elements(c, u, n, stos_one);
     if (!dst)
         return 0;
     fill(dst, GPR64(REG_RAX), n, u->opsize);
+    if (told)
+        lin_span_tell(c, gpa, n * u->opsize);
     advance(c, u, REG_RDI, (int64_t)(n * u->opsize));
     return count_down(c, u, n);
 }

@@ -132,6 +132,13 @@ void lin_probe(struct interp *c, const struct uop *u, uint64_t lin, unsigned byt
 void *lin_span_read(struct interp *c, const struct uop *u, uint64_t lin);
 void *lin_span_write(struct interp *c, const struct uop *u, uint64_t lin, bool *told);
 
+/*
+ * A span that is told of, which all the same may be written at once; lin_span_tell follows, with
+ * *gpa. NULL: one by one, which is for code that may be written as it was.
+ */
+void *lin_span_told(struct interp *c, uint64_t lin, gpa_t *gpa);
+void lin_span_tell(struct interp *c, gpa_t gpa, uint64_t bytes);
+
 /* For reading, but NULL too where lin_span_read would raise. *gfn: the frame. */
 void *lin_try_span(struct interp *c, uint64_t lin, gfn_t *gfn);
 

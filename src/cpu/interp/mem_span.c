@@ -46,6 +46,23 @@ void *lin_span_write(struct interp *c, const struct uop *u, uint64_t lin, bool *
     return span(c, u, lin, MMU_WRITE, told);
 }
 
+void *lin_span_told(struct interp *c, uint64_t lin, gpa_t *gpa)
+{
+    const struct tlb_entry *e = tlb_slot(c, lin);
+
+    *gpa = gpa_make((e->note & PAGE_MASK) | (lin & (PAGE_SIZE - 1)));
+    if (e->rtag != tlb_want(c, lin) || !(e->note & TLB_NOTED) ||
+        (mem_track(c->mem, gpa_gfn(*gpa)) & MEM_TRACK_CODE))
+        return NULL;
+    return (void *)(uintptr_t)(lin + e->addend);
+}
+
+void lin_span_tell(struct interp *c, gpa_t gpa, uint64_t bytes)
+{
+    c->stats.stores_noted++;
+    mem_note_written(c->mem, gpa, bytes);
+}
+
 void *lin_try_span(struct interp *c, uint64_t lin, gfn_t *gfn)
 {
     const struct tlb_entry *e = tlb_slot(c, lin);
