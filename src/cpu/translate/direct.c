@@ -184,6 +184,14 @@ static void wait(struct interp *c, struct direct *d, unsigned instructions)
     c->look_at = d->resume_at;
 }
 
+void direct_mapping_changed(struct interp *c)
+{
+    struct direct *d = translate_of(c)->direct;
+
+    if (d)
+        d->turn_icount = c->icount;
+}
+
 static bool selectors_are_usual(const struct x86_state *s)
 {
     return s->seg[SEG_CS].selector == USER_CS && s->seg[SEG_SS].selector == USER_SS &&

@@ -24,6 +24,12 @@ bool direct_user(struct interp *c);
 void direct_written(struct interp *c, struct code_page *p);
 void direct_flushed(struct interp *c, uint64_t page, bool all);
 
+/*
+ * Native code goes on behind a change of the mapping, without a turn: code that changes it so often
+ * does not compute for long.
+ */
+void direct_mapping_changed(struct interp *c);
+
 /* Guest code that runs directly leaves, soon. Any thread. */
 void direct_kick(struct direct *d);
 

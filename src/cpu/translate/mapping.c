@@ -28,6 +28,7 @@ static const struct uop *change(struct interp *c, const struct uop *u, uop_fn *h
 
     if (next || u[1].fn != op_resume || must_leave(c) || !before || page_now(c) != before)
         return next;
+    direct_mapping_changed(c);
     return u + 1;
 }
 
