@@ -281,17 +281,15 @@ static const struct uop *ret_outer(struct interp *c, const struct uop *u,
 void far_commit_outer(struct interp *c, const struct x86_segment *cs, const struct x86_segment *ss,
                       uint64_t rsp, uint64_t drop)
 {
-    unsigned old_cpl = c->cpl;
+    unsigned cpl = attr_dpl(ss->attr);
     c->s.seg[SEG_CS] = *cs;
     c->s.seg[SEG_SS] = *ss;
+    if (cpl != c->cpl)
+        seg_drop_inner(c, cpl);
     interp_update_mode(c);
-    struct stack st = stack_of(c, *ss, rsp, c->cpl);
+    struct stack st = stack_of(c, *ss, rsp, cpl);
     stack_drop(&st, drop);
     stack_commit(c, &st);
-    if (c->cpl != old_cpl) {
-        seg_drop_inner(c, c->cpl);
-        interp_update_mode(c);
-    }
 }
 
 const struct uop *sys_ret_far(struct interp *c, const struct uop *u)
