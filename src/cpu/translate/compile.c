@@ -196,7 +196,8 @@ bool put_end(struct compile *k, unsigned n)
         add_taken(k, u, NULL);
     } else if (compile_goes_to(k, n) && is_in_page(u->imm)) {
         put_near_call(k, n);
-    } else if (!put_far_end(k, n) && !put_fast_system_call(k, n) && !put_mapping(k, n)) {
+    } else if (!put_far_end(k, n) && !put_fast_system_call(k, n) && !put_iret(k, n) &&
+               !put_mapping(k, n)) {
         put_leave_by_handler(k, u);
     }
     return true;

@@ -345,6 +345,13 @@ void put_jump_entry(struct compile *k, uint32_t base);
 bool put_fast_system_call(struct compile *k, unsigned n);
 /* RFLAGS, and the arithmetic ones in flags16, become r11; r10 is lost. */
 void put_set_flags(struct compile *k);
+/* Level and view become those of the neighbour for level 0 or 3; r10 is lost. */
+void put_enter_level(struct compile *k, unsigned cpl);
+/* Goes on at r10, whose native code is in t->target; u ends here. */
+void put_go_to_target(struct compile *k, const struct uop *u);
+
+/* iret.c: IRET. False: by the handler. */
+bool put_iret(struct compile *k, unsigned n);
 
 /* Goes to u->imm from the present page, which is in another page; flags are live. */
 void put_far_direct(struct compile *k, const struct uop *u);

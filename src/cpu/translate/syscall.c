@@ -99,14 +99,8 @@ static void put_segment(struct compile *k, enum x86_seg seg, unsigned at, unsign
     emit_store(&k->e, HOST_T0, ABS(s->base));
 }
 
-/* Code, stack, level and view of the other side. */
-static void put_level(struct compile *k, unsigned cpl, unsigned star, unsigned cs, unsigned ss)
+void put_enter_level(struct compile *k, unsigned cpl)
 {
-    uint32_t common = SEG_ATTR_P | SEG_ATTR_S | SEG_ATTR_G | cpl << SEG_ATTR_DPL_SHIFT |
-                      SEG_TYPE_RW | SEG_TYPE_ACCESSED;
-
-    put_segment(k, SEG_CS, star, cs, common | SEG_TYPE_CODE | SEG_ATTR_L);
-    put_segment(k, SEG_SS, star, ss, common | SEG_ATTR_DB);
     put_abs(k, 0xc6, 0, ABS(k->t->c.cpl)); /* mov byte */
     emit_u8(&k->e, cpl);
     put_near_view(k, &k->t->near[cpl ? NEAR_USER : NEAR_KERNEL]);
@@ -117,6 +111,17 @@ static void put_level(struct compile *k, unsigned cpl, unsigned star, unsigned c
         emit_store(&k->e, HOST_T0, ABS(k->t->pairs.view[h]));
     }
     put_pairs_empty(&k->e, k->t);
+}
+
+/* Code, stack, level and view of the other side. */
+static void put_level(struct compile *k, unsigned cpl, unsigned star, unsigned cs, unsigned ss)
+{
+    uint32_t common = SEG_ATTR_P | SEG_ATTR_S | SEG_ATTR_G | cpl << SEG_ATTR_DPL_SHIFT |
+                      SEG_TYPE_RW | SEG_TYPE_ACCESSED;
+
+    put_segment(k, SEG_CS, star, cs, common | SEG_TYPE_CODE | SEG_ATTR_L);
+    put_segment(k, SEG_SS, star, ss, common | SEG_ATTR_DB);
+    put_enter_level(k, cpl);
 }
 
 /* By the handler, unless these bits are all clear; a single one: set. */
@@ -154,8 +159,7 @@ static void put_find_in(struct compile *k, const struct uop *copy, const struct 
     emit_store(&k->e, HOST_T1, ABS(k->t->target));
 }
 
-/* r10 is where to go on. */
-static void put_go_to_target(struct compile *k, const struct uop *u)
+void put_go_to_target(struct compile *k, const struct uop *u)
 {
     put_count(k, u->n);
     PUT(0xff, 0x24, 0x25); /* jmp [target] */

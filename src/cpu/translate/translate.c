@@ -209,6 +209,7 @@ static enum err create_parts(struct translate *t, const struct vcpu_config *conf
     t->host_mxcsr = FP_MXCSR_INIT;
     if (config->bus->tsc_scale && !config->bus->tsc_scale(config->bus->arg, &t->tsc))
         t->tsc = (struct clock_tsc_scale){0};
+    iret_ways_forget(t);
     thunks_write(t);
     t->tier = translate_tier;
     if (direct_is_wanted(config)) {

@@ -142,6 +142,19 @@ struct near_space {
 
 #define NEAR_SPACES 4u
 
+/*
+ * An IRET that C has done, so that native code may do the same (iret.c). key: both selectors, in
+ * bits 0 and 16 on; page, entry: of the descriptors, and where windows have it; cs_at, ss_at: in
+ * that page, where the bytes cs_raw and ss_raw made cs and ss of a descriptor.
+ */
+struct iret_way {
+    uint64_t key, gdt_base, page, entry, cs_at, ss_at, cs_raw, ss_raw;
+    uint32_t gdt_limit;
+    struct x86_segment cs, ss;
+};
+
+enum { IRET_TO_USER, IRET_TO_KERNEL, IRET_TO_KERNEL_NULL, IRET_WAYS }; /* NULL: SS is */
+
 struct translate {
     struct interp c; /* first */
     struct near_view near[NEAR_VIEWS];
@@ -151,6 +164,8 @@ struct translate {
     /* of a call whose stack is looked at: the address, its code, the stack's place */
     uint64_t target, stack_place;
     const uint8_t *target_code;
+    struct iret_way iret[IRET_WAYS];
+    uint64_t iret_rax; /* the guest's, while an IRET is looked at */
     uint64_t c_rsp, resume; /* rsp of C while native code runs; where a routine comes back to */
     struct pairs pairs;
     uint64_t window_base; /* of the present view; while native code runs also the base of GS */
@@ -232,6 +247,10 @@ void native_stale(struct interp *c, struct uop *head);
 void native_revive(struct interp *c, struct uop *head);
 bool native_patch(struct interp *c, struct uop *head, const struct uop *u, const uint8_t *bytes,
                   unsigned size);
+
+/* iret.c: nothing was done yet. */
+void iret_ways_forget(struct translate *t);
+uop_fn op_iret;
 
 /* exit.c: called by native code. */
 const struct uop *native_fallback(struct interp *c, const struct uop *u);
