@@ -238,7 +238,7 @@ static enum err make_cpu(struct vm *vm)
         .audit_exits = vm->config.audit && UMBRA_DEBUG_BUILD,
         .code_bytes = code_bytes(vm),
         .budgeted = vm->config.clock == CLOCK_INSTRUCTIONS,
-        .at_once = vm->config.translate_at_once,
+        .hot_runs = vm->config.translate_at_once ? 1 : 0,
         .perf_map = vm->config.perf_map,
         .profile = vm->config.profile,
         .direct = vm->config.direct,

@@ -103,7 +103,7 @@ enum engine_phase { ENGINE_PHASES(ENGINE_PHASE) ENGINE_PHASE_COUNT };
  * apic_id:      this vCPU's local APIC id, told by CPUID
  * features:     CPU_FEATURE_* that the CPU offers
  * code_bytes:   host memory that decoded or translated code may take; 0: the engine's choice
- * at_once:      translate code before it first runs, not only when it has run often
+ * hot_runs:     of code before it is translated, 1: before it first runs, 0: the engine's choice
  * perf_map:     tell `perf` the places of translated code
  * profile:      count what native code runs, which makes it slower
  * direct:       let user code run directly where that is possible
@@ -119,7 +119,7 @@ struct vcpu_config {
     bool mmu_oracle;
     bool audit_exits;
     uint64_t code_bytes;
-    bool at_once;
+    unsigned hot_runs;
     bool perf_map;
     bool profile;
     bool direct;

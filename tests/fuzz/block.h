@@ -95,7 +95,8 @@ struct log {
 struct world_config {
     uint64_t seed;
     const char *engine;
-    bool at_once, narrow;
+    bool narrow;
+    unsigned hot_runs;
     unsigned events;          /* the run ends after so many */
     uint64_t instructions;    /* or so many instructions */
     const struct log *follow; /* NULL: leads */

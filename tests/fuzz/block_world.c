@@ -266,7 +266,7 @@ struct world *world_create(const struct world_config *config)
         goto fail;
     cpu.mem = w->mem;
     cpu.bus = &w->bus;
-    cpu.at_once = config->at_once;
+    cpu.hot_runs = config->hot_runs;
     cpu.budgeted = config->follow != NULL;
     cpu.code_bytes = 1;
     cpu.mmu_strategy = (enum mmu_strategy)dice_below(&w->dice, 3);

@@ -122,7 +122,7 @@ bool guest_setup(const char *engine)
 {
     const struct engine_ops *ops = engine_find(engine);
     const struct vcpu_config config = {
-        .bus = &bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT, .at_once = true};
+        .bus = &bus, .tsc_khz = 1000000, .features = CPU_FEATURES_DEFAULT, .hot_runs = 1};
     struct vcpu_config with_mem = config;
     if (!ops || mem_create(&mem, GUEST_BYTES) != ERR_OK)
         goto fail;

@@ -294,7 +294,7 @@ static void create(struct chaos *m)
                               .mmu_strategy = m->strategy,
                               .mmu_oracle = m->oracle,
                               .audit_exits = m->audit,
-                              .at_once = m->at_once,
+                              .hot_runs = m->at_once ? 1 : 0,
                               .budgeted = m->exact};
 
     snprintf(path, sizeof path, "/tmp/umbra-chaos-%d.vswp", (int)getpid());

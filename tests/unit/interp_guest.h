@@ -173,7 +173,7 @@ static inline void guest_open_on(struct guest *g, unsigned bits, const char *eng
                                  uint64_t code_bytes)
 {
     guest_open_with(g, bits, engine,
-                    (struct vcpu_config){.at_once = at_once, .code_bytes = code_bytes});
+                    (struct vcpu_config){.hot_runs = at_once ? 1 : 0, .code_bytes = code_bytes});
 }
 
 static inline void guest_open(struct guest *g, unsigned bits)

@@ -50,7 +50,7 @@ static bool opens(struct guest *g, unsigned way)
     if (!engine_find(ways[way].engine))
         return false;
     guest_open_with(g, 64, ways[way].engine,
-                    (struct vcpu_config){.at_once = true, .mmu_strategy = ways[way].strategy});
+                    (struct vcpu_config){.hot_runs = 1, .mmu_strategy = ways[way].strategy});
     put_tables(g);
     g->s.gpr[RSP] = 0x180000; /* which these tables do not map */
     return true;

@@ -319,7 +319,7 @@ enum err interp_init(struct interp *c, const struct vcpu_config *config)
                                         .host = cpu_host_read()};
     c->mmu_oracle = config->mmu_oracle;
     c->budgeted = config->budgeted;
-    c->hot_runs = config->at_once ? 1 : HOT_RUNS;
+    c->hot_runs = config->hot_runs ? config->hot_runs : HOT_RUNS;
     c->upper.shares = true;
     c->look_at = UINT64_MAX;
     return create_parts(c, config);
