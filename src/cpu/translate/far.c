@@ -6,8 +6,9 @@
  *
  * Flags go away first and come back at the target's far entry, if they count there.
  */
+#include "cpu/translate/far.h"
+
 #include "cpu/interp/mem.h"
-#include "cpu/translate/compile.h"
 
 #define PUT(...) EMIT(&k->e, __VA_ARGS__)
 
@@ -26,13 +27,12 @@ void put_jump_entry(struct compile *k, uint32_t base)
     emit_on(&k->e, 0x03, HOST_T1, base); /* add */
 }
 
-static void add_leave(struct compile *k, uint8_t *from, const struct uop *copy)
+void add_leave(struct compile *k, uint8_t *from, const struct uop *copy)
 {
     k->slow[k->slow_count++] = (struct slow_way){.from = from, .uop = copy, .flags = k->flags};
 }
 
-/* Leaves where r10 has no native code. */
-static void put_look_up(struct compile *k, const struct uop *copy)
+void put_look_up(struct compile *k, const struct uop *copy)
 {
     const struct x_form compare = in_window(0x3b, HOST_T0, JUMP_OFFSET(lin));
 
@@ -48,7 +48,7 @@ static void put_find(struct compile *k, const struct uop *copy)
     put_look_up(k, copy);
 }
 
-static void put_go(struct compile *k, unsigned instructions)
+void put_go(struct compile *k, unsigned instructions)
 {
     const struct x_form jump = in_window(0xff, 4, JUMP_OFFSET(code));
 
@@ -68,9 +68,7 @@ static void put_direct_target(struct compile *k, const struct uop *u, unsigned t
     put_from_page(k, to, u->imm);
 }
 
-/* On the entry of u's target, if the page is always where it is now. */
-static void put_on_known(struct compile *k, const struct uop *u, unsigned op, unsigned reg,
-                         size_t field)
+void put_on_known(struct compile *k, const struct uop *u, unsigned op, unsigned reg, size_t field)
 {
     struct x_form f = in_window(op, reg, field);
     uint64_t lin = k->t->c.gpr[GPR_PAGE / 8] + (uint64_t)u->imm;
@@ -82,12 +80,22 @@ static void put_on_known(struct compile *k, const struct uop *u, unsigned op, un
     emit_form(&k->e, &f);
 }
 
+uint8_t *put_known_compare(struct compile *k, const struct uop *u, unsigned reg)
+{
+    put_on_known(k, u, 0x3b, reg, JUMP_OFFSET(lin));
+    return emit_jcc(&k->e, 5);
+}
+
+void put_known_go(struct compile *k, const struct uop *u)
+{
+    put_on_known(k, u, 0xff, 4, JUMP_OFFSET(code));
+}
+
 /* u's target into a register; answers the place of the jump taken if that entry is not its own. */
 static uint8_t *put_known_target(struct compile *k, const struct uop *u, unsigned to)
 {
     put_direct_target(k, u, to);
-    put_on_known(k, u, 0x3b, to, JUMP_OFFSET(lin));
-    return emit_jcc(&k->e, 5);
+    return put_known_compare(k, u, to);
 }
 
 /* Forward jumps, and a block's end, end without being asked, where addresses do. */
@@ -106,7 +114,7 @@ void put_far_direct(struct compile *k, const struct uop *u)
         add_leave(k, put_poll(k), copy);
     other = put_known_target(k, u, HOST_T0);
     put_count(k, u->n);
-    put_on_known(k, u, 0xff, 4, JUMP_OFFSET(code));
+    put_known_go(k, u);
     was_cold = go_cold(k);
     emit_patch(other, k->e.at);
     put_look_up(k, copy);
@@ -121,8 +129,7 @@ static void put_load_t0(struct compile *k)
     emit_form(&k->e, &f);
 }
 
-/* r10: the operand of an indirect branch. */
-static void put_operand(struct compile *k, unsigned n)
+void put_operand(struct compile *k, unsigned n)
 {
     const ZydisDecodedOperand *op = &k->op[n][0];
     const struct uop *u = uop_of(k, n);
@@ -196,13 +203,12 @@ static void put_return_address(struct compile *k, unsigned n, int32_t disp)
     move_stack(k, -(int32_t)k->word);
 }
 
-static void put_push_return(struct compile *k, unsigned n)
+void put_push_return(struct compile *k, unsigned n)
 {
     put_return_address(k, n, put_call_place(k, n));
 }
 
-/* r10 is the target, which is found already. */
-static void put_push_and_go(struct compile *k, unsigned n)
+void put_push_and_go(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
     const struct x_form code = in_window(0x8b, HOST_T1, JUMP_OFFSET(code));
@@ -250,6 +256,33 @@ static void put_fixed_call(struct compile *k, unsigned n)
         put_pair_return(k, n);
 }
 
+void put_call_known(struct compile *k, unsigned n, const struct uop *u)
+{
+    if (!makes_pair(uop_of(k, n))) {
+        put_known_go(k, u);
+        return;
+    }
+    put_pair_up(k, n);
+    put_on_known(k, u, 0xff, 2, JUMP_OFFSET(code));
+    put_pair_return(k, n);
+}
+
+void put_call_exit(struct compile *k, unsigned n, struct native_exit *x)
+{
+    enum flags_where flags = k->flags;
+    uint8_t *call;
+
+    if (!makes_pair(uop_of(k, n))) {
+        put_exit_way(k, x, emit_jump(&k->e));
+        return;
+    }
+    put_pair_up(k, n);
+    call = emit_call(&k->e);
+    put_pair_return(k, n);
+    k->flags = flags;
+    put_exit_way(k, x, call);
+}
+
 static void put_far_call(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n), *copy = leaving_copy(k, u);
@@ -264,13 +297,7 @@ static void put_far_call(struct compile *k, unsigned n)
     else
         put_word_lea(k, HOST_T0, HOST_T1, (int32_t)(u->imm - u->off - u->len));
     put_count(k, u->n);
-    if (makes_pair(u)) {
-        put_pair_up(k, n);
-        put_on_known(k, u, 0xff, 2, JUMP_OFFSET(code));
-        put_pair_return(k, n);
-    } else {
-        put_on_known(k, u, 0xff, 4, JUMP_OFFSET(code));
-    }
+    put_call_known(k, n, u);
     was_cold = go_cold(k);
     emit_patch(other, k->e.at);
     emit_move(&k->e, HOST_T0, HOST_T1);
@@ -283,8 +310,6 @@ void put_near_call(struct compile *k, unsigned n)
 {
     const struct uop *u = uop_of(k, n);
     struct native_exit *x = new_exit(k, u);
-    enum flags_where flags;
-    uint8_t *call;
 
     if (!x)
         return;
@@ -294,16 +319,7 @@ void put_near_call(struct compile *k, unsigned n)
     add_leave(k, put_poll(k), leaving_copy(k, u));
     put_push_return(k, n);
     put_count(k, u->n);
-    if (!makes_pair(u)) {
-        put_exit_way(k, x, emit_jump(&k->e));
-        return;
-    }
-    put_pair_up(k, n);
-    flags = k->flags;
-    call = emit_call(&k->e);
-    put_pair_return(k, n);
-    k->flags = flags;
-    put_exit_way(k, x, call);
+    put_call_exit(k, n, x);
 }
 
 bool far_end_is_possible(const struct compile *k, unsigned n)
