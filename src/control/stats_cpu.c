@@ -100,6 +100,8 @@ static void print_reached(const json_t *cpu, FILE *out)
     double far_runs = (double)json_integer_value(json_object_get(cpu, "native_far_runs"));
     double entries = (double)json_integer_value(json_object_get(cpu, "native_entries"));
     double by_branch = (double)json_integer_value(json_object_get(cpu, "native_branches_out"));
+    double hits = (double)json_integer_value(json_object_get(cpu, "native_guess_hits"));
+    double misses = (double)json_integer_value(json_object_get(cpu, "native_guess_misses"));
     double chained = runs - far_runs - entries, other = entries - by_branch;
 
     if (runs <= 0)
@@ -108,6 +110,9 @@ static void print_reached(const json_t *cpu, FILE *out)
             100 * chained / (chained + by_branch));
     fprintf(out, "  %13.2f%%  or more of all other branches found native code\n",
             100 * far_runs / (far_runs + (other > 0 ? other : 0)));
+    if (hits + misses > 0)
+        fprintf(out, "  %13.2f%%  of indirect branches with a guess went there\n",
+                100 * hits / (hits + misses));
 }
 
 void stats_print_cpu(const json_t *stats, FILE *out)

@@ -66,6 +66,9 @@ enum engine_exit {
     X(native_callouts,    "instructions that native code left to their handlers")                  \
     X(native_links,       "branches joined from block to block")                                   \
     X(native_branches_out, "direct branches that left native code")                                \
+    X(native_guesses,     "indirect branches translated with a guess of their target")             \
+    X(native_guess_hits,  "times that such a branch went there (counted with --profile)")          \
+    X(native_guess_misses, "times that it went elsewhere (counted with --profile)")                \
     X(native_runs,        "blocks run natively (counted with --profile)")                          \
     X(native_far_runs,    "of them reached from another page or through a register (--profile)")   \
     X(direct_runs,        "stretches of user code that the host's CPU ran directly")               \

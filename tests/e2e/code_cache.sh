@@ -12,10 +12,12 @@ check "demonstration finished" grep -q "demonstration finished" "$tmp/out"
 check "the cache was dropped many times" [ "$(field "$tmp/stats" cache_drops)" -gt 20 ]
 check "code was translated" [ "$(field "$tmp/stats" native_blocks)" -gt 100 ]
 check "it ran" [ "$(field "$tmp/stats" native_runs)" -gt 10000 ]
+check "guesses held" [ "$(field "$tmp/stats" native_guess_hits)" -gt 1000 ]
 check "samples fell into native code" [ "$(field "$tmp/stats" native)" -gt 0 ]
 check "samples fell into the decoder" [ "$(field "$tmp/stats" decoder)" -gt 0 ]
 run 10 stat --file "$tmp/stats"
 check "time by engine in words" grep -q "%  native code" "$tmp/out"
+check "guesses in words" grep -q "%  of indirect branches with a guess" "$tmp/out"
 check "chains in words" grep -q "met a joined block" "$tmp/out"
 
 for size in 1023K 65M 0; do

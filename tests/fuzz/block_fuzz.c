@@ -19,7 +19,7 @@ struct options {
 };
 
 struct tally {
-    uint64_t programs, instructions, records, native, entries, bad, open;
+    uint64_t programs, instructions, records, native, entries, guesses, bad, open;
 };
 
 /*
@@ -73,6 +73,7 @@ static bool run_seed(const struct options *o, uint64_t seed, struct tally *t)
         t->records += world_log(a)->count;
         t->native += world_stats(a)->native_blocks;
         t->entries += world_stats(a)->native_entries;
+        t->guesses += world_stats(a)->native_guesses;
     }
     if (b && !ok) {
         if (examine(leader, follower, world_at(b), false)) {
@@ -166,9 +167,9 @@ int main(int argc, char **argv)
     }
     printf(
         "%llu programs, %llu instructions, %llu states compared, %llu native blocks entered %llu "
-        "times, %llu programs differ, %llu not decided\n",
+        "times, %llu branches guessed, %llu programs differ, %llu not decided\n",
         (unsigned long long)t.programs, (unsigned long long)t.instructions,
         (unsigned long long)t.records, (unsigned long long)t.native, (unsigned long long)t.entries,
-        (unsigned long long)t.bad, (unsigned long long)t.open);
+        (unsigned long long)t.guesses, (unsigned long long)t.bad, (unsigned long long)t.open);
     return t.bad ? 1 : 0;
 }

@@ -9,6 +9,7 @@
 #define INTERP_HOT
 #include "cpu/interp/block.h"
 #include "cpu/interp/integer.h"
+#include "cpu/interp/tier.h"
 
 static uint64_t cut_rip(const struct uop *u, uint64_t rip)
 {
@@ -124,6 +125,7 @@ HANDLER(jmp_r64)
 
     if (unlikely(!is_canonical(c, rip)))
         check_branch_target(c, u, rip);
+    branch_note(u, rip);
     return goto_rip64(c, u, rip);
 }
 
@@ -133,6 +135,7 @@ HANDLER(jmp_m64)
 
     if (unlikely(!is_canonical(c, rip)))
         check_branch_target(c, u, rip);
+    branch_note(u, rip);
     return goto_rip64(c, u, rip);
 }
 
@@ -149,6 +152,7 @@ HANDLER(jmp_indirect)
     uint64_t rip = indirect_target(c, u);
 
     check_branch_target(c, u, rip);
+    branch_note(u, rip);
     return goto_rip(c, u, rip);
 }
 
@@ -166,6 +170,7 @@ HANDLER(call_indirect)
 
     check_call_target(c, u, rip);
     stack_push(c, u, u->opsize, insn_next_rip(c, u));
+    branch_note(u, rip);
     return goto_rip(c, u, rip);
 }
 
@@ -178,6 +183,7 @@ HANDLER(call_r64)
         check_call_target(c, u, rip);
     lin_st64(c, u, sp, GPR64(GPR_PAGE) + u->off + u->len);
     GPR64(REG_RSP) = sp;
+    branch_note(u, rip);
     return goto_rip64(c, u, rip);
 }
 

@@ -70,6 +70,34 @@ static inline const uint8_t *cross_tail(const struct uop *u)
     return (const uint8_t *)(u + 1) + CROSS_BYTES;
 }
 
+/*
+ * Where an indirect JMP or CALL goes, by a majority vote over its runs: u->imm, and in u->dst how
+ * many more went there than elsewhere.
+ */
+static inline void branch_note(const struct uop *u, uint64_t target)
+{
+    struct uop *w = (struct uop *)(uintptr_t)u;
+
+    if (u->imm == (int64_t)target) {
+        w->dst += u->dst < UINT8_MAX;
+    } else if (u->dst) {
+        w->dst--;
+    } else {
+        w->imm = (int64_t)target;
+        w->dst = 1;
+    }
+}
+
+static inline uint64_t branch_usual_target(const struct uop *u)
+{
+    return (uint64_t)u->imm;
+}
+
+static inline unsigned branch_majority(const struct uop *u)
+{
+    return u->dst;
+}
+
 /* The kinds of code that are offered. */
 static inline bool tier_takes(const struct interp *c)
 {

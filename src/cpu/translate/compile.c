@@ -261,8 +261,7 @@ static void put_ways_out(struct compile *k)
     go_back(k, was_cold);
 }
 
-/* Counts in memory: no flags, no register that the guest or we have. */
-static void put_profile(struct compile *k, const uint64_t *counter)
+void put_profile(struct compile *k, const uint64_t *counter)
 {
     if (!k->t->profile)
         return;

@@ -239,6 +239,9 @@ void put_word_lea(struct compile *k, unsigned to, unsigned from, int32_t disp);
 void put_word_move(struct compile *k, unsigned to, unsigned from);
 struct x_form word_at_t0(const struct compile *k, unsigned op, unsigned reg);
 
+/* compile.c: with --profile, counts in memory: no flags, no register that the guest or we have. */
+void put_profile(struct compile *k, const uint64_t *counter);
+
 /* compile.c; put_end answers true when instruction n has ended the block. */
 void put_instruction(struct compile *k, unsigned n);
 bool put_end(struct compile *k, unsigned n);

@@ -351,6 +351,8 @@ bool put_far_end(struct compile *k, unsigned n)
         put_far_call(k, n);
         return true;
     }
+    if (put_guess(k, n))
+        return true;
     if (m == ZYDIS_MNEMONIC_CALL && is_fixed(k)) {
         put_fixed_call(k, n);
         return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parts of near branches to anywhere (far.c). Flags are away. */
+/* What far.c and guess.c share: the parts of near branches to anywhere. Flags are away. */
 #ifndef UMBRA_CPU_TRANSLATE_FAR_H
 #define UMBRA_CPU_TRANSLATE_FAR_H
 
@@ -33,5 +33,8 @@ void put_push_return(struct compile *k, unsigned n);
 /* The end of a call, retired: by x in the page; to the code of u's entry, r10 being its target. */
 void put_call_exit(struct compile *k, unsigned n, struct native_exit *x);
 void put_call_known(struct compile *k, unsigned n, const struct uop *u);
+
+/* guess.c: an indirect JMP or CALL that mostly goes to one place. False: it does not. */
+bool put_guess(struct compile *k, unsigned n);
 
 #endif
