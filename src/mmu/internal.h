@@ -328,6 +328,8 @@ void root_note_large_fill(struct mmu *mmu, unsigned shift, gva_t gva);
 
 /* Drops all that the TLB has. */
 void root_flush_tlb(struct mmu *mmu);
+/* Frames grow older. */
+void root_age_tlb(struct mmu *mmu);
 
 /* Drops what the TLB has of a GVA in every tag, large pages wholly. */
 void root_flush_tlb_page(struct mmu *mmu, gva_t gva);

@@ -110,6 +110,22 @@ bool mmu_probe(struct mmu *mmu, gva_t gva, gpa_t *gpa)
     return true;
 }
 
+bool mmu_reads_quietly(struct mmu *mmu, gva_t gva)
+{
+    const struct mmu_access access = {.gva = gva, .kind = MMU_READ, .user = true};
+    struct walk w;
+    hva_t hva;
+    bool writable;
+
+    walk_guest(mmu->mem, &mmu->pg, &access, false, WALK_PROBE, &w);
+    if (w.kind != WALK_OK || !w.rights.user)
+        return false;
+    for (unsigned level = w.level; level <= mmu->pg.format->top; level++)
+        if (!(w.step[level].entry & PTE_A))
+            return false;
+    return mem_peek(mmu->mem, gpa_gfn(w.page_gpa), MEM_FOR_WRITE, &hva, &writable) == MEM_OK;
+}
+
 const struct mmu_stats *mmu_stats(const struct mmu *mmu)
 {
     return &mmu->stats;

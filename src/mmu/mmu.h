@@ -104,6 +104,11 @@ struct mmu_tlb_ops {
     /* withdraw all entries of these frames, or only write permission of one, in every asid */
     void (*drop_frames)(void *arg, const gfn_t *gfns, size_t count);
     void (*write_protect_frame)(void *arg, gfn_t gfn);
+    /*
+     * Frames grow older: the next use of each entry that stays is not told, so what is in use goes,
+     * or is told by mem_note_used now. True: nothing stays. NULL: flush_all.
+     */
+    bool (*age)(void *arg);
 };
 
 /* clang-format off */
@@ -212,6 +217,12 @@ unsigned mmu_global_asid(const struct mmu *mmu);
  */
 void mmu_translate(struct mmu *mmu, const struct mmu_access *access, bool ac,
                    struct mmu_result *out);
+
+/*
+ * Would a user's read of gva change nothing that a guest can see, nor bring a frame in? So it is
+ * where all entries on the way are marked accessed and the frame is resident.
+ */
+bool mmu_reads_quietly(struct mmu *mmu, gva_t gva);
 
 void mmu_invlpg(struct mmu *mmu, gva_t gva);
 

@@ -113,7 +113,7 @@ static void on_age(void *arg)
     struct mmu *mmu = arg;
 
     shadow_grow_older(mmu);
-    root_flush_tlb(mmu);
+    root_age_tlb(mmu);
 }
 
 static void on_unmap_all(void *arg)

@@ -30,12 +30,25 @@ uint32_t role_for(const struct paging *pg, unsigned level)
            (pg->nxe ? ROLE_NXE : 0) | (pg->large ? ROLE_LARGE : 0);
 }
 
+static void forget_large_fills(struct mmu *mmu)
+{
+    memset(mmu->large_fill, 0, sizeof mmu->large_fill);
+    mmu->huge_fill = 0;
+}
+
 void root_flush_tlb(struct mmu *mmu)
 {
     if (mmu->tlb.flush_all)
         mmu->tlb.flush_all(mmu->tlb.arg);
-    memset(mmu->large_fill, 0, sizeof mmu->large_fill);
-    mmu->huge_fill = 0;
+    forget_large_fills(mmu);
+}
+
+void root_age_tlb(struct mmu *mmu)
+{
+    if (!mmu->tlb.age)
+        root_flush_tlb(mmu);
+    else if (mmu->tlb.age(mmu->tlb.arg))
+        forget_large_fills(mmu);
 }
 
 static bool tag_is_valid(const struct mmu *mmu, unsigned asid, uint64_t made, uint64_t flushed)

@@ -62,6 +62,8 @@ static inline void tlb_fill(struct interp *c, uint64_t lin, enum mem_as as,
     tlb_frame_set(c, (unsigned)(e - c->tlb), gpa_gfn(r->page_gpa));
     if (!r->global && half_of(lin))
         tlb_note_local(c, (unsigned)(e - c->tlb));
+    if (unlikely(c->tier && c->tier->filled))
+        c->tier->filled(c, e, lin & PAGE_MASK, view);
 }
 
 /* An access at the present CPL. */

@@ -39,6 +39,10 @@ struct tier_block {
  * fetch:      c->fetch[i] changes
  * written:    bytes of a page were written whose p->direct.is_mapped is set, or it goes
  * flushed:    translations of a linear page, or of all, go; NULL: need not be told
+ * frames:     translations to these frames go, or may write no longer; NULL: likewise
+ * filled:     what c->tlb knows of a page for a view is this entry now; NULL: likewise
+ * age:        frames grow older (mmu.h); true: the tier knows no translations that c->tlb has not;
+ *             NULL: it never does
  * turn:       the outer loop begins a turn; NULL: need not be told
  * user:       code of level 3 is about to run, and events were looked at; true: it has run by
  *             other means, and events are to be looked at again. NULL: never
@@ -55,6 +59,9 @@ struct tier_ops {
     void (*fetch)(struct interp *c, unsigned i);
     void (*written)(struct interp *c, struct code_page *p);
     void (*flushed)(struct interp *c, uint64_t page, bool all);
+    void (*frames)(struct interp *c, const gfn_t *gfns, size_t count, bool only_writes);
+    void (*filled)(struct interp *c, const struct tlb_entry *e, uint64_t page, uint32_t view);
+    bool (*age)(struct interp *c);
     void (*turn)(struct interp *c);
     bool (*user)(struct interp *c);
 };

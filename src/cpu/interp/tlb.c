@@ -29,13 +29,19 @@ static void tier_flushed(struct interp *c, uint64_t page, bool all)
         c->tier->flushed(c, page, all);
 }
 
-void tlb_flush_all(struct interp *c)
+/* The entries alone. */
+static void empty(struct interp *c)
 {
-    tier_flushed(c, 0, true);
     tlb_frames_all(c, data_forget);
     for (unsigned i = 0; i < FETCH_ENTRIES; i++)
         fetch_set(c, i, TLB_NO_TAG, NULL);
     c->stats.tlb_flushes++;
+}
+
+void tlb_flush_all(struct interp *c)
+{
+    tier_flushed(c, 0, true);
+    empty(c);
 }
 
 static void op_flush_all(void *arg)
@@ -81,8 +87,10 @@ static void op_drop_frames(void *arg, const gfn_t *gfns, size_t count)
 {
     struct interp *c = arg;
 
+    if (c->tier && c->tier->frames)
+        c->tier->frames(c, gfns, count, false);
     if (count > BATCH_MAX) {
-        tlb_flush_all(c);
+        empty(c);
         return;
     }
     for (size_t k = 0; k < count; k++)
@@ -91,7 +99,20 @@ static void op_drop_frames(void *arg, const gfn_t *gfns, size_t count)
 
 static void op_write_protect_frame(void *arg, gfn_t gfn)
 {
-    tlb_frame_each(arg, gfn, entry_write_protect);
+    struct interp *c = arg;
+
+    if (c->tier && c->tier->frames)
+        c->tier->frames(c, &gfn, 1, true);
+    tlb_frame_each(c, gfn, entry_write_protect);
+}
+
+static bool op_age(void *arg)
+{
+    struct interp *c = arg;
+    bool nothing_stays = !c->tier || !c->tier->age || c->tier->age(c);
+
+    empty(c);
+    return nothing_stays;
 }
 
 /* --- the upper half --- */
@@ -196,4 +217,5 @@ const struct mmu_tlb_ops interp_tlb_ops = {
     .flush_page = op_flush_page,
     .drop_frames = op_drop_frames,
     .write_protect_frame = op_write_protect_frame,
+    .age = op_age,
 };

@@ -30,7 +30,7 @@
 
 /* What ends a stretch costs so much: the next one's beginning, and the translator's part. */
 #define SWITCH_NS       20000
-#define STOP_NS         100000
+#define STOP_NS         40000
 #define MAP_NS          2000 /* a page */
 #define LONG_NS         2000000
 #define CREDIT_AGAIN_NS 5000000
@@ -53,15 +53,15 @@
  * hot: the view whose code ran long; turn_icount: when the last turn began, turn_ns: the last one
  * of the hot view; looks: how often it is still asked whether the kernel has come back to user
  * code; resume_at: the translator's until this count; wants: an address that it was to find out
- * about; bases: CR4.FSGSBASE, as code was found good for; works: stubs were tried; off: they do not
- * work here, or do no more
+ * about for the instruction at wants_rip; bases: CR4.FSGSBASE, as code was found good for; works:
+ * stubs were tried; off: they do not work here, or do no more
  */
 struct direct {
     struct space space[SPACES];
     _Atomic(struct stub *) running;
     atomic_uint kickers;
     uint32_t hot;
-    uint64_t turn_ns, turn_icount, clock, wants, resume_at;
+    uint64_t turn_ns, turn_icount, clock, wants, wants_rip, resume_at;
     unsigned looks;
     uint64_t bases;
     bool off, works;
@@ -127,10 +127,39 @@ void direct_flushed(struct interp *c, uint64_t page, bool all)
         if (!d->space[n].in_use)
             continue;
         if (all)
-            space_forget_all_code(&d->space[n]);
+            space_empty(&d->space[n]);
         else
             space_forget_page(&d->space[n], page);
     }
+}
+
+void direct_frames(struct interp *c, const gfn_t *gfns, size_t count, bool only_writes)
+{
+    struct direct *d = translate_of(c)->direct;
+
+    for (unsigned n = 0; n < SPACES; n++)
+        for (size_t i = 0; d->space[n].in_use && i < count; i++)
+            space_forget_frame(&d->space[n], gfns[i], only_writes);
+}
+
+void direct_filled(struct interp *c, const struct tlb_entry *e, uint64_t page, uint32_t view)
+{
+    struct direct *d = translate_of(c)->direct;
+
+    for (unsigned n = 0; n < SPACES; n++)
+        if (d->space[n].in_use && d->space[n].view == view && !half_of(page))
+            space_filled(&d->space[n], e, page);
+}
+
+bool direct_age(struct interp *c)
+{
+    struct direct *d = translate_of(c)->direct;
+    bool nothing_stays = true;
+
+    for (unsigned n = 0; n < SPACES; n++)
+        if (d->space[n].in_use && !space_grow_older(&d->space[n], c->mem))
+            nothing_stays = false;
+    return nothing_stays;
 }
 
 static void stop_for_good(struct direct *d, const char *why)
@@ -229,7 +258,7 @@ static struct space *find_space(struct translate *t)
     if (oldest->failed)
         drop_stub(d, oldest);
     d->works = d->works || stub_is_possible(NULL);
-    if (!d->works || space_take(oldest, &t->c, &w->window[w->current])) {
+    if (!d->works || space_take(oldest, &t->c)) {
         stop_for_good(d, err_text());
         return NULL;
     }
@@ -275,19 +304,19 @@ static void rest(struct space *s, uint64_t until_ns)
 }
 
 /*
- * Is it worth it? A stretch saves about half of its time, in which pages come and its end is made,
- * too, and costs the switches of processes, what stopped it if nobody kicked, and cost_ns for what
- * had to be mapped. Both times are processor time of the stub, which other programs of the host do
- * not change. That there is more than ever mapped now is work that is done. A view that has used up
- * its credit rests, each time longer.
+ * Is it worth it? A stretch saves about as much as its time, in which pages come and its end is
+ * made, too, and costs the switches of processes, what stopped it if nobody kicked, and cost_ns for
+ * what had to be mapped. Both times are processor time of the stub, which other programs of the
+ * host do not change. That there is more than ever mapped now is work that is done. A view that has
+ * used up its credit rests, each time longer.
  */
 static void judge(struct space *s, enum stub_why why, uint64_t ran_ns, uint64_t cost_ns,
                   uint64_t now)
 {
-    s->credit_ns += (int64_t)(ran_ns / 2) - (int64_t)cost_ns;
-    s->credit_ns -= why != STUB_KICKED && s->mapped <= s->most_mapped ? STOP_NS : SWITCH_NS;
-    if (s->mapped > s->most_mapped)
-        s->most_mapped = s->mapped;
+    s->credit_ns += (int64_t)ran_ns - (int64_t)cost_ns;
+    s->credit_ns -= why != STUB_KICKED && s->pages.count <= s->most_mapped ? STOP_NS : SWITCH_NS;
+    if (s->pages.count > s->most_mapped)
+        s->most_mapped = s->pages.count;
     if (s->credit_ns > CREDIT_MOST_NS)
         s->credit_ns = CREDIT_MOST_NS;
     if (ran_ns >= LONG_NS && s->rests)
@@ -301,9 +330,9 @@ static void judge(struct space *s, enum stub_why why, uint64_t ran_ns, uint64_t 
 }
 
 /* Does mapping all that the window knows cost little of the time that the view has run already? */
-static bool can_fill(struct direct *d, struct space *s)
+static bool can_fill(struct direct *d, struct space *s, const struct interp *c)
 {
-    uint64_t cost = (uint64_t)space_missing(s) * MAP_NS, age = d->turn_ns - s->since_ns;
+    uint64_t cost = (uint64_t)space_missing(s, c) * MAP_NS, age = d->turn_ns - s->since_ns;
 
     if (cost <= SPACE_CREDIT_NS / 8 || cost <= age / 8)
         return true;
@@ -329,8 +358,7 @@ static bool is_mended(struct interp *c, struct space *s, const struct stub_exit 
         return false;
     if (((exit->address ^ c->rip) & PAGE_MASK) == 0 && !space_has_code(s, c->rip))
         return space_take_code(s, c, c->rip);
-    windows_learn(&translate_of(c)->windows, c, exit->address);
-    return space_take_data(s, exit->address);
+    return space_take_data(s, c, exit->address);
 }
 
 /* What stopped it is done by the translator, which looks here again soon. */
@@ -346,9 +374,11 @@ static void go_on(struct interp *c, struct direct *d, struct space *s, const str
         if (is_mended(c, s, exit))
             return;
         d->wants = exit->address;
+        d->wants_rip = c->rip;
         wait(c, d, LOOK_AFTER_TRAP);
         return;
     case STUB_TRAP:
+        space_meet_trap(s, c->rip);
         wait(c, d, LOOK_AFTER_TRAP);
         if (exit->code == TRAP_TRACE)
             debug_after_step_elsewhere(c);
@@ -426,7 +456,7 @@ bool direct_user(struct interp *c)
     code_make_room(c);
     follow_bases(c, d);
     if (!s->is_filled) {
-        if (!can_fill(d, s))
+        if (!can_fill(d, s, c))
             return false;
         space_fill(s, c);
     }
@@ -434,9 +464,12 @@ bool direct_user(struct interp *c)
         wait(c, d, LOOK_AFTER_REFUSAL);
         return false;
     }
-    if (d->wants)
-        windows_learn(&t->windows, c, d->wants);
+    if (d->wants && d->wants_rip == c->rip)
+        space_take_data(s, c, d->wants);
+    else if (d->wants)
+        space_learn(s, c, d->wants);
     d->wants = 0;
     s->used = ++d->clock;
+    s->has_run = true;
     return stretch(c, d, s);
 }

@@ -23,6 +23,9 @@ void direct_turn(struct interp *c);
 bool direct_user(struct interp *c);
 void direct_written(struct interp *c, struct code_page *p);
 void direct_flushed(struct interp *c, uint64_t page, bool all);
+void direct_frames(struct interp *c, const gfn_t *gfns, size_t count, bool only_writes);
+void direct_filled(struct interp *c, const struct tlb_entry *e, uint64_t page, uint32_t view);
+bool direct_age(struct interp *c);
 
 /*
  * Native code goes on behind a change of the mapping, without a turn: code that changes it so often

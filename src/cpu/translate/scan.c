@@ -118,7 +118,7 @@ static bool is_new_to_it(const struct dec *d, const struct uop *u)
 
 /*
  * The page may begin in the middle of an instruction, and reading takes some bytes until it is in
- * step. So there the bytes of those that programs have count wherever they are.
+ * step. So there the bytes of those that programs have count wherever an instruction may begin.
  */
 #define IN_STEP_AFTER 32u
 #define IN_STEP_MOST  512u
@@ -149,10 +149,10 @@ static bool is_free_of_them(const uint8_t *page, unsigned bytes)
 }
 
 /*
- * May what goes on in the next page be one of them, by its opcode's second byte? Those of one byte
- * (8E, CA, CD) are, whatever follows; FF has far jumps, but so few that they are left.
+ * May what goes on in a page that is not known be one of them? Those of one byte (8E, CA, CD) are,
+ * whatever follows; FF has far jumps, but so few that they are left.
  */
-static bool may_be_one(const uint8_t *at, const uint8_t *end, const uint8_t *next)
+static bool may_be_one(const uint8_t *at, const uint8_t *end)
 {
     static const uint8_t first[] = {0x8e, 0xca, 0xcd};
     static const uint8_t second[] = {0x00, 0x01, 0x02, 0x03, 0x31, 0x33, 0x34, 0xa1,
@@ -164,11 +164,7 @@ static bool may_be_one(const uint8_t *at, const uint8_t *end, const uint8_t *nex
         return true;
     while (at < end && *at != 0x0f)
         at++;
-    if (at == end)
-        return false;
-    if (at + 1 < end)
-        next = at + 1;
-    return !next || memchr(second, *next, sizeof second);
+    return at < end && (at + 1 == end || memchr(second, at[1], sizeof second));
 }
 
 static bool add_trap(struct scan *s, unsigned off)
@@ -197,12 +193,26 @@ static bool is_plain(const ZydisDecodedInstruction *i)
 }
 
 /* The instruction at `off` is decoded as the interpreter does it. */
-static bool must_not_run_at(struct dec *d, const uint8_t *page, unsigned off)
+static bool must_not_run_at(struct dec *d, const uint8_t *bytes, unsigned size, unsigned off)
 {
     struct uop u;
 
-    return dec_insn(d, page + off, (unsigned)PAGE_SIZE - off, off, &u) == DEC_OK &&
-           must_not_run(d, &u);
+    return dec_insn(d, bytes, size, off, &u) == DEC_OK && must_not_run(d, &u);
+}
+
+/* The one at `off` goes on behind the page. */
+static bool last_must_not_run(struct dec *d, const uint8_t *page, const uint8_t *next, unsigned off,
+                              bool *is_guess)
+{
+    uint8_t bytes[2 * ZYDIS_MAX_INSTRUCTION_LENGTH];
+    unsigned here = (unsigned)PAGE_SIZE - off;
+
+    *is_guess = !next && may_be_one(page + off, page + PAGE_SIZE);
+    if (!next)
+        return *is_guess;
+    memcpy(bytes, page + off, here);
+    memcpy(bytes + here, next, ZYDIS_MAX_INSTRUCTION_LENGTH);
+    return must_not_run_at(d, bytes, here + ZYDIS_MAX_INSTRUCTION_LENGTH, off);
 }
 
 /* Where the instruction behind the one at `off` begins; what is none has one byte. */
@@ -217,7 +227,8 @@ static unsigned behind(const struct dec *d, const uint8_t *page, unsigned off)
 
 /*
  * A page begins somewhere in an instruction, which ends before its 15th byte. Read from each of
- * these on, all come to the same instructions soon: answers where, or IN_STEP_MOST and more.
+ * these on, all come to the same instructions soon: answers where. IN_STEP_MOST and more: not soon,
+ * or one of them may be on the way.
  */
 static unsigned find_step(const struct dec *d, const uint8_t *page)
 {
@@ -230,8 +241,9 @@ static unsigned find_step(const struct dec *d, const uint8_t *page)
         for (unsigned k = 0; k < ZYDIS_MAX_INSTRUCTION_LENGTH; k++)
             most = at[k] > most ? at[k] : most;
         for (unsigned k = 0; k < ZYDIS_MAX_INSTRUCTION_LENGTH; k++) {
-            while (at[k] < most)
-                at[k] = behind(d, page, at[k]);
+            for (; at[k] < most; at[k] = behind(d, page, at[k]))
+                if (is_one_of_them(page + at[k]))
+                    return IN_STEP_MOST;
             differ = differ || at[k] != most;
         }
     }
@@ -247,17 +259,18 @@ bool scan_code(const struct interp *c, const uint8_t *page, const uint8_t *next,
     bool has_data = false;
 
     out->traps = 0;
+    out->is_guess = false;
     dec_init(&d, c);
     if (!in_step)
         off = find_step(&d, page);
-    if (off >= IN_STEP_MOST || !is_free_of_them(page, off > IN_STEP_AFTER ? off : IN_STEP_AFTER))
+    if (off >= IN_STEP_MOST)
         return false;
     while (off < PAGE_SIZE) {
         unsigned left = (unsigned)PAGE_SIZE - off;
         ZyanStatus status = ZydisDecoderDecodeInstruction(&d.decoder, NULL, page + off, left, &i);
 
         if (status == ZYDIS_STATUS_NO_MORE_DATA && left < ZYDIS_MAX_INSTRUCTION_LENGTH) {
-            if (may_be_one(page + off, page + PAGE_SIZE, next) && !add_trap(out, off))
+            if (last_must_not_run(&d, page, next, off, &out->is_guess) && !add_trap(out, off))
                 return false;
             break;
         }
@@ -266,7 +279,7 @@ bool scan_code(const struct interp *c, const uint8_t *page, const uint8_t *next,
             off++;
             continue;
         }
-        if (!is_plain(&i) && must_not_run_at(&d, page, off) &&
+        if (!is_plain(&i) && must_not_run_at(&d, page + off, left, off) &&
             (off < IN_STEP_AFTER || !add_trap(out, off)))
             return false;
         off += i.length;

@@ -7,9 +7,10 @@
 
 #define SCAN_TRAPS 64u
 
-/* trap: offsets of instructions that must not run there. */
+/* trap: offsets of instructions that must not run there; is_guess: the last one perhaps may. */
 struct scan {
     unsigned traps;
+    bool is_guess;
     uint16_t trap[SCAN_TRAPS];
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "cpu/interp/code_cache.h"
+#include "cpu/interp/decode.h"
 #include "cpu/interp/mem.h"
 #include "cpu/translate/scan.h"
 
@@ -13,7 +14,7 @@
 #define WRITES_MAX 8u
 
 /* Pages that are mapped with one that is wanted; a power of two. */
-#define AROUND 32u
+#define AROUND 16u
 
 void space_fails(struct space *s)
 {
@@ -23,135 +24,158 @@ void space_fails(struct space *s)
     s->failed = true;
 }
 
-static struct space_code *exec_of(struct space *s, uint64_t page)
+static void forget(struct space *s, struct mapping *x)
 {
-    return &s->exec[(page >> PAGE_SHIFT) % SPACE_CODE];
-}
+    uint64_t page = x->page;
 
-static bool is_code(struct space *s, uint64_t page)
-{
-    const struct space_code *x = exec_of(s, page);
-
-    return x->code && x->page == page;
-}
-
-static void unmap(struct space *s, uint64_t page)
-{
+    mappings_remove(&s->pages, x);
     if (stub_unmap(s->stub, page, PAGE_SIZE))
         space_fails(s);
 }
 
-static bool map(struct space *s, uint64_t page, const void *host, unsigned prot)
+/* Room for one more; where there is none, it begins anew. */
+static void make_room(struct space *s)
 {
-    uint64_t offset;
+    bool is_filled = s->is_filled;
 
-    if (half_of(page) || stub_owns(page))
-        return false;
-    if (mem_share_of(s->mem, hva_from_ptr(host), &offset) < 0)
-        return false;
-    if (stub_map(s->stub, page, offset, prot)) {
-        space_fails(s);
-        return false;
-    }
-    return true;
+    if (s->pages.count < MAPPINGS_MOST)
+        return;
+    space_empty(s);
+    s->is_filled = is_filled;
+}
+
+/* Instead of what was there. */
+static struct mapping *note(struct space *s, uint64_t page, gfn_t gfn, const uint8_t *host)
+{
+    struct mapping *x = mappings_find(&s->pages, page);
+
+    if (x)
+        mappings_remove(&s->pages, x);
+    return mappings_add(&s->pages, page, gfn, host);
 }
 
 /* --- data --- */
 
-void space_forget(struct space *s, struct window_entry *e)
+static bool take(struct space *s, const struct tlb_entry *e, uint64_t page)
 {
-    uint64_t page = e->mapped & PAGE_MASK;
+    const uint8_t *host = (const uint8_t *)(uintptr_t)(page + e->addend);
+    struct mapping *x = mappings_find(&s->pages, page);
+    bool writes = e->wtag == (page | s->view);
+    uint64_t offset;
 
-    e->mapped = 0;
-    if (is_code(s, page))
-        exec_of(s, page)->code = NULL;
-    s->mapped--;
-    unmap(s, page);
+    if (e->rtag != (page | s->view))
+        return false;
+    if (x && x->host == host && (x->code || x->writes == writes))
+        return true;
+    if (half_of(page) || stub_owns(page) || mem_share_of(s->mem, hva_from_ptr(host), &offset) < 0) {
+        if (x)
+            forget(s, x);
+        return false;
+    }
+    make_room(s);
+    note(s, page, gpa_gfn(gpa_make(e->note)), host)->writes = writes;
+    if (!stub_map(s->stub, page, offset, PROT_READ | (writes ? PROT_WRITE : 0)))
+        return true;
+    space_fails(s);
+    return false;
 }
 
-/* Maps an entry's page as the window knows it now. */
-static void take(struct space *s, struct window_entry *e)
+void space_learn(struct space *s, struct interp *c, uint64_t lin)
 {
-    uint64_t page = e->read_tag;
-    bool writes = e->write_tag == page;
-    uint64_t rights = MAPPED_READ | (writes ? MAPPED_WRITE : 0);
-    unsigned prot = PROT_READ | (writes ? PROT_WRITE : 0);
+    if (s->is_filled && !half_of(lin) && s->view == c->view[0])
+        take(s, tlb_slot(c, lin), lin & PAGE_MASK);
+}
 
-    if (e->mapped == (page | rights))
-        return;
-    if (e->mapped)
-        space_forget(s, e);
-    if (!is_code(s, page) && map(s, page, (const void *)(uintptr_t)e->host, prot)) {
-        e->mapped = page | rights;
-        s->mapped++;
+/* Neighbours that may be used as well, as far as nothing changes by it (A, D, what is resident). */
+static void take_around(struct space *s, struct interp *c, uint64_t page)
+{
+    uint64_t first = page & ~(AROUND * PAGE_SIZE - 1);
+    gfn_t gfn;
+
+    for (uint64_t at = first; at < first + AROUND * PAGE_SIZE; at += PAGE_SIZE) {
+        if (mappings_find(&s->pages, at))
+            continue;
+        if (tlb_slot(c, at)->rtag == tlb_want(c, at) ||
+            (mmu_reads_quietly(c->mmu, gva_make(at)) && lin_try_span(c, at, &gfn)))
+            take(s, tlb_slot(c, at), at);
     }
 }
 
-static bool is_used(const struct space *s, unsigned i)
-{
-    uint64_t page = s->window->entry[i].read_tag;
-
-    return page && tlb_index(page, 0) == i && !(page % PAGE_SIZE);
-}
-
-void space_learn(struct space *s, struct window_entry *e)
-{
-    if (is_used(s, (unsigned)(e - s->window->entry)) && s->is_filled)
-        take(s, e);
-    else if (e->mapped)
-        space_forget(s, e);
-}
-
-/*
- * With its neighbours, which are one call for all of them where their frames are neighbours, too.
- */
-bool space_take_data(struct space *s, uint64_t lin)
+bool space_take_data(struct space *s, struct interp *c, uint64_t lin)
 {
     uint64_t page = lin & PAGE_MASK;
-    unsigned at = tlb_index(page, 0);
-    struct window_entry *e = &s->window->entry[at];
+    struct mapping *x = mappings_find(&s->pages, page);
+    gfn_t gfn;
 
-    if (half_of(lin) || e->read_tag != page || e->mapped)
+    if (half_of(lin) || s->view != c->view[0])
         return false;
-    for (unsigned i = at & ~(AROUND - 1); i < (at & ~(AROUND - 1)) + AROUND; i++)
-        if (is_used(s, i) && !s->window->entry[i].mapped)
-            take(s, &s->window->entry[i]);
-    return e->mapped != 0;
+    if (x && (x->code || x->writes || tlb_slot(c, lin)->wtag != tlb_want(c, lin)))
+        return false;
+    if (!lin_try_span(c, lin, &gfn) || !take(s, tlb_slot(c, lin), page))
+        return false;
+    if (!x)
+        take_around(s, c, page);
+    return mappings_find(&s->pages, page) != NULL;
 }
 
-/* --- code --- */
-
-static void forget(struct space *s, struct space_code *x)
-{
-    struct window_entry *e = &s->window->entry[tlb_index(x->page, 0)];
-
-    if (!x->code)
-        return;
-    x->code = NULL;
-    if ((e->mapped & PAGE_MASK) == x->page)
-        e->mapped = 0;
-    s->mapped--;
-    unmap(s, x->page);
-}
+/* --- what goes --- */
 
 void space_forget_page(struct space *s, uint64_t page)
 {
-    if (is_code(s, page))
-        forget(s, exec_of(s, page));
+    struct mapping *x = half_of(page) ? NULL : mappings_find(&s->pages, page);
+
+    if (x)
+        forget(s, x);
+}
+
+void space_forget_frame(struct space *s, gfn_t gfn, bool only_writes)
+{
+    struct mapping *next;
+
+    for (struct mapping *x = mappings_of_frame(&s->pages, gfn); x; x = next) {
+        next = mappings_next(&s->pages, x);
+        if (!only_writes || x->writes)
+            forget(s, x);
+    }
 }
 
 void space_forget_code(struct space *s, const struct code_page *p)
 {
-    for (unsigned i = 0; i < SPACE_CODE; i++)
-        if (s->exec[i].code == p)
-            forget(s, &s->exec[i]);
+    struct mapping *next;
+
+    for (struct mapping *x = mappings_of_frame(&s->pages, p->gfn); x; x = next) {
+        next = mappings_next(&s->pages, x);
+        if (x->code == p)
+            forget(s, x);
+    }
 }
 
-void space_forget_all_code(struct space *s)
+void space_filled(struct space *s, const struct tlb_entry *e, uint64_t page)
 {
-    for (unsigned i = 0; i < SPACE_CODE; i++)
-        forget(s, &s->exec[i]);
+    struct mapping *x = mappings_find(&s->pages, page);
+
+    if (x && (e->rtag != (page | s->view) || (uint64_t)(uintptr_t)x->host != page + e->addend ||
+              (x->writes && e->wtag != e->rtag)))
+        forget(s, x);
 }
+
+bool space_grow_older(struct space *s, struct guest_mem *mem)
+{
+    bool stays = s->has_run && ++s->ages < SPACE_AGES;
+
+    s->has_run = false;
+    if (!stays) {
+        s->ages = 0;
+        space_empty(s);
+        return true;
+    }
+    for (unsigned i = 1; i <= s->pages.made; i++)
+        if (s->pages.at[i].host)
+            mem_note_used(mem, s->pages.at[i].gfn);
+    return false;
+}
+
+/* --- code --- */
 
 /* Instructions that must not run there become INT3 in a copy, which stops the stub at them. */
 static enum err map_copy(struct space *s, uint64_t page, uint64_t offset, const uint8_t *host,
@@ -166,15 +190,19 @@ static enum err map_copy(struct space *s, uint64_t page, uint64_t offset, const 
                          found->traps);
 }
 
-/* The bytes of a page that code was fetched from lately; NULL: not known. */
-static const uint8_t *fetched(const struct interp *c, uint64_t page)
+/* The bytes of a page that code was fetched from lately, or may be read now; NULL: not known. */
+static const uint8_t *fetched(struct interp *c, uint64_t page)
 {
     const struct fetch_entry *e = &c->fetch[fetch_index(page, c->mix[half_of(page)])];
+    gfn_t gfn;
 
-    return e->tag == (page ^ c->fetch_view[half_of(page)]) ? e->page->host : NULL;
+    if (e->tag == (page ^ c->fetch_view[half_of(page)]))
+        return e->page->host;
+    return mmu_reads_quietly(c->mmu, gva_make(page)) ? lin_try_span(c, page, &gfn) : NULL;
 }
 
-static bool map_code(struct space *s, const struct interp *c, uint64_t page, struct code_page *p)
+static bool map_code(struct space *s, struct interp *c, uint64_t page, struct code_page *p,
+                     bool *is_guess)
 {
     struct scan found = {0};
     uint64_t offset;
@@ -188,6 +216,7 @@ static bool map_code(struct space *s, const struct interp *c, uint64_t page, str
     if (p->direct.is_refused)
         return false;
     p->direct.is_clean = !found.traps;
+    *is_guess = found.is_guess;
     if (found.traps ? map_copy(s, page, offset, p->host, &found)
                     : stub_map(s->stub, page, offset, PROT_READ | PROT_EXEC)) {
         space_fails(s);
@@ -197,43 +226,60 @@ static bool map_code(struct space *s, const struct interp *c, uint64_t page, str
 }
 
 /* A page that can be executed can be read, too; there are no keys that forbid it (direct.c). */
-static bool take_code(struct space *s, const struct interp *c, uint64_t page, struct code_page *p)
+static bool take_code(struct space *s, struct interp *c, uint64_t page, struct code_page *p)
 {
-    struct window_entry *e = &s->window->entry[tlb_index(page, 0)];
+    struct mapping *x;
+    bool is_guess = false;
 
-    if (is_code(s, page))
-        return true;
-    if (!map_code(s, c, page, p))
+    make_room(s);
+    if (!map_code(s, c, page, p, &is_guess))
         return false;
-    forget(s, exec_of(s, page));
-    s->mapped += e->mapped == 0 || (e->mapped & PAGE_MASK) != page;
-    if ((e->mapped & PAGE_MASK) == page)
-        e->mapped = 0;
-    *exec_of(s, page) = (struct space_code){.page = page, .code = p};
+    x = note(s, page, p->gfn, p->host);
+    x->code = p;
+    x->is_guess = is_guess;
     p->direct.is_mapped = true;
     return true;
 }
 
 bool space_has_code(struct space *s, uint64_t lin)
 {
-    return is_code(s, lin & PAGE_MASK);
+    const struct mapping *x = mappings_find(&s->pages, lin & PAGE_MASK);
+
+    return x && x->code;
+}
+
+void space_meet_trap(struct space *s, uint64_t lin)
+{
+    struct mapping *x = mappings_find(&s->pages, lin & PAGE_MASK);
+
+    if (x && x->is_guess && lin % PAGE_SIZE > PAGE_SIZE - ZYDIS_MAX_INSTRUCTION_LENGTH)
+        forget(s, x);
 }
 
 bool space_take_code(struct space *s, struct interp *c, uint64_t lin)
 {
     uint64_t page = lin & PAGE_MASK;
 
-    return is_code(s, page) || take_code(s, c, page, fetch_page(c, lin));
+    if (space_has_code(s, lin))
+        return true;
+    if (!fetch_page(c, lin)->blocks)
+        block_find(c);
+    return take_code(s, c, page, fetch_page(c, lin));
 }
 
 /* --- all --- */
 
-unsigned space_missing(const struct space *s)
+static bool is_of_view(const struct space *s, const struct tlb_entry *e)
+{
+    return (e->rtag & ~PAGE_MASK) == s->view && !half_of(e->rtag);
+}
+
+unsigned space_missing(struct space *s, const struct interp *c)
 {
     unsigned count = 0;
 
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
-        count += is_used(s, i) && !s->window->entry[i].mapped;
+        count += is_of_view(s, &c->tlb[i]) && !mappings_find(&s->pages, c->tlb[i].rtag & PAGE_MASK);
     return count;
 }
 
@@ -242,29 +288,21 @@ void space_fill(struct space *s, struct interp *c)
     for (unsigned i = 0; i < FETCH_HALF; i++) {
         uint64_t page = c->fetch[i].tag ^ c->fetch_view[0];
 
-        if (c->fetch[i].tag != TLB_NO_TAG && !(page & ~PAGE_MASK) && !half_of(page))
+        if (c->fetch[i].tag != TLB_NO_TAG && !(page & ~PAGE_MASK) && !half_of(page) &&
+            !space_has_code(s, page))
             take_code(s, c, page, c->fetch[i].page);
     }
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
-        if (is_used(s, i))
-            take(s, &s->window->entry[i]);
+        if (is_of_view(s, &c->tlb[i]))
+            take(s, &c->tlb[i], c->tlb[i].rtag & PAGE_MASK);
     s->is_filled = true;
-}
-
-/* The window's entries say nothing any more. */
-static void disown(struct space *s)
-{
-    for (unsigned i = 0; s->window && i < TLB_ENTRIES; i++)
-        if (s->window->entry[i].mapped)
-            s->window->entry[i].mapped = 0;
 }
 
 void space_empty(struct space *s)
 {
-    disown(s);
-    memset(s->exec, 0, sizeof s->exec);
+    mappings_empty(&s->pages);
     stub_unmap_all(s->stub);
-    s->mapped = s->most_mapped = 0;
+    s->most_mapped = 0;
     s->is_filled = false;
 }
 
@@ -272,7 +310,6 @@ void space_leave(struct space *s)
 {
     space_empty(s);
     s->in_use = false;
-    s->window = NULL;
 }
 
 int space_file(const struct guest_mem *mem)
@@ -283,7 +320,7 @@ int space_file(const struct guest_mem *mem)
     return mem_share_of(mem, mem_slots(mem, &count)[0].userspace_addr, &offset);
 }
 
-enum err space_take(struct space *s, const struct interp *c, struct window *window)
+enum err space_take(struct space *s, const struct interp *c)
 {
     if (!s->stub) {
         enum err err = stub_create(&s->stub, space_file(c->mem));
@@ -292,9 +329,10 @@ enum err space_take(struct space *s, const struct interp *c, struct window *wind
             return err;
     }
     s->mem = c->mem;
-    s->window = window;
+    s->view = c->view[0];
     s->in_use = true;
-    s->failed = s->is_filled = false;
+    s->failed = s->is_filled = s->has_run = false;
+    s->ages = 0;
     s->rests = 0;
     s->not_before_ns = 0;
     s->credit_ns = SPACE_CREDIT_NS;

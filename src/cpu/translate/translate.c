@@ -153,6 +153,9 @@ static struct tier_ops with_direct(struct tier_ops ops)
 {
     ops.written = direct_written;
     ops.flushed = direct_flushed;
+    ops.frames = direct_frames;
+    ops.filled = direct_filled;
+    ops.age = direct_age;
     ops.turn = direct_turn;
     ops.user = direct_user;
     return ops;

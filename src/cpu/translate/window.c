@@ -32,8 +32,6 @@ static void entry_clear(const struct windows *w, unsigned window, unsigned i)
 
     e->read_tag = no_tag(i);
     e->write_tag = no_tag(i);
-    if (unlikely(e->mapped))
-        space_forget(w->space[window], e);
 }
 
 /* The windows' memory reads as zeros. */
@@ -207,7 +205,7 @@ void windows_learn(struct windows *w, struct interp *c, uint64_t lin)
     to->write_tag = e->wtag == want ? page : no_tag(at);
     to->host = page + e->addend;
     if (unlikely(w->space[w->current]))
-        space_learn(w->space[w->current], to);
+        space_learn(w->space[w->current], c, lin);
     c->tlb_copies[i] |= (uint8_t)(1u << w->current);
     lower_note(w, c, lin, w->lower[w->current].entry, &w->lower[w->current].entries, at);
 }

@@ -34,7 +34,7 @@
 
 struct window_entry {
     uint64_t read_tag, write_tag, host;
-    uint64_t mapped; /* space.h: a page and its MAPPED_* in the window's space, 0: none */
+    uint64_t unused; /* so that an index is a shift */
 };
 
 /* A window as native code sees it. */
