@@ -368,7 +368,7 @@ const struct uop *fallback_pair(struct compile *k, unsigned n, enum callout_why 
 /* Calls its handler, and goes on; afterwards flags are in both places. */
 void put_call_fallback(struct compile *k, const struct uop *pair, enum flags_where flags);
 
-/* mapping.c: MOV to CR3 and its kin, which end their block. False: the handler leaves. */
+/* remap.c: MOV to CR3 and its kin, which end their block. False: the handler leaves. */
 bool put_mapping(struct compile *k, unsigned n);
 
 /* taken.c: a direct branch taken: u->imm is its target. from: the jump, NULL: falls in. */
