@@ -13,8 +13,8 @@
 
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -69,9 +69,12 @@ struct direct {
 
 enum err direct_create(struct direct **out)
 {
-    *out = calloc(1, sizeof **out);
-    if (!*out)
+    /* Of its tables only what is used takes memory. */
+    void *at = mmap(NULL, sizeof **out, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (at == MAP_FAILED)
         return err_errno(ERR_NOMEM, "no memory for direct execution");
+    *out = at;
     (*out)->bases = BASES_UNKNOWN;
     return ERR_OK;
 }
@@ -82,7 +85,7 @@ void direct_destroy(struct direct *d)
         return;
     for (unsigned i = 0; i < SPACES; i++)
         stub_destroy(d->space[i].stub);
-    free(d);
+    munmap(d, sizeof *d);
 }
 
 void direct_kick(struct direct *d)
